@@ -1,0 +1,1 @@
+"""SVM and k-NN on a feature table."""

@@ -1,0 +1,35 @@
+"""Models on disk: stored with skops, loaded without running code from the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import skops.io
+
+from study.errors import StudyError
+
+# What our models hold beyond the types that skops trusts by itself: scikit-learn's own parts of a calibration.
+TRUSTED = ("sklearn.calibration._CalibratedClassifier", "sklearn.calibration._SigmoidCalibration")
+
+
+def save_model(model: Any, folder: Path) -> Path:
+    """Write a fitted model into a run folder and return the file."""
+    path = folder / "model.skops"
+    skops.io.dump(model, path)
+    return path
+
+
+def load_model(path: Path) -> Any:
+    """Load a fitted model.
+
+    Raises:
+        StudyError: no skops file, or one with types that are none of ours.
+    """
+    try:
+        foreign = sorted(set(skops.io.get_untrusted_types(file=path)) - set(TRUSTED))
+        if foreign:
+            raise StudyError(f"{path}: holds {', '.join(foreign)}, which no model of ours does; not loaded")
+        return skops.io.load(path, trusted=list(TRUSTED))
+    except (OSError, ValueError, KeyError) as error:
+        raise StudyError(f"{path}: cannot be loaded as a model ({' '.join(str(error).split())})") from None

@@ -1,0 +1,363 @@
+"""The command line: parse, call, print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+import study
+from study.errors import StudyError
+
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class NewPath(click.Path):
+    """A path that must not exist yet: nothing is overwritten."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(super().convert(value, param, ctx))
+        if path.exists():
+            self.fail(f"{path} already exists; remove it or choose another name", param, ctx)
+        return path
+
+
+class Commands(click.Group):
+    """Commands whose bad input ends in one line and exit code 1, never in a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except StudyError as error:
+            raise click.ClickException(str(error)) from None
+        except OSError as error:
+            if error.filename is None:
+                raise
+            raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+
+
+def output(kind: str) -> Any:
+    """The option -o, for a file or folder that does not exist yet."""
+    return click.option("-o", "--out", type=NewPath(), required=True, help=f"{kind} to write; must not exist yet.")
+
+
+jobs_option = click.option(
+    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that work side by side."
+)
+seed_option = click.option("--seed", type=int, default=0, show_default=True, help="Equal seeds give equal results.")
+split_option = click.option("--split", "partition", type=FILE, required=True, help="Partition, from `split`.")
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(study.__version__, prog_name="leukobench")
+def main() -> None:
+    """Tell leukemic blasts from normal cells in two ways, and compare them honestly.
+
+    Handcrafted features with SVM and k-NN, and deep networks, on the same split of the same images: of people never
+    seen in training. Research software, not a medical device.
+
+    \b
+    To begin:   leukobench demo -o demo
+    Your data:  manifest -> split -> extract -> train-svm, train-knn
+                                  \\-> train-cnn              \\-> compare
+    """
+
+
+@main.command()
+@output("Folder")
+@click.option("--subjects", type=click.IntRange(min=2), default=16, show_default=True, help="People to generate.")
+@click.option("--cells", type=click.IntRange(min=1), default=15, show_default=True, help="Cells of each.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Epochs of the network, instead of its recipe's.")
+@seed_option
+@jobs_option
+def demo(out: Path, subjects: int, cells: int, epochs: int | None, seed: int, jobs: int) -> None:
+    """Run the whole path on a generated cohort, in minutes.
+
+    Cells with known properties are drawn and written as C-NMC-like BMP files, then indexed, split by subject, measured,
+    learned by SVM, k-NN and a small network, and compared. Its figures show that the software works; they say nothing
+    about leukemia.
+
+    \b
+    Example:  leukobench demo -o demo --jobs 2
+    """
+    from comparison.results import markdown
+    from workflows.demo import run_demo
+
+    done = run_demo(
+        out, subjects=subjects, cells_per_subject=cells, epochs=epochs, seed=seed, jobs=jobs, say=click.echo
+    )
+    _print_comparison(markdown(done.comparison.table), done.comparison, done.report)
+
+
+@main.command()
+@click.argument("images", type=FOLDER)
+@output("Manifest (CSV)")
+@click.option("--subject-regex", help="Pattern found in a file's path; its first group is the subject's ID.")
+@jobs_option
+def manifest(images: Path, out: Path, subject_regex: str | None, jobs: int) -> None:
+    """Index the folder IMAGES: path, label, subject, checksum of every image.
+
+    The official files of C-NMC 2019 tell label and subject by their names. In a folder of your own, put each class in a
+    folder named all or hem and say with --subject-regex how to find the subject in the path. Subjects that share an
+    identical image are joined in one subject group, which no split divides.
+
+    \b
+    Example:  leukobench manifest C-NMC_Leukemia -o manifest.csv --jobs 2
+              leukobench manifest slides -o manifest.csv --subject-regex 'patient(\\d+)'
+    """
+    from study.manifest import labelled, scan_folder, write_manifest
+
+    table = scan_folder(images, subject_regex=subject_regex, jobs=jobs)
+    write_manifest(table, out)
+    known = labelled(table)
+    counts = ", ".join(f"{count} {label}" for label, count in known["label"].value_counts().items())
+    click.echo(
+        f"{out}: {len(table)} images ({counts}) of {known['subject'].nunique()} subjects "
+        f"in {known['subject_group'].nunique()} subject groups"
+    )
+
+
+@main.command()
+@click.argument("manifest", type=FILE)
+@output("Partition (CSV)")
+@click.option(
+    "--method",
+    type=click.Choice(["subject", "official", "image"]),
+    default="subject",
+    show_default=True,
+    help="subject: no person on two sides. official: test on C-NMC's preliminary phase. "
+    "image: single images, as the reproduced studies did; LEAKY, to measure what that is worth.",
+)
+@click.option("--test-size", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.2, show_default=True)
+@click.option("--validation-size", type=click.FloatRange(0, 1, max_open=True), default=0.1, show_default=True)
+@seed_option
+def split(manifest: Path, out: Path, method: str, test_size: float, validation_size: float, seed: int) -> None:
+    """Divide the images of MANIFEST into training, validation and test.
+
+    Sizes are shares of the images; whole subject groups are dealt out, in each class, so they are met as nearly as the
+    groups allow. The same arguments give the same file on every machine.
+
+    \b
+    Example:  leukobench split manifest.csv --method subject --test-size 0.2 --seed 1 -o split.csv
+    """
+    from study.manifest import read_manifest
+    from study.partition import PARTS, is_leaky, write_partition
+    from study.partition import split as divide
+
+    partition = divide(read_manifest(manifest), method, test_size=test_size, validation_size=validation_size, seed=seed)
+    write_partition(partition, manifest, out)
+    for part in PARTS:
+        rows = partition[partition["part"] == part]
+        counts = ", ".join(f"{(rows['label'] == label).sum()} {label}" for label in ("all", "hem"))
+        click.echo(f"{part:10}  {len(rows):6} images ({counts}) of {rows['subject_group'].nunique()} subject groups")
+    if is_leaky(partition["method"].iloc[0]):
+        click.echo("LEAKY: subjects stand on both sides; figures from this split say nothing about people never seen")
+
+
+@main.command()
+@click.argument("images", type=FOLDER)
+@click.option("--manifest", type=FILE, required=True, help="Manifest of the images, from `manifest`.")
+@output("Feature table (.csv or .parquet)")
+@click.option("--set", "feature_set", default="patel", show_default=True, help="Feature set; see `features`.")
+@jobs_option
+def extract(images: Path, manifest: Path, out: Path, feature_set: str, jobs: int) -> None:
+    """Measure every cell of a manifest: one row an image, one column a feature.
+
+    An image that cannot be measured costs its own row only; it is listed with the reason in <name>.failures.csv, and
+    the command ends with exit code 1. Training leaves such images out and says so.
+
+    \b
+    Example:  leukobench extract C-NMC_Leukemia --manifest manifest.csv -o features.csv --jobs 2
+    """
+    from features.extractor import extract as measure
+    from study.feature_table import failures_path
+
+    done = measure(images, manifest, out, feature_set=feature_set, jobs=jobs)
+    click.echo(f"{out}: {done.features} features of {done.images} cells")
+    if done.failed:
+        raise click.ClickException(
+            f"{len(done.failed)} of {done.images + len(done.failed)} images could not be measured, "
+            f"listed in {failures_path(out)}; the first: {next(iter(done.failed.values()))}"
+        )
+
+
+@main.command("train-svm")
+@click.argument("features", type=FILE)
+@split_option
+@output("Run folder")
+@click.option("--recipe", default="leukobench-svm", show_default=True, help="See `recipes`.")
+@seed_option
+@jobs_option
+def train_svm(features: Path, partition: Path, out: Path, recipe: str, seed: int, jobs: int) -> None:
+    """Train a support vector machine on the table FEATURES.
+
+    Settings are chosen by cross-validation over subject groups inside the training part.
+
+    \b
+    Example:  leukobench train-svm features.csv --split split.csv -o runs/svm
+    """
+    _train_classifier("svm", features, partition, out, recipe, seed, jobs)
+
+
+@main.command("train-knn")
+@click.argument("features", type=FILE)
+@split_option
+@output("Run folder")
+@click.option("--recipe", default="leukobench-knn", show_default=True, help="See `recipes`.")
+@seed_option
+@jobs_option
+def train_knn(features: Path, partition: Path, out: Path, recipe: str, seed: int, jobs: int) -> None:
+    """Train k nearest neighbours on the table FEATURES.
+
+    Settings are chosen by cross-validation over subject groups inside the training part.
+
+    \b
+    Example:  leukobench train-knn features.csv --split split.csv -o runs/knn
+    """
+    _train_classifier("knn", features, partition, out, recipe, seed, jobs)
+
+
+@main.command("train-cnn")
+@click.argument("images", type=FOLDER)
+@click.option("--manifest", type=FILE, required=True, help="Manifest that was split.")
+@split_option
+@click.option("--recipe", required=True, help="See `recipes`.")
+@click.option(
+    "--weights",
+    metavar="PATH|imagenet|none",
+    help="Where a recipe's pretrained weights come from: a file, a download, or none (trained from scratch, under a "
+    "name that says so). By default what the recipe says.",
+)
+@output("Run folder")
+@click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's.")
+@click.option("--batch", type=click.IntRange(min=1), help="Images a step, instead of the recipe's.")
+@seed_option
+@jobs_option
+def train_cnn(
+    images: Path,
+    manifest: Path,
+    partition: Path,
+    recipe: str,
+    weights: str | None,
+    out: Path,
+    epochs: int | None,
+    batch: int | None,
+    seed: int,
+    jobs: int,
+) -> None:
+    """Train a network on the folder IMAGES.
+
+    Where the split has a validation part, the weights of the epoch with the best validation AUROC are kept. Images are
+    read and resized once and kept in $LEUKOBENCH_CACHE, by default leukobench in your cache folder. Set
+    KERAS_BACKEND=jax to compute with JAX instead of TensorFlow.
+
+    \b
+    Example:  leukobench train-cnn C-NMC_Leukemia --manifest manifest.csv --split split.csv \\
+                  --recipe dhuri-mobilenet --weights imagenet -o runs/mobilenet
+    """
+    from cnn.training import train
+
+    run = train(
+        images,
+        manifest,
+        partition,
+        out,
+        recipe=recipe,
+        weights=weights,
+        epochs=epochs,
+        batch=batch,
+        seed=seed,
+        jobs=jobs,
+    )
+    _print_run(run)
+
+
+@main.command()
+@click.argument("runs", type=FOLDER, nargs=-1, required=True)
+@output("Report folder")
+def compare(runs: tuple[Path, ...], out: Path) -> None:
+    """Compare RUNS that were tested on the same images: table, intervals, ROC curves, report.
+
+    Intervals come from resampling subject groups, because the cells of one person are no independent observations.
+
+    \b
+    Example:  leukobench compare runs/svm runs/knn runs/mobilenet -o report
+    """
+    from comparison.report import REPORT, write_report
+    from comparison.results import markdown
+
+    comparison = write_report(runs, out)
+    _print_comparison(markdown(comparison.table), comparison, out / REPORT)
+
+
+@main.command()
+@click.argument("name", required=False)
+def recipes(name: str | None) -> None:
+    """List the recipes, or print the recipe NAME in full.
+
+    \b
+    Example:  leukobench recipes dhuri-mobilenet
+    """
+    import json
+
+    from classifiers.recipes import RECIPES as CLASSICAL
+    from cnn.recipes import RECIPES as NETWORKS
+
+    known = CLASSICAL | NETWORKS
+    if name is None:
+        for recipe in known.values():
+            family = getattr(recipe, "family", "cnn")
+            click.echo(f"{recipe.name:24} {family:4} {recipe.description}")
+    elif name in known:
+        click.echo(json.dumps(known[name].as_json(), indent=2))
+    else:
+        raise click.BadParameter(f"no recipe {name!r}; there is {', '.join(known)}", param_hint="NAME")
+
+
+@main.command()
+@click.option("--set", "feature_set", default="patel", show_default=True, help="Feature set.")
+def features(feature_set: str) -> None:
+    """List the features of a set: name, unit, formula, source.
+
+    \b
+    Example:  leukobench features --set patel
+    """
+    from features.catalog import features_of
+
+    for feature in features_of(feature_set):
+        click.echo(f"{feature.name:30} {feature.unit:12} {feature.formula}  [{feature.source}]")
+
+
+def _train_classifier(
+    family: str, features: Path, partition: Path, out: Path, recipe: str, seed: int, jobs: int
+) -> None:
+    from classifiers.training import train
+
+    _print_run(train(features, partition, out, family=family, recipe=recipe, seed=seed, jobs=jobs))
+
+
+def _print_run(run: Any) -> None:
+    """Print where a run lies and its figures on the last part."""
+    figures = run.metrics["test"]
+    rows = run.part("test")
+    people = "LEAKY split by image" if run.info["leaky"] else "people not seen in training"
+    click.echo(
+        f"{run.folder}: test AUROC {figures['auroc']:.3f}, accuracy {figures['accuracy']:.3f}, "
+        f"sensitivity {figures['sensitivity']:.3f}, specificity {figures['specificity']:.3f} "
+        f"on {len(rows)} cells of {rows['subject_group'].nunique()} subject groups ({people})"
+    )
+    if run.info["excluded"]:
+        click.echo(f"left out {len(run.info['excluded'])} images that could not be read; see run.json")
+
+
+def _print_comparison(table: str, comparison: Any, report: Path) -> None:
+    click.echo(f"\n{table}\n")
+    for line in (*comparison.cautions, *comparison.verdicts):
+        click.echo(f"- {line}")
+    click.echo(f"\nReport: {report}\nTables and figures: {report.parent}")
+
+
+if __name__ == "__main__":
+    main(prog_name="leukobench")

@@ -1,0 +1,1 @@
+"""Transfer-learning and from-scratch convolutional networks on the cell images."""

@@ -1,0 +1,44 @@
+"""Pretrained weights: had, or an error that says how to get them. Never random ones in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cnn.backend import keras
+from study.errors import StudyError
+
+_REMEDY = (
+    "connect to the internet for --weights imagenet, or download the file without top that Keras Applications "
+    "offers and name it: --weights PATH; --weights none trains from scratch, under a name that says so"
+)
+
+
+def with_weights(network: Callable[..., keras.Model], weights: str | None, **arguments: Any) -> keras.Model:
+    """Build a network of Keras Applications with the weights that were asked for.
+
+    Args:
+        network: The function of `keras.applications`.
+        weights: A file, "imagenet", or None for random ones.
+        arguments: Passed on to `network`.
+
+    Raises:
+        StudyError: the file is missing or does not fit, or the download failed.
+    """
+    if weights not in (None, "imagenet") and not Path(weights).is_file():
+        raise StudyError(f"{weights}: no such file of weights; {_REMEDY}")
+    try:
+        return network(weights=weights, **arguments)
+    except (OSError, ValueError, KeyError) as error:
+        problem = "cannot be downloaded" if weights == "imagenet" else "do not fit the network or cannot be read"
+        raise _unusable(network.__name__, weights, problem, error) from None
+    except Exception as error:
+        if weights == "imagenet" and "URL fetch failure" in str(error):  # keras raises a bare Exception here
+            raise _unusable(network.__name__, weights, "cannot be downloaded", error) from None
+        raise
+
+
+def _unusable(network: str, weights: str | None, problem: str, error: Exception) -> StudyError:
+    reason = " ".join(str(error).split())[:200]
+    return StudyError(f"{weights}: pretrained weights of {network} {problem} ({reason}); {_REMEDY}")

@@ -1,0 +1,61 @@
+"""Augmentation on the device: one random affine map an image, so that pixels are resampled once, and stain."""
+
+from __future__ import annotations
+
+import math
+
+from cnn.backend import keras
+from cnn.recipes import Augmentation
+
+ops = keras.ops
+
+
+class Augment(keras.layers.Layer):
+    """Rotate, shear, zoom, shift and mirror each image of a batch at random about its middle, and vary its stain.
+
+    Images of values 0 to 255 [shape=(n, side, side, 3)] go in; float32 images of the same shape come out, interpolated
+    linearly, with pixels from outside repeating the nearest. It changes nothing outside training.
+    """
+
+    def __init__(self, augmentation: Augmentation, seed: int) -> None:
+        super().__init__(name="augment", trainable=False)
+        self.augmentation = augmentation
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, images: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
+        """Apply the layer."""
+        images = ops.cast(images, "float32")
+        if not training:
+            return images
+        shape = ops.shape(images)
+        moved = ops.image.affine_transform(
+            images,
+            self._maps(shape[0], ops.cast(shape[1], "float32")),
+            interpolation="bilinear",
+            fill_mode="nearest",
+        )
+        if not self.augmentation.stain:
+            return moved
+        log_gain = keras.random.normal((shape[0], 1, 1, 3), stddev=self.augmentation.stain, seed=self.seed_generator)
+        return ops.clip(moved * ops.exp(log_gain), 0.0, 255.0)
+
+    def _maps(self, count: int, side: float) -> keras.KerasTensor:
+        """Draw the maps from output to input pixels, as Keras takes them: a0, a1, a2, b0, b1, b2, 0, 0."""
+        by = self.augmentation
+        angle = self._draw(count, math.radians(by.rotation))
+        shear = self._draw(count, by.shear)
+        zoom_x, zoom_y = 1 + self._draw(count, by.zoom), 1 + self._draw(count, by.zoom)
+        shift_x, shift_y = side * self._draw(count, by.shift), side * self._draw(count, by.shift)
+        mirror = ops.where(self._draw(count, 1.0) < 0, -1.0, 1.0) if by.flip else ops.ones((count,))
+        # [x'; y'] = rotation . shear . zoom . mirror [x; y], as Keras' ImageDataGenerator composes them
+        a0, a1 = ops.cos(angle) * zoom_x * mirror, -ops.sin(angle + shear) * zoom_y
+        b0, b1 = ops.sin(angle) * zoom_x * mirror, ops.cos(angle + shear) * zoom_y
+        middle = (side - 1) / 2
+        a2 = middle + shift_x - (a0 + a1) * middle
+        b2 = middle + shift_y - (b0 + b1) * middle
+        zero = ops.zeros((count,))
+        return ops.stack([a0, a1, a2, b0, b1, b2, zero, zero], axis=1)
+
+    def _draw(self, count: int, largest: float) -> keras.KerasTensor:
+        """Draw numbers between -largest and largest. [shape=(count,)]"""
+        return keras.random.uniform((count,), -largest, largest, seed=self.seed_generator)

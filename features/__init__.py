@@ -1,0 +1,1 @@
+"""One cell -> named numbers: colour, geometric, texture and statistical features."""

@@ -1,0 +1,92 @@
+"""Files on disk: checksums, writing whole or not at all, CSV tables with a schema."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from study.errors import StudyError
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes as 64 lowercase hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise StudyError where `path` is already there: nothing that was computed is ever overwritten."""
+    if path.exists():
+        raise StudyError(f"{path}: already exists; remove it or choose another name")
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` when the block ends well, delete it otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; rename it to `path` when the block ends well, delete it otherwise.
+
+    Raises:
+        StudyError: `path` is already there.
+    """
+    refuse_existing(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    try:
+        yield partial
+        partial.chmod(0o755)  # mkdtemp makes private folders; results are meant to be shared
+        partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def read_csv_columns(path: Path, columns: Sequence[str], kind: str) -> pd.DataFrame:
+    """Read a CSV of text columns, empty cells as "".
+
+    Args:
+        path: The file.
+        columns: Columns that must be there; others are dropped.
+        kind: What the file should be, for the error messages ("manifest", "partition").
+
+    Raises:
+        StudyError: the file cannot be read as CSV, lacks a column, or holds no row.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except pd.errors.EmptyDataError:
+        raise StudyError(f"{path}: is empty; expected a {kind} with the columns {', '.join(columns)}") from None
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError) as error:
+        raise StudyError(f"{path}: cannot be read as a {kind} ({' '.join(str(error).split())})") from None
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise StudyError(
+            f"{path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
+            f"a {kind} has {', '.join(columns)}"
+        )
+    if table.empty:
+        raise StudyError(f"{path}: holds no row; expected a {kind} with at least one image")
+    return table[list(columns)]
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV, whole or not at all, the same bytes on every system."""
+    with whole_file(path) as partial:
+        table.to_csv(partial, index=False, lineterminator="\n", quoting=csv.QUOTE_MINIMAL)

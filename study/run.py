@@ -1,0 +1,196 @@
+"""The run folder: one trained model, what it predicted, and all that is needed to repeat it.
+
+    run.json         what was run: see `RUN_KEYS`
+    model.skops      the model, or model.keras
+    predictions.csv  see `PREDICTION_COLUMNS`; `score` is the probability of `all`
+    metrics.json     figures of merit of each part
+    history.csv      networks only: one row an epoch
+
+A folder is complete or it is not there: it is written beside its place and then renamed. `run.json` holds the
+checksums of the other files, so that a folder that was damaged later is refused too.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import study
+from study.errors import StudyError
+from study.files import read_csv_columns, sha256_of, whole_folder, write_csv
+from study.metrics import called, figures_of_merit
+from study.partition import PARTS, is_leaky, shared_groups
+
+PREDICTION_COLUMNS = (
+    "path",
+    "subject",
+    "subject_group",
+    "label",
+    "part",
+    "fold",
+    "score",
+    "predicted",
+)
+RUN_KEYS = (
+    "leukobench",  # version
+    "family",  # svm, knn or cnn
+    "recipe",  # name
+    "parameters",  # every value of the recipe as it was run
+    "seed",
+    "split",  # the partition's method
+    "leaky",  # subject groups stand in more than one part
+    "shared_subject_groups",  # how many of them
+    "checksums",  # manifest, partition, and feature table or weights
+    "versions",  # Python and the libraries that computed
+    "device",
+    "seconds",  # timings: fit, predict
+    "model_parameters",  # of a network, else null
+    "command",  # how to repeat it
+    "files",  # checksum of each file of the folder
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A complete run folder, as read."""
+
+    folder: Path
+    info: dict[str, Any]
+    predictions: pd.DataFrame
+    metrics: dict[str, Any]
+    history: pd.DataFrame | None
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.resolve().name
+
+    def part(self, name: str) -> pd.DataFrame:
+        """Return the predictions of one part."""
+        return self.predictions[self.predictions["part"] == name]
+
+
+def split_facts(partition: pd.DataFrame, partition_path: Path) -> dict[str, Any]:
+    """Return what `run.json` says of the partition: method, leaks, checksums."""
+    shared = shared_groups(partition)
+    method = partition["method"].iloc[0]
+    return {
+        "split": method,
+        "leaky": is_leaky(method) or bool(shared),
+        "shared_subject_groups": len(shared),
+        "checksums": {"manifest": partition["manifest"].iloc[0], "partition": sha256_of(partition_path)},
+    }
+
+
+def predictions_table(partition: pd.DataFrame, score: np.ndarray, fold: str = "") -> pd.DataFrame:
+    """Put scores beside the partition rows that they belong to, in the run folder's columns."""
+    rounded = np.round(np.asarray(score, float), 9)
+    table = partition.assign(fold=fold, score=rounded, predicted=called(rounded))
+    return table[list(PREDICTION_COLUMNS)]
+
+
+def write_run(
+    folder: Path,
+    info: dict[str, Any],
+    predictions: pd.DataFrame,
+    save_model: Callable[[Path], Path],
+    history: pd.DataFrame | None = None,
+    libraries: Sequence[str] = (),
+) -> Run:
+    """Write a run folder, whole or not at all.
+
+    Args:
+        folder: Where to.
+        info: `run.json` without what is filled in here (version, versions, device where missing, command, files).
+        predictions: Table in `PREDICTION_COLUMNS`.
+        save_model: Writes the model into the folder it is given and returns the file.
+        history: One row an epoch, for networks.
+        libraries: Distributions whose versions are recorded.
+
+    Raises:
+        StudyError: the folder is already there.
+    """
+    with whole_folder(folder) as partial:
+        write_csv(predictions, partial / "predictions.csv")
+        figures = {
+            part: figures_of_merit(rows["label"].to_numpy(), rows["score"].to_numpy())
+            for part in PARTS
+            if len(rows := predictions[predictions["part"] == part])
+        }
+        _write_json(figures, partial / "metrics.json")
+        if history is not None:
+            write_csv(history, partial / "history.csv")
+        model = save_model(partial)
+        info = {
+            "leukobench": study.__version__,
+            "device": "cpu",
+            "model_parameters": None,
+            "versions": _versions(libraries),
+            "command": " ".join(["leukobench", *sys.argv[1:]]),
+            **info,
+        }
+        info["model"] = model.name
+        info["files"] = {file.name: sha256_of(file) for file in sorted(partial.iterdir())}
+        missing = set(RUN_KEYS) - info.keys()
+        if missing:
+            raise AssertionError(f"run.json would lack {sorted(missing)}")
+        _write_json(info, partial / "run.json")
+    return read_run(folder)
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run folder and check that it is complete.
+
+    Raises:
+        StudyError: no run folder, a missing or changed file, or a malformed table; the message names the file.
+    """
+    info = _read_json(folder / "run.json", folder)
+    missing = [key for key in RUN_KEYS if key not in info]
+    if missing:
+        raise StudyError(f"{folder / 'run.json'}: lacks {', '.join(missing)}; train again")
+    for name, checksum in info["files"].items():
+        file = folder / name
+        if not file.is_file():
+            raise StudyError(f"{folder}: is torn: {name} is missing; train again")
+        if sha256_of(file) != checksum:
+            raise StudyError(f"{file}: was changed since the run was written; train again")
+    predictions = read_csv_columns(folder / "predictions.csv", PREDICTION_COLUMNS, "predictions table")
+    history = folder / "history.csv"
+    return Run(
+        folder=folder,
+        info=info,
+        predictions=predictions.assign(score=predictions["score"].astype(float)),
+        metrics=_read_json(folder / "metrics.json", folder),
+        history=pd.read_csv(history) if history.is_file() else None,
+    )
+
+
+def _versions(libraries: Sequence[str]) -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in libraries},
+    }
+
+
+def _write_json(content: dict[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _read_json(path: Path, folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise StudyError(f"{folder}: no such run folder; name one that a train command wrote")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StudyError(f"{folder}: is no run folder, or a torn one: {path.name} is missing") from None
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{path}: cannot be read ({' '.join(str(error).split())}); train again") from None
