@@ -60,8 +60,8 @@ def main() -> None:
 
     \b
     To begin:   leukobench demo -o demo
-    Your data:  manifest -> split -> extract -> train-svm, train-knn
-                                  \\-> train-cnn              \\-> compare
+    Your data:  manifest -> split -> extract -> train-svm, train-knn -> compare
+                                  \\-> train-cnn ---------------------/
     """
 
 
@@ -97,7 +97,7 @@ def demo(out: Path, subjects: int, cells: int, epochs: int | None, seed: int, jo
 @click.option("--subject-regex", help="Pattern found in a file's path; its first group is the subject's ID.")
 @jobs_option
 def manifest(images: Path, out: Path, subject_regex: str | None, jobs: int) -> None:
-    """Index the folder IMAGES: path, label, subject, checksum of every image.
+    """Index the folder IMAGES: path, label, subject, checksum.
 
     The official files of C-NMC 2019 tell label and subject by their names. In a folder of your own, put each class in a
     folder named all or hem and say with --subject-regex how to find the subject in the path. Subjects that share an
@@ -134,7 +134,7 @@ def manifest(images: Path, out: Path, subject_regex: str | None, jobs: int) -> N
 @click.option("--validation-size", type=click.FloatRange(0, 1, max_open=True), default=0.1, show_default=True)
 @seed_option
 def split(manifest: Path, out: Path, method: str, test_size: float, validation_size: float, seed: int) -> None:
-    """Divide the images of MANIFEST into training, validation and test.
+    """Divide a MANIFEST into training, validation and test.
 
     Sizes are shares of the images; whole subject groups are dealt out, in each class, so they are met as nearly as the
     groups allow. The same arguments give the same file on every machine.
@@ -163,7 +163,7 @@ def split(manifest: Path, out: Path, method: str, test_size: float, validation_s
 @click.option("--set", "feature_set", default="patel", show_default=True, help="Feature set; see `features`.")
 @jobs_option
 def extract(images: Path, manifest: Path, out: Path, feature_set: str, jobs: int) -> None:
-    """Measure every cell of a manifest: one row an image, one column a feature.
+    """Measure every cell: one row an image, one column a feature.
 
     An image that cannot be measured costs its own row only; it is listed with the reason in <name>.failures.csv, and
     the command ends with exit code 1. Training leaves such images out and says so.
@@ -278,7 +278,7 @@ def train_cnn(
 @click.argument("runs", type=FOLDER, nargs=-1, required=True)
 @output("Report folder")
 def compare(runs: tuple[Path, ...], out: Path) -> None:
-    """Compare RUNS that were tested on the same images: table, intervals, ROC curves, report.
+    """Compare RUNS tested on the same images: table, ROC, report.
 
     Intervals come from resampling subject groups, because the cells of one person are no independent observations.
 
@@ -348,6 +348,8 @@ def _print_run(run: Any) -> None:
         f"sensitivity {figures['sensitivity']:.3f}, specificity {figures['specificity']:.3f} "
         f"on {len(rows)} cells of {rows['subject_group'].nunique()} subject groups ({people})"
     )
+    if run.info.get("note"):
+        click.echo(f"note: {run.info['note']}")
     if run.info["excluded"]:
         click.echo(f"left out {len(run.info['excluded'])} images that could not be read; see run.json")
 

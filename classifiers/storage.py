@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import skops.io
 
@@ -31,5 +32,5 @@ def load_model(path: Path) -> Any:
         if foreign:
             raise StudyError(f"{path}: holds {', '.join(foreign)}, which no model of ours does; not loaded")
         return skops.io.load(path, trusted=list(TRUSTED))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise StudyError(f"{path}: cannot be loaded as a model ({' '.join(str(error).split())})") from None

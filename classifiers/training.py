@@ -12,7 +12,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.pipeline import Pipeline
 
 from classifiers.recipes import ClassicalRecipe, recipe_named
-from classifiers.search import group_folds, search
+from classifiers.search import Folds, group_folds, search
 from classifiers.storage import save_model
 from study.errors import StudyError
 from study.feature_table import FeatureTable, read_feature_table
@@ -64,10 +64,7 @@ def train(
     groups = partition["subject_group"].to_numpy()[training]
     folds = group_folds(positive[training], groups, seed, str(partition_path))
     best, tried = search(chosen, features[training], positive[training], folds, seed, jobs)
-    model = CalibratedClassifierCV(best, cv=folds, ensemble=False) if chosen.calibrated else best
-    model.fit(features[training], positive[training])
-    if chosen.calibrated:
-        model.cv = len(folds)  # the folds themselves are row numbers of this table: of no use in the stored model
+    model, note = _fit(best, chosen.calibrated, folds, features[training], positive[training])
     fitted = time.perf_counter()
     score = model.predict_proba(features)[:, 1]
     predicted = time.perf_counter()
@@ -81,6 +78,7 @@ def train(
         "seed": seed,
         **facts,
         "excluded": excluded,
+        "note": note,
         "seconds": {"fit": fitted - start, "predict": predicted - fitted},
     }
 
@@ -108,6 +106,28 @@ def _rows_with_features(
             f"(first: {unknown[0]}); extract features by the manifest that was split"
         )
     return partition[~partition["path"].isin(list(excluded))], excluded
+
+
+def _fit(
+    pipeline: Pipeline, calibrated: bool, folds: Folds, features: np.ndarray, positive: np.ndarray
+) -> tuple[CalibratedClassifierCV | Pipeline, str]:
+    """Fit a pipeline, with Platt's sigmoid on the decision values of held-out groups where it is to be calibrated.
+
+    Returns the model, and a note where the sigmoid would have turned the order of the scores round: that happens where
+    the held-out groups scored below chance, and says that there are too few people to calibrate by.
+    """
+    if not calibrated:
+        return pipeline.fit(features, positive), ""
+    model = CalibratedClassifierCV(pipeline, cv=folds, ensemble=False).fit(features, positive)
+    model.cv = len(folds)  # the folds themselves are row numbers of this table: of no use in the stored model
+    sigmoid = model.calibrated_classifiers_[0].calibrators[0]
+    if sigmoid.a_ < 0:  # p = 1 / (1 + exp(a f + b)) rises with the decision value f
+        return model, ""
+    sigmoid.a_, sigmoid.b_ = -1.0, 0.0
+    return model, (
+        "not calibrated: subject groups left out scored below chance, so that the calibration would have turned the "
+        "scores round; the probability is the plain logistic function of the decision value"
+    )
 
 
 def _parameters(recipe: ClassicalRecipe, best: Pipeline, table: FeatureTable, tried: pd.DataFrame) -> dict[str, Any]:

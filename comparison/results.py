@@ -69,15 +69,7 @@ class Comparison:
     @property
     def verdicts(self) -> list[str]:
         """A plain sentence for each pair."""
-        groups = self.rows["subject_group"].nunique()
-        return [
-            f"{pair.better} is better than {pair.other} by {pair.auroc:.3f} AUROC "
-            f"({LEVEL:.0%} interval {pair.low:.3f} to {pair.high:.3f})."
-            if pair.clear
-            else f"{pair.better} and {pair.other} cannot be told apart on {groups} subject groups: AUROC differs by "
-            f"{pair.auroc:.3f} ({LEVEL:.0%} interval {pair.low:.3f} to {pair.high:.3f})."
-            for pair in self.differences
-        ]
+        return [self._verdict(pair) for pair in self.differences]
 
     @property
     def cautions(self) -> list[str]:
@@ -88,11 +80,29 @@ class Comparison:
                 "LEAKY: the same subjects stand in training and test. These figures say how well the models recognise "
                 "people they have seen; they are not comparable with a subject-disjoint split."
             )
-        few = {name: count for name, count in self.groups_of_class.items() if count < FEW_GROUPS}
-        if few:
-            counts = " and ".join(f"{count} of class {name}" for name, count in few.items())
+        if self._few_groups:
+            counts = " and ".join(f"{count} of class {name}" for name, count in self._few_groups.items())
             cautions.append(f"The test part has few subject groups ({counts}): the intervals are not to be trusted.")
         return cautions
+
+    @property
+    def _few_groups(self) -> dict[str, int]:
+        return {name: count for name, count in self.groups_of_class.items() if count < FEW_GROUPS}
+
+    def _verdict(self, pair: Difference) -> str:
+        groups = self.rows["subject_group"].nunique()
+        interval_text = f"{LEVEL:.0%} interval {pair.low:.3f} to {pair.high:.3f}"
+        if not pair.clear:
+            return (
+                f"{pair.better} and {pair.other} cannot be told apart on {groups} subject groups: "
+                f"AUROC differs by {pair.auroc:.3f} ({interval_text})."
+            )
+        if self._few_groups:
+            return (
+                f"{pair.better} scored higher than {pair.other} by {pair.auroc:.3f} AUROC ({interval_text}), "
+                f"but on {groups} subject groups that is a hint, not a finding."
+            )
+        return f"{pair.better} is better than {pair.other} by {pair.auroc:.3f} AUROC ({interval_text})."
 
 
 def compare(runs: Sequence[Run]) -> Comparison:

@@ -61,7 +61,7 @@ CATALOG = (
     Feature("geometry_convexity", "perimeter of the convex hull / P", "1"),
     Feature("geometry_concavity", "depth of the deepest notch below the hull / radius", "1"),
     Feature("geometry_symmetry", "area shared with the mirror image about the major axis / A", "1"),
-    Feature("geometry_elongation", "1 - shorter / longer side of the smallest rectangle", "1"),
+    Feature("geometry_elongation", "1 - smallest / largest Feret diameter", "1"),
     Feature("geometry_eccentricity", "sqrt(1 - l2 / l1), eigenvalues of the pixels' covariance", "1"),
     Feature("geometry_solidity", "A / area of the convex hull", "1"),
     Feature("texture_entropy", "-sum p log2 p", "bits", _HARALICK),

@@ -29,7 +29,8 @@ def geometric_features(cell: Cell) -> dict[str, float]:
     - `geometry_convexity`: perimeter of H / P
     - `geometry_concavity`: depth of the deepest notch below H / radius; 0 for a convex cell
     - `geometry_symmetry`: share of the cell that its mirror image about the major axis covers; 1 if symmetric
-    - `geometry_elongation`: 1 - shorter / longer side of that smallest rectangle; 0 for a square
+    - `geometry_elongation`: 1 - smallest / largest Feret diameter; 0 for a disk. (The sides of the smallest rectangle
+      would not do: for a nearly round cell its angle is arbitrary.)
     - `geometry_eccentricity`: sqrt(1 - l2 / l1), of the ellipse of the same second moments; 0 for a disk
     - `geometry_solidity`: A / area of H; 1 for a convex cell
     """
@@ -53,7 +54,7 @@ def geometric_features(cell: Cell) -> dict[str, float]:
         "geometry_convexity": cv2.arcLength(hull, True) / perimeter,
         "geometry_concavity": _deepest_notch(outline) / radius,
         "geometry_symmetry": _mirror_overlap(mask, centroid, covariance) / area,
-        "geometry_elongation": 1 - min(sides) / max(sides),
+        "geometry_elongation": 1 - np.divide(*feret_diameters(hull.reshape(-1, 2))),
         "geometry_eccentricity": np.sqrt(max(0.0, 1 - minor / major)),
         "geometry_solidity": area / hull_area,
     }
@@ -70,6 +71,21 @@ def mask_moments(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     xy = moments["mu11"] / area
     covariance = np.array([[moments["mu20"] / area, xy], [xy, moments["mu02"] / area]]) + np.eye(2) / 12
     return centroid, covariance
+
+
+def feret_diameters(hull: np.ndarray) -> tuple[float, float]:
+    """Return the smallest and the largest distance between two parallel lines that enclose a convex hull, px.
+
+    The smallest is found with one line along an edge, the largest between two corners.
+
+    Args:
+        hull: Corners in order. [shape=(n, 2)]
+    """
+    edges = np.roll(hull, -1, axis=0) - hull
+    normals = np.stack([-edges[:, 1], edges[:, 0]]) / np.hypot(edges[:, 0], edges[:, 1])
+    widths = np.ptp(hull @ normals, axis=0)
+    largest = np.sqrt(((hull[:, None] - hull[None]) ** 2).sum(axis=2).max())
+    return float(widths.min()), float(largest)
 
 
 def _deepest_notch(outline: np.ndarray) -> float:

@@ -24,7 +24,7 @@ import pandas as pd
 
 from study.errors import StudyError
 from study.files import read_csv_columns, sha256_of, write_csv
-from study.manifest import LABELS, labelled
+from study.manifest import LABELS, NEGATIVE, POSITIVE, labelled
 
 PARTS = ("train", "validation", "test")
 COLUMNS = ("path", "part", "label", "subject", "subject_group", "method", "manifest")
@@ -47,8 +47,8 @@ def split(
         method: `subject` keeps each subject group in one part; `official` tests on the preliminary phase and trains
             on the training phase (`test_size` is not used); `image` deals out single images, as the four
             reproduced studies did, and so puts the same person on both sides.
-        test_size: Share of the images to test on, in [0, 1); subject groups are not cut, so it is met as nearly as
-            whole groups allow, in each class.
+        test_size: Share of each class's images to test on, in [0, 1); subject groups are not cut, so it is met to
+            within half of the largest group.
         validation_size: Share of the images to validate on, carved from the rest in the same way.
         seed: Which of the many such splits.
 
@@ -60,13 +60,14 @@ def split(
     """
     rows = labelled(manifest)
     unit = rows["path"] if method == "image" else rows["subject_group"]
+    sizes = rows["label"].value_counts().reindex(LABELS, fill_value=0)
     if method == "official":
         test = rows["phase"] == "prelim"
         _refuse_shared_groups(rows["subject_group"], test)
     else:
-        test = _draw(unit, rows["label"], test_size, len(rows), f"test/{seed}")
+        test = _draw(unit, rows["label"], sizes * test_size, f"test/{seed}")
     rest = ~test
-    validation = _draw(unit[rest], rows["label"][rest], validation_size, len(rows), f"validation/{seed}")
+    validation = _draw(unit[rest], rows["label"][rest], sizes * validation_size, f"validation/{seed}")
     part = pd.Series("train", index=rows.index).mask(test, "test")
     part[validation[validation].index] = "validation"
     expected = PARTS if validation_size else ("train", "test")
@@ -120,30 +121,24 @@ def _order(name: str, seed: str) -> bytes:
     return hashlib.sha256(f"{seed}/{name}".encode()).digest()
 
 
-def _draw(unit: pd.Series, label: pd.Series, share: float, total: int, seed: str) -> pd.Series:
-    """Draw whole units, class by class, until they hold about `share` of `total` images.
+def _draw(unit: pd.Series, label: pd.Series, targets: pd.Series, seed: str) -> pd.Series:
+    """Draw whole units, class by class, until they hold about as many images as `targets` says for that class.
 
     A unit counts for the class that most of its images have. Within a class the units come in the order of their
-    hash, and one is taken where that brings the number of images nearer to the target, so at least one is left.
+    hash, and one is taken where that brings the number of images nearer to the target; at least one is left.
     """
-    drawn = pd.Series(False, index=unit.index)
-    if not share:
-        return drawn
     sizes = unit.value_counts()
-    positives = unit[label == LABELS[0]].value_counts().reindex(sizes.index, fill_value=0)
-    majority = (positives * 2 >= sizes).map({True: LABELS[0], False: LABELS[1]})
-    for of_class in LABELS:
+    positives = unit[label == POSITIVE].value_counts().reindex(sizes.index, fill_value=0)
+    majority = (positives * 2 >= sizes).map({True: POSITIVE, False: NEGATIVE})
+    drawn: set[str] = set()
+    for of_class, target in targets.items():
         units = sizes[majority == of_class]
-        target = share * total * (units.sum() / len(unit))
-        taken, images = set(), 0
+        taken, images = 0, 0
         for name in sorted(units.index, key=lambda name: _order(name, seed)):
-            if len(taken) == len(units) - 1:
-                break
-            if abs(images + units[name] - target) <= abs(images - target):
-                taken.add(name)
-                images += units[name]
-        drawn |= unit.isin(taken)
-    return drawn
+            if abs(images + units[name] - target) < abs(images - target) and taken < len(units) - 1:
+                drawn.add(name)
+                taken, images = taken + 1, images + units[name]
+    return unit.isin(drawn)
 
 
 def _refuse_shared_groups(group: pd.Series, test: pd.Series) -> None:

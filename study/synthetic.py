@@ -49,8 +49,8 @@ CLASS_APPEARANCE = {
     POSITIVE: Appearance(106.0, 0.040, 5.0, 0.09, 1.4),
     NEGATIVE: Appearance(93.0, 0.025, 7.0, 0.11, 0.4),
 }
-SUBJECT_SPREAD = Appearance(0.07, 0.15, 0.15, 0.15, 0.3)  # relative standard deviations between subjects
-STAIN_SPREAD = np.array([0.12, 0.15, 0.10])  # the same, of each colour channel
+SUBJECT_SPREAD = Appearance(0.04, 0.15, 0.12, 0.12, 0.3)  # relative standard deviations between subjects
+STAIN_SPREAD = np.array([0.08, 0.10, 0.07])  # the same, of each colour channel
 CELL_SPREAD = Appearance(0.08, 0.20, 0.15, 0.15, 0.0)  # and between the cells of one subject
 
 

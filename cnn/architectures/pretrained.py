@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,10 @@ def with_weights(network: Callable[..., keras.Model], weights: str | None, **arg
     if weights not in (None, "imagenet") and not Path(weights).is_file():
         raise StudyError(f"{weights}: no such file of weights; {_REMEDY}")
     try:
-        return network(weights=weights, **arguments)
-    except (OSError, ValueError, KeyError) as error:
+        # where a file lacks a layer Keras only warns, and goes on with random weights in it
+        with warnings.catch_warnings(action="error", category=UserWarning):
+            return network(weights=weights, **arguments)
+    except (OSError, ValueError, KeyError, UserWarning) as error:
         problem = "cannot be downloaded" if weights == "imagenet" else "do not fit the network or cannot be read"
         raise _unusable(network.__name__, weights, problem, error) from None
     except Exception as error:

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import cnn.recipes
+from cnn.backend import keras
+from cnn.data import load_images
+from cnn.network import load_network, positive_score
+from cnn.recipes import Augmentation, Recipe
+from cnn.training import train
+from study.errors import StudyError
+from study.manifest import read_manifest
+from study.run import Run
+
+TINY = Recipe(
+    name="tiny",
+    source="tests",
+    description="light Xception at 32 px",
+    architecture="lightxception",
+    input_side=32,
+    frame=320,
+    head=("average", "dropout=0.2", "sigmoid"),
+    optimizer={"name": "Adam", "learning_rate": 1e-3},
+    batch=8,
+    epochs=2,
+    augmentation=Augmentation(rotation=30, flip=True),
+)
+TINY_FROZEN = Recipe(
+    name="tiny-frozen",
+    source="tests",
+    description="frozen MobileNet at 32 px",
+    architecture="mobilenet",
+    input_side=32,
+    frame=320,
+    head=("average", "dense=8", "softmax"),
+    optimizer={"name": "Adam", "learning_rate": 1e-3},
+    batch=8,
+    epochs=3,
+    pretrained=True,
+    frozen=True,
+)
+
+
+@pytest.fixture(autouse=True)
+def _tiny_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(cnn.recipes.RECIPES, "tiny", TINY)
+    monkeypatch.setitem(cnn.recipes.RECIPES, "tiny-frozen", TINY_FROZEN)
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    keras.utils.set_random_seed(9)
+    network = keras.applications.MobileNet(weights=None, include_top=False, input_shape=(32, 32, 3))
+    network.save_weights(tmp_path / "mobilenet.weights.h5")
+    return tmp_path / "mobilenet.weights.h5"
+
+
+def run_tiny(cohort: Path, out: Path, **changes) -> Run:
+    arguments = {"recipe": "tiny", "seed": 1} | changes
+    return train(cohort / "images", cohort / "manifest.csv", cohort / "split.csv", out, **arguments)
+
+
+def test_equal_seeds_give_equal_runs(cohort: Path, tmp_path: Path) -> None:
+    one, other, third = (run_tiny(cohort, tmp_path / str(n), seed=s) for n, s in enumerate((1, 1, 2)))
+    assert one.predictions["score"].tolist() == other.predictions["score"].tolist()
+    assert one.history["loss"].tolist() == other.history["loss"].tolist()
+    assert one.predictions["score"].tolist() != third.predictions["score"].tolist()
+
+
+def test_a_run_predicts_the_same_rows_as_a_classical_one(cohort: Path, tmp_path: Path) -> None:
+    run = run_tiny(cohort, tmp_path / "run")
+    partition = pd.read_csv(cohort / "split.csv", dtype=str)
+    for column in ("path", "part", "label", "subject_group"):
+        assert run.predictions[column].tolist() == partition[column].tolist()
+    assert run.history["epoch"].tolist() == [1, 2]
+    assert {"loss", "accuracy", "val_loss", "val_auroc"} <= set(run.history.columns)
+    assert run.info["recipe"] == "tiny"
+    assert run.info["model_parameters"] == 1_248_060
+
+
+def test_the_stored_network_gives_the_scores_that_were_written(cohort: Path, tmp_path: Path) -> None:
+    run = run_tiny(cohort, tmp_path / "run")
+    manifest = read_manifest(cohort / "manifest.csv")
+    images = load_images(cohort / "images", manifest, frame=320, side=32)
+    rows = run.predictions["path"].map(images.row).to_numpy()
+    model = load_network(str(run.folder / "model.keras"))
+    score = positive_score(model.predict(np.asarray(images.pixels[rows]), verbose=0))
+    assert run.predictions["score"].to_numpy() == pytest.approx(score, abs=1e-5)
+
+
+def test_the_epoch_of_the_best_validation_auroc_is_kept(cohort: Path, tmp_path: Path) -> None:
+    run = run_tiny(cohort, tmp_path / "run", epochs=4)
+    assert run.metrics["validation"]["auroc"] == pytest.approx(run.history["val_auroc"].max(), abs=1e-9)
+
+
+def test_a_frozen_base_keeps_its_weights_and_the_head_learns(cohort: Path, tmp_path: Path, weights: Path) -> None:
+    run = run_tiny(cohort, tmp_path / "run", recipe="tiny-frozen", weights=str(weights))
+    stored = load_network(str(run.folder / "model.keras"))
+    source = keras.applications.MobileNet(weights=str(weights), include_top=False, input_shape=(32, 32, 3))
+    base = next(layer for layer in stored.layers if layer.name == "base")
+    for ours, theirs in zip(base.get_weights(), source.get_weights(), strict=True):
+        assert np.array_equal(ours, theirs)
+    assert run.history["loss"].nunique() == 3
+    assert len(run.info["checksums"]["weights"]) == 64
+
+
+def test_training_from_scratch_goes_by_another_name(cohort: Path, tmp_path: Path) -> None:
+    run = run_tiny(cohort, tmp_path / "run", recipe="tiny-frozen", weights="none", epochs=1)
+    assert run.info["recipe"] == "tiny-frozen-from-scratch"
+    assert run.info["parameters"]["pretrained"] is False
+    assert run.info["parameters"]["frozen"] is False
+
+
+def test_what_is_set_on_the_command_line_is_recorded(cohort: Path, tmp_path: Path) -> None:
+    run = run_tiny(cohort, tmp_path / "run", epochs=1, batch=5)
+    assert (run.info["parameters"]["epochs"], run.info["parameters"]["batch"]) == (1, 5)
+    assert len(run.history) == 1
+
+
+def test_a_partition_of_another_manifest_is_refused(cohort: Path, tmp_path: Path) -> None:
+    manifest = pd.read_csv(cohort / "manifest.csv", dtype=str, keep_default_na=False)
+    manifest.drop(index=0).to_csv(tmp_path / "shorter.csv", index=False)
+    with pytest.raises(StudyError, match=rf"names 1 of 40 images that .* lacks \(first: {manifest['path'][0]}\)"):
+        train(cohort / "images", tmp_path / "shorter.csv", cohort / "split.csv", tmp_path / "run", recipe="tiny")
+    manifest.assign(fold="1").to_csv(tmp_path / "changed.csv", index=False)
+    with pytest.raises(StudyError, match="was made from another manifest"):
+        train(cohort / "images", tmp_path / "changed.csv", cohort / "split.csv", tmp_path / "run", recipe="tiny")
+    assert not (tmp_path / "run").exists()
+
+
+def test_images_are_read_once_and_broken_ones_left_out_with_a_reason(cohort: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("LEUKOBENCH_CACHE", str(tmp_path / "cache"))
+    shutil.copytree(cohort / "images", tmp_path / "images")
+    manifest = read_manifest(cohort / "manifest.csv")
+    lost = manifest["path"][3]
+    (tmp_path / "images" / lost).write_bytes(b"BM")
+    images = load_images(tmp_path / "images", manifest, frame=320, side=32)
+    assert list(images.failed) == [lost]
+    assert len(images.row) == 39
+    shutil.rmtree(tmp_path / "images")
+    again = load_images(tmp_path / "images", manifest, frame=320, side=32)
+    assert np.array_equal(again.pixels, images.pixels)
+    assert again.failed == images.failed
+    with pytest.raises(StudyError, match="none of 40 images could be read"):
+        load_images(tmp_path / "images", manifest, frame=320, side=16)
+    assert not list((tmp_path / "cache").rglob("*.partial"))
+
+
+def test_the_run_says_on_what_it_was_computed(cohort: Path, tmp_path: Path) -> None:
+    run = run_tiny(cohort, tmp_path / "run", epochs=1)
+    info = json.loads((run.folder / "run.json").read_text())
+    assert info["device"].startswith(keras.backend.backend())
+    assert {"python", "keras", keras.backend.backend()} <= set(info["versions"])
+    assert info["seconds"]["fit"] > 0

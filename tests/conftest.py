@@ -1,0 +1,41 @@
+"""What the tests stand on: a small generated cohort, and the real images where they are at hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from features.extractor import extract
+from study.manifest import read_manifest, scan_folder, write_manifest
+from study.partition import split, write_partition
+from study.synthetic import generate_cohort
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["LEUKOBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 10 subjects with 4 generated cells each, its manifest, a partition and a feature table beside it."""
+    folder = tmp_path_factory.mktemp("cohort")
+    generate_cohort(folder / "images", subjects=10, cells_per_subject=4, seed=3)
+    write_manifest(scan_folder(folder / "images"), folder / "manifest.csv")
+    partition = split(read_manifest(folder / "manifest.csv"), test_size=0.4, validation_size=0.2, seed=1)
+    write_partition(partition, folder / "manifest.csv", folder / "split.csv")
+    extract(folder / "images", folder / "manifest.csv", folder / "features.csv")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cnmc() -> Path:
+    """The folder of real C-NMC 2019 images."""
+    folder = os.environ.get("LEUKOBENCH_CNMC")
+    if not folder:
+        pytest.skip("LEUKOBENCH_CNMC is unset: name a folder of C-NMC 2019 images to run the tests on real cells")
+    return Path(folder)

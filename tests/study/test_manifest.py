@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from study.errors import StudyError
+from study.files import sha256_of
+from study.integrity import natural_order, subject_groups
+from study.manifest import COLUMNS, read_manifest, scan_folder, write_manifest
+from tests.conftest import REPOSITORY
+
+
+def image(path: Path, value: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((4, 4, 3), value, np.uint8))
+
+
+def test_every_generated_image_is_indexed_with_label_subject_and_checksum(cohort: Path) -> None:
+    manifest = read_manifest(cohort / "manifest.csv")
+    assert len(manifest) == 40
+    assert manifest["path"].is_monotonic_increasing
+    assert manifest["label"].value_counts().to_dict() == {"all": 20, "hem": 20}
+    assert set(manifest["subject"]) == {f"{prefix}{n}" for prefix in ("", "H") for n in range(1, 6)}
+    row = manifest.iloc[7]
+    file = cohort / "images" / row["path"]
+    assert (row["sha256"], row["size_bytes"]) == (sha256_of(file), file.stat().st_size)
+    assert row["label"] == file.parent.name
+    assert f"fold_{row['fold']}" == file.parent.parent.name
+
+
+def test_writing_and_reading_changes_nothing(cohort: Path, tmp_path: Path) -> None:
+    write_manifest(read_manifest(cohort / "manifest.csv"), tmp_path / "again.csv")
+    assert (tmp_path / "again.csv").read_bytes() == (cohort / "manifest.csv").read_bytes()
+
+
+def test_preliminary_test_takes_labels_and_subjects_from_its_csv_and_final_test_has_none(tmp_path: Path) -> None:
+    prelim = tmp_path / "validation_data" / "C-NMC_test_prelim_phase_data"
+    image(prelim / "1.bmp", 10)
+    image(prelim / "2.bmp", 20)
+    image(tmp_path / "testing_data" / "C-NMC_test_final_phase_data" / "1.bmp", 30)
+    (prelim.parent / "C-NMC_test_prelim_phase_data_labels.csv").write_text(
+        "Patient_ID,new_names,labels\nUID_57_29_1_all.bmp,1.bmp,1\nUID_h30_6_2_hem.bmp,2.bmp,0\n"
+    )
+    manifest = scan_folder(tmp_path).set_index("path")
+    assert manifest.loc["validation_data/C-NMC_test_prelim_phase_data/1.bmp", "label"] == "all"
+    second = manifest.loc["validation_data/C-NMC_test_prelim_phase_data/2.bmp"]
+    assert (second["label"], second["subject"], second["phase"]) == ("hem", "H30", "prelim")
+    final = manifest.loc["testing_data/C-NMC_test_final_phase_data/1.bmp"]
+    assert (final["label"], final["subject"], final["subject_group"], final["phase"]) == ("", "", "", "final")
+
+
+def test_a_folder_of_ones_own_takes_the_subject_from_a_pattern(tmp_path: Path) -> None:
+    image(tmp_path / "all" / "patient7_a.png", 10)
+    image(tmp_path / "hem" / "patientx2_b.png", 20)
+    manifest = scan_folder(tmp_path, subject_regex=r"patient(\w+)_")
+    assert manifest["subject"].tolist() == ["7", "X2"]
+    with pytest.raises(StudyError, match=r"2 of 2 images have no subject.*--subject-regex"):
+        scan_folder(tmp_path)
+
+
+def test_subjects_that_share_an_identical_image_are_one_group(tmp_path: Path) -> None:
+    for number, name in enumerate(
+        ("UID_H10_1_1_hem.bmp", "UID_H3_1_1_hem.bmp", "UID_H4_1_1_hem.bmp", "UID_5_1_1_all.bmp")
+    ):
+        image(tmp_path / name, 10 + number)
+    shutil.copy(tmp_path / "UID_H10_1_1_hem.bmp", tmp_path / "UID_H3_1_2_hem.bmp")
+    manifest = scan_folder(tmp_path).set_index("path")
+    assert manifest["subject_group"].to_dict() == {
+        "UID_5_1_1_all.bmp": "5",
+        "UID_H10_1_1_hem.bmp": "H3=H10",
+        "UID_H3_1_1_hem.bmp": "H3=H10",
+        "UID_H3_1_2_hem.bmp": "H3=H10",
+        "UID_H4_1_1_hem.bmp": "H4",
+    }
+
+
+def test_groups_are_joined_through_a_chain_of_identical_images() -> None:
+    subject, sha256 = pd.Series(["51", "75", "75", "78", "9", ""]), pd.Series(["a", "a", "b", "b", "c", "c"])
+    assert subject_groups(subject, sha256).tolist() == ["51=75=78"] * 4 + ["9", ""]
+    assert sorted(["H10", "H2", "9", "10"], key=natural_order) == ["9", "10", "H2", "H10"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("label", "ALL", "label other than"),
+        ("path", "/etc/passwd", "not a relative path"),
+        ("path", "a/../../b.bmp", "leads out of the image folder"),
+        ("sha256", "123", "no SHA-256"),
+        ("subject_group", "", "subject without its group"),
+    ],
+)
+def test_a_malformed_row_is_named(cohort: Path, tmp_path: Path, column: str, value: str, reason: str) -> None:
+    table = pd.read_csv(cohort / "manifest.csv", dtype=str, keep_default_na=False)
+    table.loc[3, column] = value
+    table.to_csv(tmp_path / "bad.csv", index=False)
+    with pytest.raises(StudyError, match=reason) as raised:
+        read_manifest(tmp_path / "bad.csv")
+    assert table.loc[3, "path"] in str(raised.value)
+    assert "bad.csv" in str(raised.value)
+
+
+def test_a_missing_column_is_named(cohort: Path, tmp_path: Path) -> None:
+    pd.read_csv(cohort / "manifest.csv").drop(columns="sha256").to_csv(tmp_path / "bad.csv", index=False)
+    with pytest.raises(StudyError, match=r"bad\.csv: lacks the column sha256"):
+        read_manifest(tmp_path / "bad.csv")
+
+
+def test_the_shipped_manifest_holds_the_whole_dataset_with_its_known_twins() -> None:
+    manifest = read_manifest(REPOSITORY / "data_manifest.csv")
+    assert tuple(manifest.columns) == COLUMNS
+    assert len(manifest) == 15_114
+    assert manifest["phase"].value_counts().to_dict() == {"train": 10_661, "final": 2_586, "prelim": 1_867}
+    counts = manifest[manifest["phase"] != "final"].groupby(["phase", "label"]).size()
+    assert counts.tolist() == [1_219, 648, 7_272, 3_389]
+    twins = manifest["sha256"].value_counts()
+    assert (twins == 2).sum() == 106
+    assert twins.max() == 2
+    training = manifest[manifest["phase"] == "train"]
+    assert training["subject"].nunique() == 73
+    joined = {group for group in training["subject_group"] if "=" in group}
+    assert joined == {"20=21", "51=75=78", "H2=H4=H5=H6", "H3=H10"}
+    assert training["subject_group"].nunique() == 66
+
+
+def test_real_images_are_found_as_the_shipped_manifest_lists_them(cnmc: Path) -> None:
+    found = scan_folder(cnmc, jobs=2).set_index("path")
+    shipped = read_manifest(REPOSITORY / "data_manifest.csv").set_index("path").loc[found.index]
+    for column in ("label", "subject", "fold", "phase", "sha256", "size_bytes", "original_name"):
+        assert (found[column] == shipped[column]).all(), column

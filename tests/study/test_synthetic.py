@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from study.cell import read_cell, read_image
+from study.errors import StudyError
+from study.synthetic import generate_cohort
+
+
+def test_files_are_what_the_ground_truth_says(tmp_path: Path) -> None:
+    truth = generate_cohort(tmp_path / "cohort", subjects=4, cells_per_subject=3, seed=1)
+    assert len(truth) == 12
+    for row in truth.itertuples():
+        image = read_image(tmp_path / "cohort" / row.path)
+        assert image.shape == (450, 450, 3)
+        assert image.any(axis=2).sum() == row.area
+        assert read_cell(tmp_path / "cohort" / row.path).pieces == 1
+        mean_stain = image[image.any(axis=2)].mean(axis=0)
+        assert mean_stain == pytest.approx([row.stain_red, row.stain_green, row.stain_blue], rel=0.15)
+    ellipse = np.pi / 4 * truth["axis_major"] * truth["axis_minor"]
+    assert truth["area"].to_numpy() == pytest.approx(ellipse.to_numpy(), rel=0.05)
+
+
+def test_equal_seeds_give_equal_files_and_a_cell_does_not_depend_on_the_number_of_others(tmp_path: Path) -> None:
+    generate_cohort(tmp_path / "small", subjects=2, cells_per_subject=1, seed=7)
+    generate_cohort(tmp_path / "large", subjects=4, cells_per_subject=2, seed=7)
+    generate_cohort(tmp_path / "other", subjects=2, cells_per_subject=1, seed=8)
+    name = "training_data/fold_0/hem/UID_H1_1_1_hem.bmp"
+    small, large, other = ((tmp_path / folder / name).read_bytes() for folder in ("small", "large", "other"))
+    assert small == large
+    assert small != other
+
+
+def test_nothing_is_left_where_a_cohort_cannot_be_made(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="at least two subjects"):
+        generate_cohort(tmp_path / "cohort", subjects=1)
+    assert list(tmp_path.iterdir()) == []

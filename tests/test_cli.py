@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+from cli import main
+from tests.conftest import REPOSITORY
+
+COMMANDS = sorted(main.commands)
+
+
+def leukobench(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_every_command_of_the_plan_is_there() -> None:
+    assert COMMANDS == [
+        "compare",
+        "demo",
+        "extract",
+        "features",
+        "manifest",
+        "recipes",
+        "split",
+        "train-cnn",
+        "train-knn",
+        "train-svm",
+    ]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_text_shows_an_example(command: str) -> None:
+    result = leukobench(command, "--help")
+    assert result.exit_code == 0
+    assert f"Example:  leukobench {command}" in result.output
+
+
+def test_help_loads_no_heavy_library() -> None:
+    code = (
+        "import sys; sys.argv = ['leukobench', '--help']\n"
+        "import cli\n"
+        "try: cli.main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'pandas', 'sklearn', 'skimage', 'cv2', 'keras', 'tensorflow', 'matplotlib'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_extracting_and_comparing_load_no_network_library() -> None:
+    code = (
+        "import sys, cli, features.extractor, classifiers.training, comparison.report\n"
+        "print(sorted({'keras', 'tensorflow', 'jax'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_script_runs_by_its_file_name_too() -> None:
+    done = subprocess.run(
+        [sys.executable, "cli.py", "--version"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("leukobench, version ")
+
+
+def test_the_seven_commands_in_a_row(cohort: Path, tmp_path: Path) -> None:
+    images = cohort / "images"
+    manifest, partition, table = (tmp_path / name for name in ("manifest.csv", "split.csv", "features.csv"))
+    svm, knn, cnn = (tmp_path / "runs" / name for name in ("svm", "knn", "cnn"))
+    network = ("--recipe", "small-lightxception")
+    commands = (
+        ("manifest", images, "-o", manifest),
+        ("split", manifest, "--test-size", 0.4, "--validation-size", 0.2, "--seed", 1, "-o", partition),
+        ("extract", images, "--manifest", manifest, "-o", table, "--jobs", 2),
+        ("train-svm", table, "--split", partition, "-o", svm),
+        ("train-knn", table, "--split", partition, "-o", knn),
+        ("train-cnn", images, "--manifest", manifest, "--split", partition, *network, "--epochs", 1, "-o", cnn),
+        ("compare", svm, knn, cnn, "-o", tmp_path / "report"),
+    )
+    for command in commands:
+        result = leukobench(*command)
+        assert result.exit_code == 0, result.output
+    assert "| svm " in result.output
+    assert (tmp_path / "report" / "report.html").is_file()
+
+
+def test_listings_name_what_can_be_chosen() -> None:
+    assert "dhuri-mobilenet" in leukobench("recipes").output
+    assert json.loads(leukobench("recipes", "clinton-lightxception").output)["input_side"] == 450
+    assert json.loads(leukobench("recipes", "leukobench-svm").output)["grid"]["C"]
+    assert "geometry_area" in leukobench("features").output
+    assert leukobench("recipes", "nothing").exit_code == 2
+    assert leukobench("features", "--set", "nothing").exit_code == 1
+
+
+def broken_inputs(cohort: Path, folder: Path) -> dict[str, tuple[tuple[object, ...], int, str]]:
+    """Commands with bad input: arguments, exit code, what the line must say."""
+    out, network = folder / "out", ("--recipe", "small-lightxception")
+    images, manifest, partition, table = (
+        cohort / name for name in ("images", "manifest.csv", "split.csv", "features.csv")
+    )
+    (folder / "empty").mkdir()
+    shutil.copytree(images, folder / "truncated")
+    broken = next((folder / "truncated").rglob("*.bmp"))
+    broken.write_bytes(broken.read_bytes()[:999])
+    pd.read_csv(manifest).drop(columns="label").to_csv(folder / "no-label.csv", index=False)
+    strangers = pd.read_csv(partition, dtype=str)
+    strangers["path"] = "elsewhere/" + strangers["path"]
+    strangers.to_csv(folder / "strangers.csv", index=False)
+    (folder / "exists").mkdir()
+    (folder / "binary.csv").write_bytes(bytes(range(128, 256)) * 4)
+    return {
+        "missing folder": (("manifest", folder / "nowhere", "-o", out), 2, "nowhere"),
+        "folder without images": (("manifest", folder / "empty", "-o", out), 1, "holds no image"),
+        "output exists": (("manifest", images, "-o", folder / "exists"), 2, "already exists"),
+        "run folder exists": (("train-svm", table, "--split", partition, "-o", folder / "exists"), 2, "already exists"),
+        "manifest lacks a column": (("split", folder / "no-label.csv", "-o", out), 1, "lacks the column label"),
+        "manifest is no text": (("split", folder / "binary.csv", "-o", out), 1, "cannot be read as a manifest"),
+        "split of other files": (
+            ("train-svm", table, "--split", folder / "strangers.csv", "-o", out),
+            1,
+            "names 40 of 40 images",
+        ),
+        "network on a split of other files": (
+            ("train-cnn", images, "--manifest", manifest, "--split", folder / "strangers.csv", *network, "-o", out),
+            1,
+            "names 40 of 40 images",
+        ),
+        "unknown recipe": (("train-svm", table, "--split", partition, "--recipe", "x", "-o", out), 1, "no svm recipe"),
+        "test size of one": (("split", manifest, "--test-size", 1, "-o", out), 2, "range"),
+        "no run folder": (("compare", folder / "empty", "-o", out), 1, "is no run folder"),
+        "no jobs": (("manifest", images, "-o", out, "--jobs", 0), 2, "range"),
+        "table of another kind": (
+            ("extract", images, "--manifest", manifest, "-o", out),
+            1,
+            "ends in .csv or .parquet",
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "missing folder",
+        "folder without images",
+        "output exists",
+        "run folder exists",
+        "manifest lacks a column",
+        "manifest is no text",
+        "split of other files",
+        "network on a split of other files",
+        "unknown recipe",
+        "test size of one",
+        "no run folder",
+        "no jobs",
+        "table of another kind",
+    ],
+)
+def test_bad_input_ends_in_one_line_and_leaves_nothing(cohort: Path, tmp_path: Path, kind: str) -> None:
+    arguments, code, says = broken_inputs(cohort, tmp_path)[kind]
+    before = sorted(tmp_path.rglob("*"))
+    result = leukobench(*arguments)
+    assert result.exit_code == code
+    assert isinstance(result.exception, SystemExit)  # click's own way out; anything else would be a traceback
+    error = [line for line in result.output.splitlines() if line.startswith("Error: ")]
+    assert len(error) == 1
+    assert says in error[0]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_truncated_image_costs_its_row_and_the_exit_code(cohort: Path, tmp_path: Path) -> None:
+    shutil.copytree(cohort / "images", tmp_path / "images")
+    broken = sorted((tmp_path / "images").rglob("*.bmp"))[0]
+    broken.write_bytes(broken.read_bytes()[:999])
+    result = leukobench(
+        "extract", tmp_path / "images", "--manifest", cohort / "manifest.csv", "-o", tmp_path / "features.csv"
+    )
+    assert result.exit_code == 1
+    assert "1 of 40 images could not be measured" in result.output
+    assert broken.name in result.output
+    assert len(pd.read_csv(tmp_path / "features.csv")) == 39
+    failures = pd.read_csv(tmp_path / "features.failures.csv")
+    assert failures["path"].tolist() == [broken.relative_to(tmp_path / "images").as_posix()]
