@@ -94,27 +94,48 @@ def demo(out: Path, subjects: int, cells: int, epochs: int | None, seed: int, jo
 @main.command()
 @click.argument("images", type=FOLDER)
 @output("Manifest (CSV)")
+@click.option("--positive", default="all", show_default=True, help="Name of the folders that hold blasts.")
+@click.option("--negative", default="hem", show_default=True, help="Name of the folders that hold normal cells.")
 @click.option("--subject-regex", help="Pattern found in a file's path; its first group is the subject's ID.")
+@click.option("--subjects", type=FILE, help="Table (CSV) of subjects: path or file name, and subject.")
 @jobs_option
-def manifest(images: Path, out: Path, subject_regex: str | None, jobs: int) -> None:
+def manifest(
+    images: Path,
+    out: Path,
+    positive: str,
+    negative: str,
+    subject_regex: str | None,
+    subjects: Path | None,
+    jobs: int,
+) -> None:
     """Index the folder IMAGES: path, label, subject, checksum.
 
-    The official files of C-NMC 2019 tell label and subject by their names. In a folder of your own, put each class in a
-    folder named all or hem and say with --subject-regex how to find the subject in the path. Subjects that share an
-    identical image are joined in one subject group, which no split divides.
+    The official files of C-NMC 2019 tell label and subject by their names, in the layout of the Cancer Imaging Archive
+    or of Kaggle. In a folder of your own, put each class in a folder named all or hem (or as --positive and --negative
+    say) and tell how to find the subject: by a pattern in the path, or by a table. Subjects that share an identical
+    image are joined in one subject group, which no split divides. An interrupted scan goes on where it was.
 
     \b
     Example:  leukobench manifest C-NMC_Leukemia -o manifest.csv --jobs 2
               leukobench manifest slides -o manifest.csv --subject-regex 'patient(\\d+)'
     """
-    from study.manifest import labelled, scan_folder, write_manifest
+    from study.indexing import scan_folder
+    from study.manifest import labelled, write_manifest
 
-    table = scan_folder(images, subject_regex=subject_regex, jobs=jobs)
+    table = scan_folder(
+        images,
+        positive=positive,
+        negative=negative,
+        subject_regex=subject_regex,
+        subjects_csv=subjects,
+        journal=out.with_name(f".{out.name}.journal"),
+        jobs=jobs,
+    )
     write_manifest(table, out)
     known = labelled(table)
     counts = ", ".join(f"{count} {label}" for label, count in known["label"].value_counts().items())
     click.echo(
-        f"{out}: {len(table)} images ({counts}) of {known['subject'].nunique()} subjects "
+        f"{out}: {len(table)} images ({counts or 'none labelled'}) of {known['subject'].nunique()} subjects "
         f"in {known['subject_group'].nunique()} subject groups"
     )
 

@@ -17,16 +17,14 @@ Columns (all text but `size_bytes`):
 
 from __future__ import annotations
 
-import re
-from pathlib import Path, PurePosixPath
+import sys
+from pathlib import Path
 
 import pandas as pd
-from joblib import Parallel, delayed
-from tqdm import tqdm
 
+import study
 from study.errors import StudyError
-from study.files import read_csv_columns, sha256_of, write_csv
-from study.integrity import subject_groups
+from study.files import read_csv_columns, write_csv
 
 POSITIVE, NEGATIVE = "all", "hem"
 LABELS = (POSITIVE, NEGATIVE)
@@ -42,11 +40,7 @@ COLUMNS = (
     "size_bytes",
     "original_name",
 )
-IMAGE_SUFFIXES = (".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
-
-# UID_<subject>_<image>_<cell>_<label>, the dataset's own names: UID_H24_17_9_hem.bmp
-_CNMC_NAME = re.compile(r"UID_(?P<subject>H?\d+)_\d+_\d+_(?P<label>all|hem)\.\w+", re.IGNORECASE)
-_PRELIM_LABELS = "*prelim*labels*.csv"
+SHIPPED = "data_manifest.csv"
 
 
 def read_manifest(path: Path) -> pd.DataFrame:
@@ -82,6 +76,7 @@ def validate(manifest: pd.DataFrame, name: str) -> None:
         (~manifest["phase"].isin([*PHASES, ""]), "has a phase other than train, prelim or final"),
         (~manifest["sha256"].str.fullmatch(r"[0-9a-f]{64}"), "has no SHA-256 of 64 hexadecimal digits"),
         (~manifest["size_bytes"].str.fullmatch(r"\d+"), "has a size_bytes that is no whole number"),
+        (manifest["subject"].str.contains("=", regex=False), "has a subject with =, which joins subjects into groups"),
         ((manifest["subject"] == "") != (manifest["subject_group"] == ""), "has a subject without its group"),
         (
             (manifest["subject"] != "") & (manifest.groupby("subject")["subject_group"].transform("nunique") > 1),
@@ -93,93 +88,19 @@ def validate(manifest: pd.DataFrame, name: str) -> None:
             raise StudyError(f"{name}: {path[wrong].iloc[0]!r} {reason}; mend it or run `leukobench manifest`")
 
 
-def scan_folder(images: Path, *, subject_regex: str | None = None, jobs: int = 1) -> pd.DataFrame:
-    """Index a folder of images as a manifest.
-
-    The label and the subject come from the dataset's own file names (`UID_H24_17_9_hem.bmp`); for the preliminary
-    test, whose files are numbered, from its labels CSV; elsewhere the label from a folder named `all` or `hem` and
-    the subject from `subject_regex`. Files of the final test have neither.
-
-    Args:
-        images: The folder; searched with its subfolders.
-        subject_regex: Pattern searched in the relative path; its first group (or the whole match) is the subject.
-        jobs: Processes that hash files.
-
-    Returns:
-        The manifest, sorted by path.
-
-    Raises:
-        StudyError: no image below the folder, or images whose label or subject cannot be told.
-    """
-    files = sorted(
-        (file.relative_to(images).as_posix(), file)
-        for file in images.rglob("*")
-        if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file() and not file.name.startswith(".")
-    )
-    if not files:
-        raise StudyError(f"{images}: holds no image ({', '.join(IMAGE_SUFFIXES)}); name the folder that does")
-    original_names = _original_names(images)
-    rows = [_describe(path, original_names, subject_regex) for path, _ in files]
-    _refuse_unknown(rows, images)
-    hashing = Parallel(n_jobs=jobs, return_as="generator", batch_size=32)(delayed(sha256_of)(file) for _, file in files)
-    digests = list(tqdm(hashing, total=len(files), desc="hashing", unit="image", disable=None))
-    manifest = pd.DataFrame(rows).assign(sha256=digests, size_bytes=[file.stat().st_size for _, file in files])
-    manifest["subject_group"] = subject_groups(manifest["subject"], manifest["sha256"])
-    return manifest[list(COLUMNS)]
-
-
 def labelled(manifest: pd.DataFrame) -> pd.DataFrame:
     """Return the rows whose label and subject are known: those that can be trained and tested on."""
     return manifest[(manifest["label"] != "") & (manifest["subject"] != "")]
 
 
-def _original_names(images: Path) -> dict[str, str]:
-    """Map the numbered files of the preliminary test to their original names, from the dataset's labels CSV."""
-    names: dict[str, str] = {}
-    for table in sorted(images.rglob(_PRELIM_LABELS)):
-        rows = read_csv_columns(table, ("Patient_ID", "new_names"), "labels file of the preliminary test")
-        names.update(zip(rows["new_names"], rows["Patient_ID"], strict=True))
-    return names
+def shipped_manifest_path() -> Path:
+    """Where the manifest of C-NMC 2019 that comes with leukobench lies: beside the code, or where wheels put it.
 
-
-def _phase_of(path: str) -> str:
-    if "final" in path.lower():
-        return "final"
-    return "prelim" if "prelim" in path.lower() else "train"
-
-
-def _describe(path: str, original_names: dict[str, str], subject_regex: str | None) -> dict[str, str]:
-    """Return what a file's relative path tells of it, in the manifest's columns."""
-    name = PurePosixPath(path).name
-    folders = [folder.lower() for folder in PurePosixPath(path).parts[:-1]]
-    phase = _phase_of("/".join(folders))
-    original = original_names.get(name, name) if phase == "prelim" else name
-    official = _CNMC_NAME.fullmatch(original)
-    label = official["label"].lower() if official else next((f for f in folders[::-1] if f in LABELS), "")
-    subject = official["subject"] if official else ""
-    if subject_regex:
-        found = re.search(subject_regex, path)
-        subject = (found[1] if found.re.groups else found[0]) if found else ""
-    fold = next((f.removeprefix("fold_") for f in folders if re.fullmatch(r"fold_\d+", f)), "")
-    return {
-        "path": path,
-        "label": label,
-        "subject": subject.upper(),
-        "phase": phase,
-        "fold": fold if phase == "train" else "",
-        "original_name": "" if phase == "final" else original,
-    }
-
-
-def _refuse_unknown(rows: list[dict[str, str]], images: Path) -> None:
-    """Raise StudyError where images outside the final test have no label or no subject."""
-    remedies = {
-        "label": "put each class in a folder named all or hem",
-        "subject": "give --subject-regex, a pattern that finds the subject in the path",
-    }
-    for column, remedy in remedies.items():
-        unknown = [row["path"] for row in rows if row["phase"] != "final" and not row[column]]
-        if unknown:
-            raise StudyError(
-                f"{images}: {len(unknown)} of {len(rows)} images have no {column} (first: {unknown[0]}); {remedy}"
-            )
+    Raises:
+        StudyError: it is in neither place.
+    """
+    places = (Path(study.__file__).parent.parent / SHIPPED, Path(sys.prefix) / "share" / "leukobench" / SHIPPED)
+    for place in places:
+        if place.is_file():
+            return place
+    raise StudyError(f"{SHIPPED}: is neither at {places[0]} nor at {places[1]}; install leukobench again")

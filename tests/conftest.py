@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from features.extractor import extract
-from study.manifest import read_manifest, scan_folder, write_manifest
+from study.indexing import scan_folder
+from study.manifest import read_manifest, write_manifest
 from study.partition import split, write_partition
 from study.synthetic import generate_cohort
 

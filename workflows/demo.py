@@ -12,7 +12,8 @@ from comparison.report import REPORT, write_report
 from comparison.results import Comparison
 from features.extractor import extract
 from study.files import refuse_existing
-from study.manifest import read_manifest, scan_folder, write_manifest
+from study.indexing import scan_folder
+from study.manifest import read_manifest, write_manifest
 from study.partition import split, write_partition
 from study.synthetic import generate_cohort
 

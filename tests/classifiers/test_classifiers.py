@@ -15,7 +15,8 @@ from classifiers.storage import load_model
 from classifiers.training import train
 from features.extractor import extract
 from study.errors import StudyError
-from study.manifest import read_manifest, scan_folder, write_manifest
+from study.indexing import scan_folder
+from study.manifest import read_manifest, write_manifest
 from study.partition import split, write_partition
 from study.run import Run
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pytest
 
 from study.errors import StudyError
 from study.files import sha256_of
+from study.indexing import scan_folder
 from study.integrity import natural_order, subject_groups
-from study.manifest import COLUMNS, read_manifest, scan_folder, write_manifest
+from study.manifest import COLUMNS, read_manifest, shipped_manifest_path, write_manifest
 from tests.conftest import REPOSITORY
 
 
@@ -63,6 +65,70 @@ def test_a_folder_of_ones_own_takes_the_subject_from_a_pattern(tmp_path: Path) -
         scan_folder(tmp_path)
 
 
+def test_classes_may_be_called_otherwise_and_subjects_stand_in_a_table(tmp_path: Path) -> None:
+    image(tmp_path / "images" / "Blasts" / "a.png", 10)
+    image(tmp_path / "images" / "normal" / "b.png", 20)
+    image(tmp_path / "images" / "normal" / "c.tif", 30)
+    (tmp_path / "people.csv").write_text("path,subject\na.png,p1\nnormal/b.png,P2\nc.tif,p1\n")
+    manifest = scan_folder(
+        tmp_path / "images", positive="blasts", negative="Normal", subjects_csv=tmp_path / "people.csv"
+    )
+    assert manifest["label"].tolist() == ["all", "hem", "hem"]
+    assert manifest["subject"].tolist() == ["P1", "P2", "P1"]
+    (tmp_path / "people.csv").write_text("path,subject\na.png,p1\na.png,p2\n")
+    with pytest.raises(StudyError, match=r"people\.csv: gives 'a\.png' two subjects"):
+        scan_folder(tmp_path / "images", subjects_csv=tmp_path / "people.csv")
+    with pytest.raises(StudyError, match="is no regular expression"):
+        scan_folder(tmp_path / "images", subject_regex="(")
+    (tmp_path / "images").rename(tmp_path / "ALL")
+    with pytest.raises(StudyError, match="3 of 3 images have no label"):
+        scan_folder(tmp_path / "ALL", subject_regex="(.)")
+
+
+@pytest.mark.parametrize("top", ["", "C-NMC_Leukemia/training_data", "C-NMC_training_data", "fold_1/fold_1"])
+def test_the_official_layouts_are_known_whole_or_in_part(tmp_path: Path, top: str) -> None:
+    folder = tmp_path / top / "fold_1" / "hem"
+    image(folder / "UID_H7_1_2_hem.bmp", 10)
+    for scanned in (tmp_path, folder.parent, folder):
+        row = scan_folder(scanned).iloc[0]
+        assert (row["label"], row["subject"], row["phase"], row["fold"]) == ("hem", "H7", "train", "1")
+
+
+def test_a_numbered_file_without_its_labels_table_is_known_by_its_checksum(cnmc: Path, tmp_path: Path) -> None:
+    file = sorted(cnmc.rglob("*_all.bmp"))[0]
+    folder = tmp_path / "C-NMC_test_prelim_phase_data"
+    folder.mkdir()
+    shutil.copy(file, folder / "1.bmp")
+    row = scan_folder(tmp_path).iloc[0]
+    assert (row["label"], row["original_name"]) == ("all", file.name)
+    image(folder / "2.bmp", 10)
+    with pytest.raises(StudyError, match=r"1 of 2 images have no label \(first: .*2\.bmp\)"):
+        scan_folder(tmp_path)
+
+
+def test_a_part_of_the_official_images_keeps_the_ties_of_the_whole(cnmc: Path, tmp_path: Path) -> None:
+    for subject in ("51", "78", "[hH]3", "1"):
+        file = sorted(cnmc.rglob(f"UID_{subject}_*.bmp"))[0]
+        shutil.copy(file, tmp_path / file.name)
+    groups = scan_folder(tmp_path).set_index("subject")["subject_group"].to_dict()
+    assert groups == {"51": "51=78", "78": "51=78", "H3": "H3", "1": "1"}
+
+
+def test_an_interrupted_scan_goes_on_where_it_was(cohort: Path, tmp_path: Path) -> None:
+    images, journal = tmp_path / "images", tmp_path / "journal"
+    shutil.copytree(cohort / "images", images)
+    whole = scan_folder(images)
+    lines = []
+    for path in whole["path"][:10]:
+        status = (images / path).stat()
+        lines.append(f"{path},{status.st_size}-{status.st_mtime_ns},{'0' * 64}")
+    journal.write_text("\n".join(lines) + "\ntorn,12")
+    os.utime(images / whole["path"][0], (1, 1))  # changed since: hashed again
+    resumed = scan_folder(images, journal=journal)
+    assert resumed["sha256"].tolist() == [whole["sha256"][0]] + ["0" * 64] * 9 + whole["sha256"][10:].tolist()
+    assert not journal.exists()
+
+
 def test_subjects_that_share_an_identical_image_are_one_group(tmp_path: Path) -> None:
     for number, name in enumerate(
         ("UID_H10_1_1_hem.bmp", "UID_H3_1_1_hem.bmp", "UID_H4_1_1_hem.bmp", "UID_5_1_1_all.bmp")
@@ -93,6 +159,7 @@ def test_groups_are_joined_through_a_chain_of_identical_images() -> None:
         ("path", "a/../../b.bmp", "leads out of the image folder"),
         ("sha256", "123", "no SHA-256"),
         ("subject_group", "", "subject without its group"),
+        ("subject", "20=21", "subject with ="),
     ],
 )
 def test_a_malformed_row_is_named(cohort: Path, tmp_path: Path, column: str, value: str, reason: str) -> None:
@@ -112,7 +179,7 @@ def test_a_missing_column_is_named(cohort: Path, tmp_path: Path) -> None:
 
 
 def test_the_shipped_manifest_holds_the_whole_dataset_with_its_known_twins() -> None:
-    manifest = read_manifest(REPOSITORY / "data_manifest.csv")
+    manifest = read_manifest(shipped_manifest_path())
     assert tuple(manifest.columns) == COLUMNS
     assert len(manifest) == 15_114
     assert manifest["phase"].value_counts().to_dict() == {"train": 10_661, "final": 2_586, "prelim": 1_867}
