@@ -142,39 +142,78 @@ def manifest(
 
 @main.command()
 @click.argument("manifest", type=FILE)
-@output("Partition (CSV)")
+@output("Partition (CSV; a folder of them for kfold)")
 @click.option(
     "--method",
-    type=click.Choice(["subject", "official", "image"]),
+    type=click.Choice(["subject", "official", "kfold", "image"]),
     default="subject",
     show_default=True,
-    help="subject: no person on two sides. official: test on C-NMC's preliminary phase. "
-    "image: single images, as the reproduced studies did; LEAKY, to measure what that is worth.",
+    help="subject: no person on two sides. official: test on C-NMC's preliminary phase, or on --test-fold. "
+    "kfold: cross-validation over people. image: single images, as the reproduced studies did; LEAKY, to measure "
+    "what that is worth.",
 )
-@click.option("--test-size", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.2, show_default=True)
-@click.option("--validation-size", type=click.FloatRange(0, 1, max_open=True), default=0.1, show_default=True)
+@click.option(
+    "--test-size",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.2,
+    show_default=True,
+    help="Share of each class to test on; for subject and image.",
+)
+@click.option(
+    "--validation-size",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.1,
+    show_default=True,
+    help="Share of each class to validate on, carved from training.",
+)
+@click.option("--folds", type=click.IntRange(min=2), default=5, show_default=True, help="For kfold.")
+@click.option("--test-fold", type=click.Choice(["0", "1", "2"]), help="For official: the fold to leave out.")
+@click.option("--balance", is_flag=True, help="Cut each part down to as many images of one class as of the other.")
+@click.option("--per-subject", type=click.IntRange(min=1), help="Take at most so many images of each subject.")
 @seed_option
-def split(manifest: Path, out: Path, method: str, test_size: float, validation_size: float, seed: int) -> None:
+def split(
+    manifest: Path,
+    out: Path,
+    method: str,
+    test_size: float,
+    validation_size: float,
+    folds: int,
+    test_fold: str | None,
+    balance: bool,
+    per_subject: int | None,
+    seed: int,
+) -> None:
     """Divide a MANIFEST into training, validation and test.
 
-    Sizes are shares of the images; whole subject groups are dealt out, in each class, so they are met as nearly as the
-    groups allow. The same arguments give the same file on every machine.
+    Whole subject groups are dealt out, class by class, so that sizes are met as nearly as the groups allow; only the
+    method image cuts them. The same arguments give the same file on every machine.
 
     \b
     Example:  leukobench split manifest.csv --method subject --test-size 0.2 --seed 1 -o split.csv
+              leukobench split manifest.csv --method kfold --folds 5 --seed 1 -o folds
     """
+    import study.partition as partitions
     from study.manifest import read_manifest
-    from study.partition import PARTS, is_leaky, write_partition
-    from study.partition import split as divide
 
-    partition = divide(read_manifest(manifest), method, test_size=test_size, validation_size=validation_size, seed=seed)
-    write_partition(partition, manifest, out)
-    for part in PARTS:
-        rows = partition[partition["part"] == part]
-        counts = ", ".join(f"{(rows['label'] == label).sum()} {label}" for label in ("all", "hem"))
-        click.echo(f"{part:10}  {len(rows):6} images ({counts}) of {rows['subject_group'].nunique()} subject groups")
-    if is_leaky(partition["method"].iloc[0]):
-        click.echo("LEAKY: subjects stand on both sides; figures from this split say nothing about people never seen")
+    choice = partitions.Choice(validation_size, balance, per_subject, seed)
+    cohort = read_manifest(manifest)
+    if method == "kfold":
+        made = partitions.split_in_folds(cohort, folds, choice)
+        partitions.write_folds(made, manifest, out)
+    else:
+        made = [
+            partitions.split_officially(cohort, test_fold, choice)
+            if method == "official"
+            else partitions.split_by_image(cohort, test_size, choice)
+            if method == "image"
+            else partitions.split_by_subject(cohort, test_size, choice)
+        ]
+        partitions.write_partition(made[0], manifest, out)
+    for fold, partition in enumerate(made):
+        if method == "kfold":
+            click.echo(f"fold {fold}")
+        for line in partitions.summary(partition, cohort):
+            click.echo(line)
 
 
 @main.command()

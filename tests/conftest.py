@@ -10,7 +10,7 @@ import pytest
 from features.extractor import extract
 from study.indexing import scan_folder
 from study.manifest import read_manifest, write_manifest
-from study.partition import split, write_partition
+from study.partition import Choice, split_by_subject, write_partition
 from study.synthetic import generate_cohort
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -27,7 +27,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cohort")
     generate_cohort(folder / "images", subjects=10, cells_per_subject=4, seed=3)
     write_manifest(scan_folder(folder / "images"), folder / "manifest.csv")
-    partition = split(read_manifest(folder / "manifest.csv"), test_size=0.4, validation_size=0.2, seed=1)
+    partition = split_by_subject(read_manifest(folder / "manifest.csv"), 0.4, Choice(validation_size=0.2, seed=1))
     write_partition(partition, folder / "manifest.csv", folder / "split.csv")
     extract(folder / "images", folder / "manifest.csv", folder / "features.csv")
     return folder

@@ -14,7 +14,7 @@ from features.extractor import extract
 from study.files import refuse_existing
 from study.indexing import scan_folder
 from study.manifest import read_manifest, write_manifest
-from study.partition import split, write_partition
+from study.partition import Choice, split_by_subject, write_partition
 from study.synthetic import generate_cohort
 
 NETWORK = "small-lightxception"
@@ -62,7 +62,7 @@ def run_demo(
     say(f"2/7 indexing them -> {manifest}")
     write_manifest(scan_folder(images, jobs=jobs), manifest)
     say(f"3/7 splitting by subject -> {partition}")
-    drawn = split(read_manifest(manifest), test_size=0.25, validation_size=0.125, seed=seed)
+    drawn = split_by_subject(read_manifest(manifest), 0.25, Choice(validation_size=0.125, seed=seed))
     write_partition(drawn, manifest, partition)
     say(f"4/7 extracting features -> {table}")
     extract(images, manifest, table, jobs=jobs)

@@ -17,7 +17,7 @@ from features.extractor import extract
 from study.errors import StudyError
 from study.indexing import scan_folder
 from study.manifest import read_manifest, write_manifest
-from study.partition import split, write_partition
+from study.partition import Choice, split_by_subject, write_partition
 from study.run import Run
 
 
@@ -129,7 +129,7 @@ def test_real_blasts_are_told_from_normal_cells_of_people_never_seen(cnmc: Path,
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(file.resolve())
     write_manifest(scan_folder(images, jobs=2), tmp_path / "manifest.csv")
-    partition = split(read_manifest(tmp_path / "manifest.csv"), test_size=0.3, seed=1)
+    partition = split_by_subject(read_manifest(tmp_path / "manifest.csv"), 0.3, Choice(seed=1))
     write_partition(partition, tmp_path / "manifest.csv", tmp_path / "split.csv")
     assert extract(images, tmp_path / "manifest.csv", tmp_path / "features.csv", jobs=2).failed == {}
     run = train(tmp_path / "features.csv", tmp_path / "split.csv", tmp_path / "svm", family="svm", jobs=2)
