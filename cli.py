@@ -47,7 +47,13 @@ jobs_option = click.option(
     "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that work side by side."
 )
 seed_option = click.option("--seed", type=int, default=0, show_default=True, help="Equal seeds give equal results.")
-split_option = click.option("--split", "partition", type=FILE, required=True, help="Partition, from `split`.")
+split_option = click.option(
+    "--split",
+    "partition",
+    type=click.Path(exists=True, path_type=Path),
+    required=True,
+    help="Partition from `split`, or a folder of them for cross-validation.",
+)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

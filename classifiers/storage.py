@@ -14,11 +14,9 @@ from study.errors import StudyError
 TRUSTED = ("sklearn.calibration._CalibratedClassifier", "sklearn.calibration._SigmoidCalibration")
 
 
-def save_model(model: Any, folder: Path) -> Path:
-    """Write a fitted model into a run folder and return the file."""
-    path = folder / "model.skops"
+def save_model(model: Any, path: Path) -> None:
+    """Write a fitted model."""
     skops.io.dump(model, path)
-    return path
 
 
 def load_model(path: Path) -> Any:

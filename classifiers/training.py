@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,15 @@ import pandas as pd
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.pipeline import Pipeline
 
+from classifiers.calibration import calibrate
 from classifiers.recipes import ClassicalRecipe, recipe_named
-from classifiers.search import Folds, group_folds, search
+from classifiers.search import group_folds, search
 from classifiers.storage import save_model
 from study.errors import StudyError
 from study.feature_table import FeatureTable, read_feature_table
 from study.files import refuse_existing, sha256_of, write_csv
 from study.manifest import POSITIVE
-from study.partition import read_partition
+from study.partition import read_partitions
 from study.run import Run, predictions_table, split_facts, write_run
 
 LIBRARIES = ("numpy", "pandas", "scikit-learn", "skops")
@@ -39,9 +41,12 @@ def train(
     Settings are chosen on the training part alone, over subject groups; the scaler is fitted there too. The
     validation part, where there is one, is predicted but not trained on, so that both families train on the same rows.
 
+    Given a folder of partitions, the predictions are those of each fold's test part, and a model fitted on every image
+    is kept beside those of the folds.
+
     Args:
         table_path: Feature table.
-        partition_path: Partition.
+        partition_path: Partition, or folder of partitions.
         out: Run folder to write.
         family: `svm` or `knn`.
         recipe: Name of a recipe of the family; by default our own.
@@ -53,40 +58,76 @@ def train(
     """
     chosen = recipe_named(recipe or f"leukobench-{family}", family)
     refuse_existing(out)
-    partition = read_partition(partition_path)
+    partitions = read_partitions(partition_path)
     table = read_feature_table(table_path)
-    partition, excluded = _rows_with_features(partition, table, partition_path, table_path)
-    features = table.values.loc[partition["path"]].to_numpy()
-    positive = (partition["label"] == POSITIVE).to_numpy()
-    training = (partition["part"] == "train").to_numpy()
-
-    start = time.perf_counter()
-    groups = partition["subject_group"].to_numpy()[training]
-    folds = group_folds(positive[training], groups, seed, str(partition_path))
-    best, tried = search(chosen, features[training], positive[training], folds, seed, jobs)
-    model, note = _fit(best, chosen.calibrated, folds, features[training], positive[training])
-    fitted = time.perf_counter()
-    score = model.predict_proba(features)[:, 1]
-    predicted = time.perf_counter()
-
-    facts = split_facts(partition, partition_path)
+    facts = split_facts(partitions, partition_path)
     facts["checksums"]["features"] = sha256_of(table_path)
+    excluded: dict[str, str] = {}
+    fits: dict[str, _Fit] = {}
+    predictions = []
+    for fold, partition in partitions.items():
+        rows, lacking = _rows_with_features(partition, table, partition_path, table_path)
+        excluded |= lacking
+        fits[fold] = _fit(chosen, table, rows, rows["part"] == "train", seed, jobs, str(partition_path))
+        predictions.append(predictions_table(rows, fits[fold].score, fold))
+    if len(fits) > 1:  # the model to use on new images: fitted on everything, tested by the folds
+        fits[""] = _fit(chosen, table, rows, rows["part"] != "", seed, jobs, str(partition_path))
     info = {
         "family": family,
         "recipe": chosen.name,
-        "parameters": _parameters(chosen, best, table, tried),
+        "parameters": _parameters(chosen, fits, table),
         "seed": seed,
         **facts,
         "excluded": excluded,
-        "note": note,
-        "seconds": {"fit": fitted - start, "predict": predicted - fitted},
+        "note": "; ".join(dict.fromkeys(fit.note for fit in fits.values() if fit.note)),
+        "seconds": {
+            "fit": sum(fit.seconds_fit for fit in fits.values()),
+            "predict": sum(fit.seconds_predict for fit in fits.values()),
+        },
     }
 
-    def save(folder: Path) -> Path:
-        write_csv(tried, folder / "search.csv")
-        return save_model(model, folder)
+    def save(folder: Path) -> None:
+        for fold, fit in fits.items():
+            save_model(fit.model, folder / (f"model_fold_{fold}.skops" if fold else "model.skops"))
+        write_csv(pd.concat([fit.tried.assign(fold=fold) for fold, fit in fits.items()]), folder / "search.csv")
 
-    return write_run(out, info, predictions_table(partition, score), save, libraries=LIBRARIES)
+    return write_run(out, info, pd.concat(predictions, ignore_index=True), save, libraries=LIBRARIES)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A fitted model, the scores of all rows, what was tried to find its settings, and what it took."""
+
+    model: CalibratedClassifierCV | Pipeline
+    settings: dict[str, Any]
+    score: np.ndarray
+    tried: pd.DataFrame
+    note: str
+    seconds_fit: float
+    seconds_predict: float
+
+
+def _fit(
+    recipe: ClassicalRecipe,
+    table: FeatureTable,
+    rows: pd.DataFrame,
+    training: pd.Series,
+    seed: int,
+    jobs: int,
+    name: str,
+) -> _Fit:
+    """Choose settings and fit on the training rows alone; score all rows."""
+    features = table.values.loc[rows["path"]].to_numpy()
+    chosen, labels = training.to_numpy(), (rows["label"] == POSITIVE).to_numpy()
+    seen, positive = features[chosen], labels[chosen]
+    start = time.perf_counter()
+    folds = group_folds(positive, rows["subject_group"].to_numpy()[chosen], seed, name)
+    best, tried = search(recipe, seen, positive, folds, seed, jobs)
+    model, note = calibrate(best, folds, seen, positive) if recipe.calibrated else (best.fit(seen, positive), "")
+    fitted = time.perf_counter()
+    score = model.predict_proba(features)[:, 1]
+    settings = best.named_steps["classify"].get_params()
+    return _Fit(model, settings, score, tried, note, fitted - start, time.perf_counter() - fitted)
 
 
 def _rows_with_features(
@@ -108,34 +149,12 @@ def _rows_with_features(
     return partition[~partition["path"].isin(list(excluded))], excluded
 
 
-def _fit(
-    pipeline: Pipeline, calibrated: bool, folds: Folds, features: np.ndarray, positive: np.ndarray
-) -> tuple[CalibratedClassifierCV | Pipeline, str]:
-    """Fit a pipeline, with Platt's sigmoid on the decision values of held-out groups where it is to be calibrated.
-
-    Returns the model, and a note where the sigmoid would have turned the order of the scores round: that happens where
-    the held-out groups scored below chance, and says that there are too few people to calibrate by.
-    """
-    if not calibrated:
-        return pipeline.fit(features, positive), ""
-    model = CalibratedClassifierCV(pipeline, cv=folds, ensemble=False).fit(features, positive)
-    model.cv = len(folds)  # the folds themselves are row numbers of this table: of no use in the stored model
-    sigmoid = model.calibrated_classifiers_[0].calibrators[0]
-    if sigmoid.a_ < 0:  # p = 1 / (1 + exp(a f + b)) rises with the decision value f
-        return model, ""
-    sigmoid.a_, sigmoid.b_ = -1.0, 0.0
-    return model, (
-        "not calibrated: subject groups left out scored below chance, so that the calibration would have turned the "
-        "scores round; the probability is the plain logistic function of the decision value"
-    )
-
-
-def _parameters(recipe: ClassicalRecipe, best: Pipeline, table: FeatureTable, tried: pd.DataFrame) -> dict[str, Any]:
+def _parameters(recipe: ClassicalRecipe, fits: dict[str, _Fit], table: FeatureTable) -> dict[str, Any]:
     return {
         "calibrated": recipe.calibrated,
         "grid": {key: list(values) for key, values in recipe.grid.items()},
-        "classifier": best.named_steps["classify"].get_params(),
+        "classifier": {fold or "all": fit.settings for fold, fit in fits.items()},
+        "search_auroc": {fold or "all": float(fit.tried["auroc_mean"].max()) for fold, fit in fits.items()},
         "features": list(table.values.columns),
         "table": table.facts,
-        "search_auroc": float(np.max(tried["auroc_mean"])),
     }

@@ -15,13 +15,13 @@ from tqdm import tqdm
 from cnn.augmentation import Augment
 from cnn.backend import keras
 from cnn.data import Batches, load_images
-from cnn.network import build, compile_for, positive_score
+from cnn.network import Network, build, compile_for, positive_score
 from cnn.recipes import Recipe, recipe_named
 from study.errors import StudyError
 from study.files import refuse_existing, sha256_of
 from study.manifest import POSITIVE, read_manifest
 from study.metrics import THRESHOLD
-from study.partition import read_partition
+from study.partition import read_partitions
 from study.run import Run, predictions_table, split_facts, write_run
 
 PREDICTION_BATCH = 32
@@ -48,7 +48,7 @@ def train(
     Args:
         images_folder: Folder that the manifest's paths are relative to.
         manifest_path: Manifest; the partition must have been made from it.
-        partition_path: Partition.
+        partition_path: Partition, or folder of partitions: then the predictions are those of each fold's test part.
         out: Run folder to write.
         recipe: Name of a recipe.
         weights: A file, "imagenet", or "none" for random ones, which names the run `<recipe>-from-scratch` where the
@@ -64,26 +64,27 @@ def train(
     """
     chosen, weights = _as_asked(recipe_named(recipe), weights, epochs, batch)
     refuse_existing(out)
-    manifest, partition = _cohort(manifest_path, partition_path)
+    manifest, partitions = _cohort(manifest_path, partition_path)
     images = load_images(images_folder, manifest, frame=chosen.frame, side=chosen.input_side, jobs=jobs)
-    partition = partition[~partition["path"].isin(list(images.failed))]
-    rows = partition["path"].map(images.row).to_numpy()
+    fits: dict[str, _Fit] = {}
+    predictions = []
+    features, seconds_base = None, 0.0
+    for fold, partition in partitions.items():
+        keras.utils.set_random_seed(seed)
+        network = build(chosen, weights)
+        rows = partition[~partition["path"].isin(list(images.failed))]
+        model, inputs = network.whole, images.pixels
+        if chosen.frozen and chosen.augmentation is None:
+            # a frozen base gives the same features every epoch: run it once, then train the head on them
+            if features is None:
+                start = time.perf_counter()
+                features = _run(network.base, images.pixels, np.arange(len(manifest)), "running the frozen base")
+                seconds_base = time.perf_counter() - start
+            model, inputs = network.head, features
+        fits[fold] = _fit(network, model, chosen, inputs, rows["path"].map(images.row).to_numpy(), rows, seed)
+        predictions.append(predictions_table(rows, fits[fold].score, fold))
 
-    keras.utils.set_random_seed(seed)
-    network = build(chosen, weights)
-    start = time.perf_counter()
-    model, inputs = network.whole, images.pixels
-    if chosen.frozen and chosen.augmentation is None:
-        # a frozen base gives the same features every epoch: run it once, then train the head on them
-        inputs = _run(network.base, inputs, rows, "running the frozen base")
-        rows, model = np.arange(len(rows)), network.head
-    based = time.perf_counter()
-    history = _fit(model, chosen, inputs, rows, partition, seed)
-    fitted = time.perf_counter()
-    score = positive_score(_run(model, inputs, rows, "predicting"))
-    predicted = time.perf_counter()
-
-    facts = split_facts(partition, partition_path)
+    facts = split_facts(partitions, partition_path)
     facts["checksums"]["weights"] = sha256_of(Path(weights)) if weights not in (None, "imagenet") else weights
     info = {
         "family": "cnn",
@@ -93,16 +94,32 @@ def train(
         **facts,
         "excluded": images.failed,
         "device": _device(),
-        "seconds": {"frozen_base": based - start, "fit": fitted - based, "predict": predicted - fitted},
+        "seconds": {
+            "frozen_base": seconds_base,
+            "fit": sum(fit.seconds_fit for fit in fits.values()),
+            "predict": sum(fit.seconds_predict for fit in fits.values()),
+        },
         "model_parameters": network.whole.count_params(),
     }
 
-    def save(folder: Path) -> Path:
-        network.whole.save(folder / "model.keras")
-        return folder / "model.keras"
+    def save(folder: Path) -> None:
+        for fold, fit in fits.items():
+            fit.network.whole.save(folder / (f"model_fold_{fold}.keras" if fold else "model.keras"))
 
+    history = pd.concat([fit.history.assign(fold=fold) for fold, fit in fits.items()], ignore_index=True)
     libraries = ("keras", keras.backend.backend(), "numpy", "pandas", "scikit-learn")
-    return write_run(out, info, predictions_table(partition, score), save, history, libraries)
+    return write_run(out, info, pd.concat(predictions, ignore_index=True), save, history, libraries)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Fit:
+    """A trained network, the scores of all rows, one row an epoch, and what it took."""
+
+    network: Network
+    score: np.ndarray
+    history: pd.DataFrame
+    seconds_fit: float
+    seconds_predict: float
 
 
 def _as_asked(recipe: Recipe, weights: str | None, epochs: int | None, batch: int | None) -> tuple[Recipe, str | None]:
@@ -117,24 +134,35 @@ def _as_asked(recipe: Recipe, weights: str | None, epochs: int | None, batch: in
     return recipe, None
 
 
-def _cohort(manifest_path: Path, partition_path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read manifest and partition; keep the manifest's rows that the partition names."""
-    manifest, partition = read_manifest(manifest_path), read_partition(partition_path)
-    unknown = partition["path"][~partition["path"].isin(manifest["path"])]
+def _cohort(manifest_path: Path, partition_path: Path) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    """Read manifest and partitions; keep the manifest's rows that the partitions name."""
+    manifest, partitions = read_manifest(manifest_path), read_partitions(partition_path)
+    named = pd.concat([partition["path"] for partition in partitions.values()]).drop_duplicates()
+    unknown = named[~named.isin(manifest["path"])]
     if len(unknown):
         raise StudyError(
-            f"{partition_path}: names {len(unknown)} of {len(partition)} images that {manifest_path} lacks "
+            f"{partition_path}: names {len(unknown)} of {len(named)} images that {manifest_path} lacks "
             f"(first: {unknown.iloc[0]}); split that manifest"
         )
-    if partition["manifest"].iloc[0] != sha256_of(manifest_path)[:16]:
+    if next(iter(partitions.values()))["manifest"].iloc[0] != sha256_of(manifest_path)[:16]:
         raise StudyError(f"{partition_path}: was made from another manifest than {manifest_path}; split it again")
-    return manifest[manifest["path"].isin(partition["path"])], partition
+    return manifest[manifest["path"].isin(named)], partitions
 
 
 def _fit(
-    model: keras.Model, recipe: Recipe, inputs: np.ndarray, rows: np.ndarray, partition: pd.DataFrame, seed: int
-) -> pd.DataFrame:
-    """Train a model on the training part of `inputs[rows]`, keep the best weights, and return one row an epoch."""
+    network: Network,
+    model: keras.Model,
+    recipe: Recipe,
+    inputs: np.ndarray,
+    rows: np.ndarray,
+    partition: pd.DataFrame,
+    seed: int,
+) -> _Fit:
+    """Train a model, the whole network or its head, on the training part of `inputs[rows]`; score all rows.
+
+    The weights of the epoch with the best validation AUROC are kept, where there is a validation part.
+    """
+    start = time.perf_counter()
     trained = model
     if recipe.augmentation is not None:
         trained = keras.Sequential([keras.Input(model.input.shape[1:]), Augment(recipe.augmentation, seed), model])
@@ -146,7 +174,9 @@ def _fit(
     batches = Batches(inputs, rows[training], recipe.batch, target[training], shuffle_seed=seed)
     trained.fit(batches, epochs=recipe.epochs, shuffle=False, verbose=0, callbacks=[watch])
     watch.restore_best()
-    return pd.DataFrame(watch.history)
+    fitted = time.perf_counter()
+    score = positive_score(_run(model, inputs, rows, "predicting"))
+    return _Fit(network, score, pd.DataFrame(watch.history), fitted - start, time.perf_counter() - fitted)
 
 
 class _Watch(keras.callbacks.Callback):

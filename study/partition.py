@@ -28,6 +28,7 @@ import pandas as pd
 
 from study.errors import StudyError
 from study.files import read_csv_columns, sha256_of, whole_folder, write_csv
+from study.integrity import natural_order
 from study.manifest import LABELS, NEGATIVE, POSITIVE, labelled
 
 PARTS = ("train", "validation", "test")
@@ -146,7 +147,7 @@ def split_in_folds(manifest: pd.DataFrame, folds: int, choice: Choice = Choice()
             held[emptiest] += units[name]
     number = group.map(fold_of)
     return [
-        _finish(rows, number == fold, group, choice, f"kfold fold={fold}/{folds}", f"{choice.seed}/{fold}")
+        _finish(rows, number == fold, group, choice, f"kfold folds={folds}", f"{choice.seed}/{fold}")
         for fold in range(folds)
     ]
 
@@ -183,6 +184,30 @@ def read_partition(path: Path) -> pd.DataFrame:
         twice = partition["path"][partition["path"].duplicated()].iloc[0]
         raise StudyError(f"{path}: {twice!r} stands twice; make it again with `leukobench split`")
     return partition
+
+
+def read_partitions(path: Path) -> dict[str, pd.DataFrame]:
+    """Read what a training command takes: a partition, or a folder of them.
+
+    Returns:
+        The partition under the name "", or each of the folder's under its fold: "0", "1" and so on.
+
+    Raises:
+        StudyError: see `read_partition`; or a folder without partitions, or of partitions that were not made together.
+    """
+    if not path.is_dir():
+        return {"": read_partition(path)}
+    files = sorted(path.glob("fold_*.csv"), key=lambda file: natural_order(file.stem))
+    if not files:
+        raise StudyError(f"{path}: holds no fold_0.csv; name a partition or a folder made by `split --method kfold`")
+    partitions = {file.stem.removeprefix("fold_"): read_partition(file) for file in files}
+    for column in ("method", "manifest"):
+        if len({partition[column].iloc[0] for partition in partitions.values()}) > 1:
+            raise StudyError(f"{path}: its partitions were not made together (their {column} differs); split again")
+    tested = pd.concat([partition["path"][partition["part"] == "test"] for partition in partitions.values()])
+    if tested.duplicated().any():
+        raise StudyError(f"{path}: {tested[tested.duplicated()].iloc[0]!r} is tested in two folds; split again")
+    return partitions
 
 
 def is_leaky(method: str) -> bool:

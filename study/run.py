@@ -1,7 +1,7 @@
 """The run folder: one trained model, what it predicted, and all that is needed to repeat it.
 
     run.json         what was run: see `RUN_KEYS`
-    model.skops      the model, or model.keras
+    model.skops      the model, or model.keras; of a cross-validation model_fold_0.skops and so on, too
     predictions.csv  see `PREDICTION_COLUMNS`; `score` is the probability of `all`
     metrics.json     figures of merit of each part
     history.csv      networks only: one row an epoch
@@ -16,7 +16,7 @@ import importlib.metadata
 import json
 import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,30 +79,37 @@ class Run:
         return self.predictions[self.predictions["part"] == name]
 
 
-def split_facts(partition: pd.DataFrame, partition_path: Path) -> dict[str, Any]:
-    """Return what `run.json` says of the partition: method, leaks, checksums."""
-    shared = shared_groups(partition)
-    method = partition["method"].iloc[0]
+def split_facts(partitions: Mapping[str, pd.DataFrame], path: Path) -> dict[str, Any]:
+    """Return what `run.json` says of the partitions read from `path`: method, leaks, checksums."""
+    method = next(iter(partitions.values()))["method"].iloc[0]
+    shared = {group for partition in partitions.values() for group in shared_groups(partition)}
+    files = sorted(path.glob("fold_*.csv")) if path.is_dir() else [path]
+    checksums = {"manifest": next(iter(partitions.values()))["manifest"].iloc[0]}
+    for file in files:
+        checksums["partition" if len(files) == 1 else file.stem] = sha256_of(file)
     return {
         "split": method,
         "leaky": is_leaky(method) or bool(shared),
         "shared_subject_groups": len(shared),
-        "checksums": {"manifest": partition["manifest"].iloc[0], "partition": sha256_of(partition_path)},
+        "checksums": checksums,
     }
 
 
 def predictions_table(partition: pd.DataFrame, score: np.ndarray, fold: str = "") -> pd.DataFrame:
-    """Put scores beside the partition rows that they belong to, in the run folder's columns."""
+    """Put scores beside the partition rows that they belong to, in the run folder's columns.
+
+    Of a fold of a cross-validation, whose rows are trained on in the other folds, only the test part is kept.
+    """
     rounded = np.round(np.asarray(score, float), 9)
     table = partition.assign(fold=fold, score=rounded, predicted=called(rounded))
-    return table[list(PREDICTION_COLUMNS)]
+    return table.loc[(table["part"] == "test") | (fold == ""), list(PREDICTION_COLUMNS)]
 
 
 def write_run(
     folder: Path,
     info: dict[str, Any],
     predictions: pd.DataFrame,
-    save_model: Callable[[Path], Path],
+    save_models: Callable[[Path], None],
     history: pd.DataFrame | None = None,
     libraries: Sequence[str] = (),
 ) -> Run:
@@ -112,7 +119,7 @@ def write_run(
         folder: Where to.
         info: `run.json` without what is filled in here (version, versions, device where missing, command, files).
         predictions: Table in `PREDICTION_COLUMNS`.
-        save_model: Writes the model into the folder it is given and returns the file.
+        save_models: Writes the models, and what else belongs to them, into the folder it is given.
         history: One row an epoch, for networks.
         libraries: Distributions whose versions are recorded.
 
@@ -129,7 +136,7 @@ def write_run(
         _write_json(figures, partial / "metrics.json")
         if history is not None:
             write_csv(history, partial / "history.csv")
-        model = save_model(partial)
+        save_models(partial)
         info = {
             "leukobench": study.__version__,
             "device": "cpu",
@@ -138,7 +145,6 @@ def write_run(
             "command": " ".join(["leukobench", *sys.argv[1:]]),
             **info,
         }
-        info["model"] = model.name
         info["files"] = {file.name: sha256_of(file) for file in sorted(partial.iterdir())}
         missing = set(RUN_KEYS) - info.keys()
         if missing:

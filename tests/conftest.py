@@ -10,7 +10,7 @@ import pytest
 from features.extractor import extract
 from study.indexing import scan_folder
 from study.manifest import read_manifest, write_manifest
-from study.partition import Choice, split_by_subject, write_partition
+from study.partition import Choice, split_by_subject, split_in_folds, write_folds, write_partition
 from study.synthetic import generate_cohort
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -31,6 +31,14 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_partition(partition, folder / "manifest.csv", folder / "split.csv")
     extract(folder / "images", folder / "manifest.csv", folder / "features.csv")
     return folder
+
+
+@pytest.fixture(scope="session")
+def folds(cohort: Path) -> Path:
+    """A folder of three partitions of the cohort: a cross-validation."""
+    partitions = split_in_folds(read_manifest(cohort / "manifest.csv"), 3, Choice(validation_size=0.2, seed=1))
+    write_folds(partitions, cohort / "manifest.csv", cohort / "folds")
+    return cohort / "folds"
 
 
 @pytest.fixture(scope="session")

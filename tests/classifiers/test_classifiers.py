@@ -60,6 +60,17 @@ def test_equal_seeds_give_equal_runs_for_any_number_of_processes(run: Run, cohor
         assert (again.folder / name).read_bytes() == (run.folder / name).read_bytes()
 
 
+def test_a_cross_validation_keeps_each_image_as_it_was_tested(folds: Path, cohort: Path, tmp_path: Path) -> None:
+    run = train(cohort / "features.csv", folds, tmp_path / "knn", family="knn", seed=1)
+    assert sorted(run.predictions["path"]) == sorted(pd.read_csv(cohort / "features.csv")["path"])
+    assert set(run.predictions["part"]) == {"test"}
+    single = train(cohort / "features.csv", folds / "fold_1.csv", tmp_path / "single", family="knn", seed=1)
+    expected = single.part("test").set_index("path")["score"]
+    assert run.predictions[run.predictions["fold"] == "1"].set_index("path")["score"].to_dict() == expected.to_dict()
+    models = {file.name for file in run.folder.glob("*.skops")}
+    assert models == {"model.skops", "model_fold_0.skops", "model_fold_1.skops", "model_fold_2.skops"}
+
+
 def test_folds_hold_whole_groups_and_both_classes() -> None:
     rng = np.random.default_rng(0)
     groups = rng.integers(0, 14, 300)

@@ -110,6 +110,21 @@ def test_a_frozen_base_keeps_its_weights_and_the_head_learns(cohort: Path, tmp_p
     assert len(run.info["checksums"]["weights"]) == 64
 
 
+def test_a_cross_validation_keeps_each_image_as_it_was_tested(
+    folds: Path, cohort: Path, tmp_path: Path, weights: Path
+) -> None:
+    arguments = {"recipe": "tiny-frozen", "weights": str(weights), "seed": 1}
+    images, manifest = cohort / "images", cohort / "manifest.csv"
+    run = train(images, manifest, folds, tmp_path / "folds", **arguments)
+    assert sorted(run.predictions["path"]) == sorted(read_manifest(manifest)["path"])
+    single = train(images, manifest, folds / "fold_1.csv", tmp_path / "single", **arguments)
+    expected = single.part("test").set_index("path")["score"].to_dict()
+    tested = run.predictions[run.predictions["fold"] == "1"].set_index("path")["score"].to_dict()
+    assert tested == pytest.approx(expected, abs=1e-5)
+    assert {file.name for file in run.folder.glob("*.keras")} == {f"model_fold_{fold}.keras" for fold in range(3)}
+    assert run.history.groupby("fold").size().to_dict() == {0: 3, 1: 3, 2: 3}
+
+
 def test_training_from_scratch_goes_by_another_name(cohort: Path, tmp_path: Path) -> None:
     run = run_tiny(cohort, tmp_path / "run", recipe="tiny-frozen", weights="none", epochs=1)
     assert run.info["recipe"] == "tiny-frozen-from-scratch"

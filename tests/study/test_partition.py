@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ from study.partition import (
     Choice,
     is_leaky,
     read_partition,
+    read_partitions,
     shared_groups,
     split_by_image,
     split_by_subject,
@@ -131,8 +133,9 @@ def test_every_image_is_tested_in_one_fold_and_no_person_stands_on_two_sides(shi
     for partition in partitions:
         assert shared_groups(partition) == []
         assert len(partition) == 10_661 + 1_867
-    for _, rows in tested.groupby("label"):
-        sizes = rows.groupby("method").size()
+    for label, rows in tested.groupby("label"):
+        parts = [partition[(partition["part"] == "test") & (partition["label"] == label)] for partition in partitions]
+        sizes = pd.Series([len(part) for part in parts])
         assert sizes.max() - sizes.min() <= rows["subject_group"].value_counts().max()
 
 
@@ -145,7 +148,16 @@ def test_a_cross_validation_is_a_folder_of_partitions(cohort: Path, tmp_path: Pa
     partitions = split_in_folds(read_manifest(cohort / "manifest.csv"), 3)
     write_folds(partitions, cohort / "manifest.csv", tmp_path / "folds")
     assert sorted(file.name for file in (tmp_path / "folds").iterdir()) == ["fold_0.csv", "fold_1.csv", "fold_2.csv"]
-    assert read_partition(tmp_path / "folds" / "fold_1.csv")["method"].iloc[0].startswith("kfold fold=1/3 ")
+    assert list(read_partitions(tmp_path / "folds")) == ["0", "1", "2"]
+    assert list(read_partitions(tmp_path / "folds" / "fold_0.csv")) == [""]
+    shutil.copy(tmp_path / "folds" / "fold_0.csv", tmp_path / "folds" / "fold_3.csv")
+    with pytest.raises(StudyError, match="is tested in two folds"):
+        read_partitions(tmp_path / "folds")
+    shutil.copy(cohort / "split.csv", tmp_path / "folds" / "fold_3.csv")
+    with pytest.raises(StudyError, match="were not made together"):
+        read_partitions(tmp_path / "folds")
+    with pytest.raises(StudyError, match=r"holds no fold_0\.csv"):
+        read_partitions(tmp_path)
 
 
 def test_balanced_parts_hold_as_many_blasts_as_normal_cells(shipped: pd.DataFrame) -> None:

@@ -1,33 +1,35 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from study.errors import StudyError
-from study.partition import read_partition
+from study.partition import read_partitions
 from study.run import Run, predictions_table, read_run, split_facts, write_run
 
 
-def make_run(
-    cohort: Path,
-    folder: Path,
-    save_model=lambda folder: (folder / "model.txt").write_text("m") and folder / "model.txt",
-) -> Run:
-    partition = read_partition(cohort / "split.csv")
+def save_text(folder: Path) -> None:
+    (folder / "model.txt").write_text("model")
+
+
+def make_run(cohort: Path, folder: Path, save_models: Callable[[Path], None] = save_text) -> Run:
+    partitions = read_partitions(cohort / "split.csv")
+    partition = partitions[""]
     score = np.linspace(0, 1, len(partition))
     info = {
         "family": "svm",
         "recipe": "a-recipe",
         "parameters": {},
         "seed": 0,
-        **split_facts(partition, cohort / "split.csv"),
+        **split_facts(partitions, cohort / "split.csv"),
         "excluded": {},
         "seconds": {"fit": 1.0, "predict": 0.5},
     }
-    return write_run(folder, info, predictions_table(partition, score), save_model)
+    return write_run(folder, info, predictions_table(partition, score), save_models)
 
 
 def test_a_run_is_read_as_it_was_written(cohort: Path, tmp_path: Path) -> None:
@@ -41,7 +43,7 @@ def test_a_run_is_read_as_it_was_written(cohort: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_that_fails_half_way_leaves_nothing(cohort: Path, tmp_path: Path) -> None:
-    def fail(folder: Path) -> Path:
+    def fail(folder: Path) -> None:
         raise RuntimeError("disk full")
 
     with pytest.raises(RuntimeError):
