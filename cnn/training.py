@@ -106,7 +106,7 @@ def train(
         for fold, fit in fits.items():
             fit.network.whole.save(folder / (f"model_fold_{fold}.keras" if fold else "model.keras"))
 
-    history = pd.concat([fit.history.assign(fold=fold) for fold, fit in fits.items()], ignore_index=True)
+    history = pd.concat([fit.history.assign(**({"fold": fold} if fold else {})) for fold, fit in fits.items()])
     libraries = ("keras", keras.backend.backend(), "numpy", "pandas", "scikit-learn")
     return write_run(out, info, pd.concat(predictions, ignore_index=True), save, history, libraries)
 

@@ -1,5 +1,8 @@
 """A generated cohort with known ground truth, in the layout and the file format of C-NMC 2019.
 
+Sizes, stains and their spreads, between subjects and between the cells of one, are those measured on 3,914 cells of
+C-NMC 2019; outlines, chromatin and nucleoli are chosen so that the classes overlap as the real ones do.
+
 A cell is an ellipse whose outline is roughened by low harmonics, filled with a stain colour times a chromatin
 texture of a known grain, on pure black. Blasts tend to be larger, with finer chromatin, a more irregular outline and
 nucleoli; normal cells smaller, with coarser, clumped chromatin. The classes overlap. Every subject has a stain, an
@@ -22,7 +25,7 @@ from study.manifest import NEGATIVE, POSITIVE
 
 IMAGE_SIDE = 450  # px, as the training images of C-NMC 2019
 GROUND_TRUTH = "ground_truth.csv"
-MEAN_STAIN = np.array([88.0, 40.0, 108.0])  # RGB, near the median cell of C-NMC 2019
+MEAN_STAIN = np.array([67.0, 28.0, 78.0])  # RGB
 OUTLINE_HARMONICS = np.arange(2, 9)
 
 
@@ -46,12 +49,13 @@ class Appearance:
 
 
 CLASS_APPEARANCE = {
-    POSITIVE: Appearance(106.0, 0.040, 5.0, 0.09, 1.4),
-    NEGATIVE: Appearance(93.0, 0.025, 7.0, 0.11, 0.4),
+    POSITIVE: Appearance(107.0, 0.040, 5.0, 0.09, 1.4),
+    NEGATIVE: Appearance(89.0, 0.025, 7.0, 0.11, 0.4),
 }
-SUBJECT_SPREAD = Appearance(0.04, 0.15, 0.12, 0.12, 0.3)  # relative standard deviations between subjects
-STAIN_SPREAD = np.array([0.08, 0.10, 0.07])  # the same, of each colour channel
-CELL_SPREAD = Appearance(0.08, 0.20, 0.15, 0.15, 0.0)  # and between the cells of one subject
+SUBJECT_SPREAD = Appearance(0.065, 0.15, 0.12, 0.12, 0.3)  # relative standard deviations between subjects
+SUBJECT_STAIN_SPREAD = np.array([0.08, 0.115, 0.06])  # the same, of each colour channel
+CELL_SPREAD = Appearance(0.095, 0.20, 0.15, 0.15, 0.0)  # and between the cells of one subject
+CELL_STAIN_SPREAD = np.array([0.09, 0.12, 0.065])
 
 
 def generate_cohort(folder: Path, *, subjects: int = 16, cells_per_subject: int = 15, seed: int = 0) -> pd.DataFrame:
@@ -84,10 +88,11 @@ def generate_cohort(folder: Path, *, subjects: int = 16, cells_per_subject: int 
             subject = f"{'' if label == POSITIVE else 'H'}{number // 2 + 1}"
             subject_rng = np.random.default_rng([seed, number])
             appearance = _vary(CLASS_APPEARANCE[label], SUBJECT_SPREAD, subject_rng)
-            stain = MEAN_STAIN * np.exp(subject_rng.normal(0, STAIN_SPREAD))
+            stain = MEAN_STAIN * np.exp(subject_rng.normal(0, SUBJECT_STAIN_SPREAD))
             for cell in range(cells_per_subject):
                 rng = np.random.default_rng([seed, number, cell])
-                rgb, truth = draw_cell(_vary(appearance, CELL_SPREAD, rng), stain, rng)
+                cell_stain = stain * np.exp(rng.normal(0, CELL_STAIN_SPREAD))
+                rgb, truth = draw_cell(_vary(appearance, CELL_SPREAD, rng), cell_stain, rng)
                 path = f"training_data/fold_{number // 2 % 3}/{label}/UID_{subject}_{cell + 1}_1_{label}.bmp"
                 (partial / path).parent.mkdir(parents=True, exist_ok=True)
                 cv2.imwrite(str(partial / path), rgb[..., ::-1])
