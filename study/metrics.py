@@ -39,7 +39,7 @@ def figures_of_merit(label: np.ndarray, score: np.ndarray, threshold: float = TH
         "matthews": sk.matthews_corrcoef(truth, called) if both else None,
         "auroc": sk.roc_auc_score(truth, score) if both else None,
         "average_precision": sk.average_precision_score(truth, score) if both else None,
-        "brier": sk.brier_score_loss(truth, score, pos_label=True, labels=[False, True]),
+        "brier": np.mean((score - truth) ** 2),
     }
     return {name: None if value is None else float(value) for name, value in figures.items()}
 

@@ -1,0 +1,93 @@
+"""A manifest of a million rows: read, split and audited; seconds and memory of each step.
+
+    python benchmarks/cohort.py [--rows 1000000]
+
+The rows are made up (5,000 subjects, one in a hundred images a twin of another), because no public dataset is as large.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import platform
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from study.integrity import subject_groups
+from study.manifest import COLUMNS, read_manifest, write_manifest
+from study.partition import Choice, read_partition, split_by_image, split_by_subject, split_in_folds, write_partition
+
+SUBJECTS = 5_000
+TWINS = 0.01  # share of the images that are byte-identical with another
+
+
+def make_manifest(rows: int) -> pd.DataFrame:
+    """Make up a manifest: every second subject has leukemia, and a few pictures stand twice, in one class."""
+    rng = np.random.default_rng(0)
+    subject = rng.integers(0, SUBJECTS, rows)
+    label = np.where(subject % 2, "all", "hem")
+    digests = np.array([hashlib.sha256(str(row).encode()).hexdigest() for row in range(rows)])
+    # a twin is a copy in the same subject: a cohort in which everybody is tied to everybody could not be split
+    order = np.argsort(subject, kind="stable")
+    twins = order[1:][(rng.random(rows - 1) < TWINS) & (subject[order[1:]] == subject[order[:-1]])]
+    before = np.empty(rows, int)
+    before[order[1:]] = order[:-1]
+    digests[twins] = digests[before[twins]]
+    names = pd.Series(subject).map(lambda number: f"{'' if number % 2 else 'H'}{number}")
+    manifest = pd.DataFrame(
+        {
+            "path": [f"fold_{row % 3}/{of}/cell_{row}.bmp" for row, of in enumerate(label)],
+            "label": label,
+            "subject": names,
+            "phase": "train",
+            "fold": (np.arange(rows) % 3).astype(str),
+            "sha256": digests,
+            "size_bytes": 608_454,
+            "original_name": "",
+        }
+    )
+    manifest["subject_group"] = subject_groups(manifest["subject"], manifest["sha256"])
+    return manifest[list(COLUMNS)]
+
+
+def timed(task: str, run: Callable[[], Any]) -> Any:
+    """Run a step; print its seconds and the peak memory of the process so far."""
+    start = time.perf_counter()
+    result = run()
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2  # kilobytes on Linux
+    print(f"| {task:28} | {seconds:7.1f} s | {peak:5.2f} GB |")
+    return result
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument(
+        "--manifest", type=Path, help="a manifest made before; else one is made in a process of its own"
+    )
+    rows, given = vars(parser.parse_args()).values()
+    print(f"{rows:,} rows; Python {platform.python_version()}, pandas {pd.__version__}, {platform.machine()}")
+    with tempfile.TemporaryDirectory() as folder:
+        path = given or Path(folder) / "manifest.csv"
+        if given is None:
+            write_manifest(make_manifest(rows), path)
+        manifest = timed("read and validate", lambda: read_manifest(path))
+        choice = Choice(validation_size=0.1, seed=1)
+        partition = timed("split by subject", lambda: split_by_subject(manifest, 0.2, choice))
+        timed("split in 5 folds", lambda: split_in_folds(manifest, 5, choice))
+        timed("split by image", lambda: split_by_image(manifest, 0.2, choice))
+        timed("write partition", lambda: write_partition(partition, path, Path(folder) / "split.csv"))
+        timed("read partition", lambda: read_partition(Path(folder) / "split.csv"))
+
+
+if __name__ == "__main__":
+    main()
