@@ -145,6 +145,7 @@ def _table_row(run: Run, rows: pd.DataFrame, resampled: pd.Series) -> dict[str, 
     return {
         "run": run.name,
         "recipe": run.info["recipe"],
+        "split": "LEAKY" if run.info["leaky"] else run.info["split"].split()[0],
         "AUROC": figures["auroc"],
         "AUROC low": low,
         "AUROC high": high,

@@ -140,6 +140,7 @@ def test_runs_that_may_not_be_compared_are_refused_with_the_reason(tmp_path: Pat
 def test_a_leaky_comparison_says_so_first(tmp_path: Path) -> None:
     comparison = compare([make_run(tmp_path / "a", leaky=True, groups=40)])
     assert comparison.cautions[0].startswith("LEAKY")
+    assert comparison.table["split"].tolist() == ["LEAKY"]
 
 
 def test_the_report_is_one_file_that_needs_no_network(tmp_path: Path) -> None:

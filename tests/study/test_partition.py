@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -69,6 +70,13 @@ def test_the_order_of_the_manifest_does_not_matter(shipped: pd.DataFrame) -> Non
 def test_another_seed_is_another_split(shipped: pd.DataFrame) -> None:
     one, other = (split_by_subject(shipped, 0.2, Choice(seed=seed))["part"] for seed in (1, 2))
     assert (one != other).any()
+
+
+def test_a_published_split_stays_what_it_was(shipped: pd.DataFrame) -> None:
+    # a contract, not a truth: whoever names the arguments of a split must get the same one from every later version
+    partition = split_by_subject(shipped, 0.2, Choice(validation_size=0.1, seed=1))
+    text = "".join(partition["path"] + partition["part"])
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "6fe15224db21e957"
 
 
 def test_official_split_tests_on_the_preliminary_phase(shipped: pd.DataFrame) -> None:
