@@ -15,9 +15,7 @@ from tqdm import tqdm
 from study.errors import StudyError
 from study.files import read_csv_columns, sha256_of
 from study.integrity import subject_groups
-from study.manifest import COLUMNS, NEGATIVE, POSITIVE, read_manifest, shipped_manifest_path
-
-IMAGE_SUFFIXES = (".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
+from study.manifest import COLUMNS, IMAGE_SUFFIXES, NEGATIVE, POSITIVE, read_manifest, shipped_manifest_path
 
 # UID_<subject>_<image>_<cell>_<label>, the dataset's own names: UID_H24_17_9_hem.bmp
 _CNMC_NAME = re.compile(r"UID_(?P<subject>H?\d+)_\d+_\d+_(?P<label>all|hem)\.\w+", re.IGNORECASE)

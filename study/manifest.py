@@ -40,6 +40,7 @@ COLUMNS = (
     "size_bytes",
     "original_name",
 )
+IMAGE_SUFFIXES = (".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 SHIPPED = "data_manifest.csv"
 
 
