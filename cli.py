@@ -47,6 +47,14 @@ jobs_option = click.option(
     "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that work side by side."
 )
 seed_option = click.option("--seed", type=int, default=0, show_default=True, help="Equal seeds give equal results.")
+background_option = click.option(
+    "--background",
+    type=click.Choice(["black", "white", "smear"]),
+    default="black",
+    show_default=True,
+    help="What lies around the cell. black, white: it was cut out. smear: a plain crop, in which the nucleated cell is "
+    "found by its stain. Say the same to `extract` and `train-cnn`.",
+)
 split_option = click.option("--split", "partition", type=FILE, required=True, help="Partition, from `split`.")
 
 
@@ -161,8 +169,9 @@ def split(manifest: Path, out: Path, method: str, test_size: float, validation_s
 @click.option("--manifest", type=FILE, required=True, help="Manifest of the images, from `manifest`.")
 @output("Feature table (.csv or .parquet)")
 @click.option("--set", "feature_set", default="patel", show_default=True, help="Feature set; see `features`.")
+@background_option
 @jobs_option
-def extract(images: Path, manifest: Path, out: Path, feature_set: str, jobs: int) -> None:
+def extract(images: Path, manifest: Path, out: Path, feature_set: str, background: str, jobs: int) -> None:
     """Measure every cell: one row an image, one column a feature.
 
     An image that cannot be measured costs its own row only; it is listed with the reason in <name>.failures.csv, and
@@ -174,7 +183,7 @@ def extract(images: Path, manifest: Path, out: Path, feature_set: str, jobs: int
     from features.extractor import extract as measure
     from study.feature_table import failures_path
 
-    done = measure(images, manifest, out, feature_set=feature_set, jobs=jobs)
+    done = measure(images, manifest, out, feature_set=feature_set, background=background, jobs=jobs)
     click.echo(f"{out}: {done.features} features of {done.images} cells")
     if done.failed:
         raise click.ClickException(
@@ -224,6 +233,7 @@ def train_knn(features: Path, partition: Path, out: Path, recipe: str, seed: int
 @click.option("--manifest", type=FILE, required=True, help="Manifest that was split.")
 @split_option
 @click.option("--recipe", required=True, help="See `recipes`.")
+@background_option
 @click.option(
     "--weights",
     metavar="PATH|imagenet|none",
@@ -240,6 +250,7 @@ def train_cnn(
     manifest: Path,
     partition: Path,
     recipe: str,
+    background: str,
     weights: str | None,
     out: Path,
     epochs: int | None,
@@ -265,6 +276,7 @@ def train_cnn(
         partition,
         out,
         recipe=recipe,
+        background=background,
         weights=weights,
         epochs=epochs,
         batch=batch,
