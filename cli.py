@@ -54,6 +54,14 @@ split_option = click.option(
     required=True,
     help="Partition from `split`, or a folder of them for cross-validation.",
 )
+background_option = click.option(
+    "--background",
+    type=click.Choice(["black", "white", "smear"]),
+    default="black",
+    show_default=True,
+    help="What lies around the cell. black, white: it was cut out. smear: a plain crop, in which the nucleated cell is "
+    "found by its stain. Say the same to `extract` and `train-cnn`.",
+)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -227,8 +235,9 @@ def split(
 @click.option("--manifest", type=FILE, required=True, help="Manifest of the images, from `manifest`.")
 @output("Feature table (.csv or .parquet)")
 @click.option("--set", "feature_set", default="patel", show_default=True, help="Feature set; see `features`.")
+@background_option
 @jobs_option
-def extract(images: Path, manifest: Path, out: Path, feature_set: str, jobs: int) -> None:
+def extract(images: Path, manifest: Path, out: Path, feature_set: str, background: str, jobs: int) -> None:
     """Measure every cell: one row an image, one column a feature.
 
     An image that cannot be measured costs its own row only; it is listed with the reason in <name>.failures.csv, and
@@ -240,7 +249,7 @@ def extract(images: Path, manifest: Path, out: Path, feature_set: str, jobs: int
     from features.extractor import extract as measure
     from study.feature_table import failures_path
 
-    done = measure(images, manifest, out, feature_set=feature_set, jobs=jobs)
+    done = measure(images, manifest, out, feature_set=feature_set, background=background, jobs=jobs)
     click.echo(f"{out}: {done.features} features of {done.images} cells")
     if done.failed:
         raise click.ClickException(
@@ -290,6 +299,7 @@ def train_knn(features: Path, partition: Path, out: Path, recipe: str, seed: int
 @click.option("--manifest", type=FILE, required=True, help="Manifest that was split.")
 @split_option
 @click.option("--recipe", required=True, help="See `recipes`.")
+@background_option
 @click.option(
     "--weights",
     metavar="PATH|imagenet|none",
@@ -306,6 +316,7 @@ def train_cnn(
     manifest: Path,
     partition: Path,
     recipe: str,
+    background: str,
     weights: str | None,
     out: Path,
     epochs: int | None,
@@ -331,6 +342,7 @@ def train_cnn(
         partition,
         out,
         recipe=recipe,
+        background=background,
         weights=weights,
         epochs=epochs,
         batch=batch,

@@ -16,6 +16,7 @@ from classifiers.calibration import calibrate
 from classifiers.recipes import ClassicalRecipe, recipe_named
 from classifiers.search import group_folds, search
 from classifiers.storage import save_model
+from study.cell import BACKGROUNDS
 from study.errors import StudyError
 from study.feature_table import FeatureTable, read_feature_table
 from study.files import refuse_existing, sha256_of, write_csv
@@ -76,6 +77,7 @@ def train(
         "family": family,
         "recipe": chosen.name,
         "parameters": _parameters(chosen, fits, table),
+        "background": table.facts.get("background", BACKGROUNDS[0]),
         "seed": seed,
         **facts,
         "excluded": excluded,

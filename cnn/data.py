@@ -16,12 +16,12 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from cnn.backend import keras
-from study.cell import Cell, read_cell
+from study.cell import BACKGROUNDS, Cell, read_cell
 from study.errors import StudyError
 from study.files import whole_folder
 
 CACHE_VARIABLE = "LEUKOBENCH_CACHE"
-_FORMAT = 1  # raise it when `square` changes, so that old caches are not read
+_FORMAT = 2  # raise it when `read_cell` or `square` changes, so that old caches are not read
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,15 @@ def square(cell: Cell, frame: int, side: int) -> np.ndarray:
     return cv2.resize(canvas, (side, side), interpolation=cv2.INTER_AREA if side < frame else cv2.INTER_LINEAR)
 
 
-def load_images(folder: Path, manifest: pd.DataFrame, *, frame: int, side: int, jobs: int = 1) -> Images:
+def load_images(
+    folder: Path,
+    manifest: pd.DataFrame,
+    *,
+    frame: int,
+    side: int,
+    background: str = BACKGROUNDS[0],
+    jobs: int = 1,
+) -> Images:
     """Return the images of a manifest's rows, from the cache where they have been read before.
 
     The cache is keyed by the rows' paths and checksums and by the preprocessing, so that a changed manifest reads anew.
@@ -78,17 +86,18 @@ def load_images(folder: Path, manifest: pd.DataFrame, *, frame: int, side: int, 
         manifest: Rows to read.
         frame: See `square`.
         side: See `square`.
+        background: What lies around the cells, see `study.cell.find_cell`.
         jobs: Threads that read.
 
     Raises:
         StudyError: no image could be read.
     """
-    identity = [_FORMAT, frame, side, manifest["path"].tolist(), manifest["sha256"].tolist()]
+    identity = [_FORMAT, background, frame, side, manifest["path"].tolist(), manifest["sha256"].tolist()]
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
     cached = cache_folder() / "images" / key
     if not cached.is_dir():
         with whole_folder(cached) as partial:
-            _read_all(folder, manifest["path"].tolist(), frame, side, jobs, partial)
+            _read_all(folder, manifest["path"].tolist(), background, frame, side, jobs, partial)
     failed = json.loads((cached / "failed.json").read_text(encoding="utf-8"))
     row = {path: number for number, path in enumerate(manifest["path"]) if path not in failed}
     return Images(np.load(cached / "pixels.npy", mmap_mode="r"), row, failed)
@@ -132,13 +141,13 @@ class Batches(keras.utils.PyDataset):
             self._order = np.random.default_rng([self._seed, self._epoch]).permutation(len(self._rows))
 
 
-def _read_all(folder: Path, paths: list[str], frame: int, side: int, jobs: int, out: Path) -> None:
+def _read_all(folder: Path, paths: list[str], background: str, frame: int, side: int, jobs: int, out: Path) -> None:
     """Write `pixels.npy` and `failed.json`; the row of an image that failed stays black."""
     pixels = np.lib.format.open_memmap(out / "pixels.npy", mode="w+", dtype=np.uint8, shape=(len(paths), side, side, 3))
 
     def read(number: int) -> str | None:
         try:
-            pixels[number] = square(read_cell(folder / paths[number]), frame, side)
+            pixels[number] = square(read_cell(folder / paths[number], background), frame, side)
             return None
         except StudyError as error:
             return str(error)

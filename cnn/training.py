@@ -17,6 +17,7 @@ from cnn.backend import keras
 from cnn.data import Batches, load_images
 from cnn.network import Network, build, compile_for, positive_score
 from cnn.recipes import Recipe, recipe_named
+from study.cell import BACKGROUNDS
 from study.errors import StudyError
 from study.files import refuse_existing, sha256_of
 from study.manifest import POSITIVE, read_manifest
@@ -34,6 +35,7 @@ def train(
     out: Path,
     *,
     recipe: str,
+    background: str = BACKGROUNDS[0],
     weights: str | None = None,
     epochs: int | None = None,
     batch: int | None = None,
@@ -51,6 +53,7 @@ def train(
         partition_path: Partition, or folder of partitions: then the predictions are those of each fold's test part.
         out: Run folder to write.
         recipe: Name of a recipe.
+        background: What lies around the cells, see `study.cell.find_cell`.
         weights: A file, "imagenet", or "none" for random ones, which names the run `<recipe>-from-scratch` where the
             recipe starts from ImageNet, and trains the whole network; by default what the recipe says.
         epochs: Instead of the recipe's.
@@ -65,7 +68,9 @@ def train(
     chosen, weights = _as_asked(recipe_named(recipe), weights, epochs, batch)
     refuse_existing(out)
     manifest, partitions = _cohort(manifest_path, partition_path)
-    images = load_images(images_folder, manifest, frame=chosen.frame, side=chosen.input_side, jobs=jobs)
+    images = load_images(
+        images_folder, manifest, frame=chosen.frame, side=chosen.input_side, background=background, jobs=jobs
+    )
     fits: dict[str, _Fit] = {}
     predictions = []
     features, seconds_base = None, 0.0
@@ -90,6 +95,7 @@ def train(
         "family": "cnn",
         "recipe": chosen.name,
         "parameters": chosen.as_json(),
+        "background": background,
         "seed": seed,
         **facts,
         "excluded": images.failed,

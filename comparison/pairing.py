@@ -15,7 +15,7 @@ def paired_test_rows(runs: Sequence[Run]) -> pd.DataFrame:
     """Return the test rows that all runs share, with one score column a run, named as the run.
 
     Raises:
-        StudyError: two runs of one name, other manifests, leaky beside subject-disjoint, other test rows or labels, no
+        StudyError: two runs of one name, other manifests, other backgrounds, leaky beside subject-disjoint, other test rows or labels, no
             test row, or one class in the test part.
     """
     names = [run.name for run in runs]
@@ -43,6 +43,9 @@ def _refuse_unlike(first: Run, other: Run) -> None:
     manifests = [run.info["checksums"]["manifest"] for run in (first, other)]
     if manifests[0] != manifests[1]:
         raise StudyError(f"{pair}: were trained on different manifests ({' and '.join(manifests)}); train on one")
+    backgrounds = [run.info["background"] for run in (first, other)]
+    if backgrounds[0] != backgrounds[1]:
+        raise StudyError(f"{pair}: read the cells on {' and '.join(backgrounds)}; give both the same --background")
     truth = [run.part("test").set_index("path")["label"] for run in (first, other)]
     apart = truth[0].index.symmetric_difference(truth[1].index)
     if len(apart):

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 import study
 from features.catalog import DEFAULT_SET, compute, features_of
-from study.cell import read_cell
+from study.cell import BACKGROUNDS, read_cell
 from study.errors import StudyError
 from study.feature_table import check_destination, write_feature_table
 from study.files import sha256_of
@@ -29,7 +29,13 @@ class Extraction:
 
 
 def extract(
-    images: Path, manifest_path: Path, out: Path, *, feature_set: str = DEFAULT_SET, jobs: int = 1
+    images: Path,
+    manifest_path: Path,
+    out: Path,
+    *,
+    feature_set: str = DEFAULT_SET,
+    background: str = BACKGROUNDS[0],
+    jobs: int = 1,
 ) -> Extraction:
     """Measure every image of a manifest and write the feature table.
 
@@ -41,6 +47,7 @@ def extract(
         manifest_path: The manifest.
         out: Feature table to write, `.csv` or `.parquet`.
         feature_set: Name of a set in `features.catalog`.
+        background: What lies around the cells, see `study.cell.find_cell`.
         jobs: Processes.
 
     Raises:
@@ -50,7 +57,7 @@ def extract(
     check_destination(out)
     manifest = read_manifest(manifest_path)
     measuring = Parallel(n_jobs=jobs, return_as="generator")(
-        delayed(_measure)(images, path, feature_set) for path in manifest["path"]
+        delayed(_measure)(images, path, feature_set, background) for path in manifest["path"]
     )
     rows: list[list[float]] = []
     measured: list[str] = []
@@ -67,6 +74,7 @@ def extract(
         raise StudyError(f"{images}: none of {len(failed)} images could be measured; the first: {reason}")
     facts = {
         "feature_set": feature_set,
+        "background": background,
         "leukobench": study.__version__,
         "manifest": sha256_of(manifest_path)[:16],
     }
@@ -74,10 +82,10 @@ def extract(
     return Extraction(len(rows), len(names), failed)
 
 
-def _measure(images: Path, path: str, feature_set: str) -> list[float] | str:
+def _measure(images: Path, path: str, feature_set: str, background: str) -> list[float] | str:
     """Return one image's features, or the reason why it has none."""
     cv2.setNumThreads(1)  # the processes share the cores already
     try:
-        return list(compute(read_cell(images / path), feature_set).values())
+        return list(compute(read_cell(images / path, background), feature_set).values())
     except StudyError as error:
         return str(error)

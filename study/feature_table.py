@@ -1,7 +1,7 @@
 """The feature table: one row an image, one column a feature; what the extractor writes and classifiers read.
 
 features.csv           `path`, then one column a feature (or features.parquet)
-features.json          which feature set of which version, and the manifest it was extracted by
+features.json          which feature set of which version, on which background, and the manifest it was extracted by
 features.failures.csv  only where images failed: `path` and `reason`
 """
 

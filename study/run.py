@@ -45,6 +45,7 @@ RUN_KEYS = (
     "family",  # svm, knn or cnn
     "recipe",  # name
     "parameters",  # every value of the recipe as it was run
+    "background",  # what lay around the cells when they were read
     "seed",
     "split",  # the partition's method
     "leaky",  # subject groups stand in more than one part

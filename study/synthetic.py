@@ -27,6 +27,9 @@ IMAGE_SIDE = 450  # px, as the training images of C-NMC 2019
 GROUND_TRUTH = "ground_truth.csv"
 MEAN_STAIN = np.array([67.0, 28.0, 78.0])  # RGB
 OUTLINE_HARMONICS = np.arange(2, 9)
+PALE_BACKGROUND = np.array([238.0, 230.0, 235.0])  # RGB, of plasma in a stained smear
+RED_CELL_STAIN = np.array([216.0, 152.0, 158.0])  # RGB
+RED_CELL_RADIUS = (52, 68)  # px: 7 um across, beside blasts of some 11
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ def draw_cell(
     nucleoli = int(rng.poisson(appearance.nucleoli))
     brightness = 1 + appearance.chromatin_contrast * _chromatin(side, appearance.chromatin_grain, rng)
     brightness += _nucleoli(side, nucleoli, appearance.radius, centre, rng)
-    brightness *= _illumination(side, rng)
+    brightness *= _illumination(side, side, rng)
     pixels = brightness[..., None] * stain + rng.normal(0, 1.5, (side, side, 3))
     rgb = np.zeros((IMAGE_SIDE, IMAGE_SIDE, 3), np.uint8)
     top, left = (IMAGE_SIDE - side) // 2 + rng.integers(-12, 13, 2) * (side < IMAGE_SIDE - 24)
@@ -134,6 +137,42 @@ def draw_cell(
         "stain_green": stain[1],
         "stain_blue": stain[2],
     }
+
+
+def draw_smear(cell: np.ndarray, rng: np.random.Generator, *, red_cells: int = 14) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a crop of a smear around a cell that was cut out on black.
+
+    Red blood cells, paler in the middle, lie on a pale background that is unevenly lit. They may overlap each other and
+    the border, but do not touch the cell; where no room is found for one it is left out.
+
+    Args:
+        cell: The cell. [shape=(height, width, 3), uint8, (0, 0, 0) around it]
+        rng: For places, colours, light and noise.
+        red_cells: For how many red blood cells room is sought.
+
+    Returns:
+        The crop [shape=(height, width, 3), uint8] and the mask of the cell [shape=(height, width), bool].
+    """
+    mask = cell.any(axis=2)
+    rows, columns = mask.shape
+    smear = np.broadcast_to(PALE_BACKGROUND * np.exp(rng.normal(0, 0.01, 3)), (rows, columns, 3)).copy()
+    stain = RED_CELL_STAIN * np.exp(rng.normal(0, 0.03, 3))
+    margin = RED_CELL_RADIUS[1]
+    room = cv2.distanceTransform(np.pad(~mask, margin, constant_values=True).view(np.uint8), cv2.DIST_L2, 5)
+    y, x = np.ogrid[:rows, :columns]
+    for _ in range(red_cells):
+        radius = rng.uniform(*RED_CELL_RADIUS)
+        row, column = rng.integers(-margin, (rows + margin, columns + margin))
+        if room[row + margin, column + margin] < radius + 4:
+            continue
+        distance = np.hypot(y - row, x - column)
+        density = 1 - 0.5 * np.exp(-((distance / (0.4 * radius)) ** 2))  # biconcave: thinner in the middle
+        inside = distance <= radius
+        smear[inside] += density[inside, None] * (stain - smear[inside])
+    smear *= _illumination(rows, columns, rng)[..., None] / 1.04
+    smear[mask] = cell[mask]
+    smear = cv2.GaussianBlur(smear, (0, 0), 1.0) + rng.normal(0, 2.0, smear.shape)
+    return np.clip(np.rint(smear), 0, 255).astype(np.uint8), mask
 
 
 def _vary(mean: Appearance, spread: Appearance, rng: np.random.Generator) -> Appearance:
@@ -180,8 +219,7 @@ def _nucleoli(side: int, count: int, radius: float, centre: np.ndarray, rng: np.
     return spots
 
 
-def _illumination(side: int, rng: np.random.Generator) -> np.ndarray:
-    """A linear ramp across the cell of at most 8% at its edges."""
+def _illumination(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """A linear ramp across the image of at most 8% at each of its edges."""
     slope = rng.uniform(-0.08, 0.08, 2)
-    line = np.linspace(-1, 1, side)
-    return 1 + slope[0] * line[:, None] + slope[1] * line[None, :]
+    return 1 + slope[0] * np.linspace(-1, 1, height)[:, None] + slope[1] * np.linspace(-1, 1, width)[None, :]

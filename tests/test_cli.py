@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli import main
+from study.cell import BACKGROUNDS
 from tests.conftest import REPOSITORY
 
 COMMANDS = sorted(main.commands)
@@ -62,6 +63,13 @@ def test_extracting_and_comparing_load_no_network_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("command", ["extract", "train-cnn"])
+def test_the_backgrounds_offered_are_those_that_can_be_read(command: str) -> None:
+    option = next(option for option in main.commands[command].params if option.name == "background")
+    assert tuple(option.type.choices) == BACKGROUNDS
+    assert option.default == BACKGROUNDS[0]
 
 
 def test_the_script_runs_by_its_file_name_too() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import cnn.recipes
 from cnn.backend import keras
@@ -15,6 +16,7 @@ from cnn.network import load_network, positive_score
 from cnn.recipes import Augmentation, Recipe
 from cnn.training import train
 from study.errors import StudyError
+from study.image import read_image
 from study.manifest import read_manifest
 from study.run import Run
 
@@ -167,9 +169,26 @@ def test_images_are_read_once_and_broken_ones_left_out_with_a_reason(cohort: Pat
     assert not list((tmp_path / "cache").rglob("*.partial"))
 
 
+def test_networks_see_the_cell_of_the_chosen_background(cohort: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("LEUKOBENCH_CACHE", str(tmp_path / "cache"))
+    manifest = read_manifest(cohort / "manifest.csv")
+    for path in manifest["path"]:
+        image = read_image(cohort / "images" / path)
+        image = np.where(image.any(axis=2, keepdims=True), image, np.uint8(255))
+        (tmp_path / "white" / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(tmp_path / "white" / path)
+    black = load_images(cohort / "images", manifest, frame=320, side=32)
+    white = load_images(tmp_path / "white", manifest, frame=320, side=32, background="white")
+    assert np.array_equal(black.pixels, white.pixels)
+    assert len(list((tmp_path / "cache" / "images").iterdir())) == 2
+    with pytest.raises(StudyError, match="is not cut out on black"):
+        load_images(tmp_path / "white", manifest, frame=321, side=32)
+
+
 def test_the_run_says_on_what_it_was_computed(cohort: Path, tmp_path: Path) -> None:
     run = run_tiny(cohort, tmp_path / "run", epochs=1)
     info = json.loads((run.folder / "run.json").read_text())
     assert info["device"].startswith(keras.backend.backend())
+    assert info["background"] == "black"
     assert {"python", "keras", keras.backend.backend()} <= set(info["versions"])
     assert info["seconds"]["fit"] > 0

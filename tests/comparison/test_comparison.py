@@ -25,6 +25,7 @@ def make_run(
     leaky: bool = False,
     manifest: str = "0123456789abcdef",
     drop: int = 0,
+    background: str = "black",
 ) -> Run:
     """A run whose test cells score `shift` standard deviations higher where they are blasts."""
     rng = np.random.default_rng(seed)
@@ -46,6 +47,7 @@ def make_run(
         "recipe": "a-recipe",
         "parameters": {},
         "seed": seed,
+        "background": background,
         "split": "image-LEAKY test=0.2" if leaky else "subject test=0.2",
         "leaky": leaky,
         "shared_subject_groups": groups * leaky,
@@ -123,6 +125,7 @@ def test_runs_that_may_not_be_compared_are_refused_with_the_reason(tmp_path: Pat
     for name, change, reason in (
         ("fewer", {"drop": 3}, r"120 and 117 rows, 3 of them in one run only \(first: H0_0\.bmp\)"),
         ("leaky", {"leaky": True}, "leaky was split with subjects on both sides"),
+        ("smear", {"background": "smear"}, "read the cells on black and smear"),
         ("elsewhere", {"manifest": "fedcba9876543210"}, "different manifests"),
     ):
         other = make_run(tmp_path / name, **change)

@@ -3,12 +3,15 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from features.extractor import extract
 from study.errors import StudyError
 from study.feature_table import read_feature_table
+from study.image import read_image
 from study.manifest import read_manifest
 
 
@@ -40,6 +43,20 @@ def test_a_broken_image_costs_its_row_only(cohort: Path, tmp_path: Path) -> None
     assert table.failed == done.failed
     whole = pd.read_csv(cohort / "features.csv").set_index("path")
     pd.testing.assert_frame_equal(table.values, whole.loc[table.values.index].astype(float))
+
+
+def test_cells_on_white_have_the_features_of_those_on_black(cohort: Path, tmp_path: Path) -> None:
+    for path in read_manifest(cohort / "manifest.csv")["path"]:
+        image = read_image(cohort / "images" / path)
+        image = np.where(image.any(axis=2, keepdims=True), image, np.uint8(255))
+        (tmp_path / "white" / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(tmp_path / "white" / path)
+    extract(tmp_path / "white", cohort / "manifest.csv", tmp_path / "a.csv", background="white")
+    table, black = read_feature_table(tmp_path / "a.csv"), read_feature_table(cohort / "features.csv")
+    pd.testing.assert_frame_equal(table.values, black.values)
+    assert (table.facts["background"], black.facts["background"]) == ("white", "black")
+    with pytest.raises(StudyError, match=r"none of 40 images could be measured; the first: .* is not cut out on black"):
+        extract(tmp_path / "white", cohort / "manifest.csv", tmp_path / "b.csv")
 
 
 def test_nothing_is_written_where_every_image_fails(cohort: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ def make_run(cohort: Path, folder: Path, save_models: Callable[[Path], None] = s
         "recipe": "a-recipe",
         "parameters": {},
         "seed": 0,
+        "background": "black",
         **split_facts(partitions, cohort / "split.csv"),
         "excluded": {},
         "seconds": {"fit": 1.0, "predict": 0.5},

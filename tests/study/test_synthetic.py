@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-from study.cell import read_cell, read_image
+from study.cell import read_cell
 from study.errors import StudyError
-from study.synthetic import generate_cohort
+from study.image import read_image
+from study.synthetic import CLASS_APPEARANCE, MEAN_STAIN, draw_cell, draw_smear, generate_cohort
 
 
 def test_files_are_what_the_ground_truth_says(tmp_path: Path) -> None:
@@ -38,3 +40,17 @@ def test_nothing_is_left_where_a_cohort_cannot_be_made(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="at least two subjects"):
         generate_cohort(tmp_path / "cohort", subjects=1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_smear_shows_the_cell_between_red_cells_that_do_not_touch_it() -> None:
+    rng = np.random.default_rng(2)
+    cell, truth = draw_cell(CLASS_APPEARANCE["all"], MEAN_STAIN, rng)
+    smear, mask = draw_smear(cell, rng)
+    assert mask.sum() == truth["area"]
+    assert smear[mask].mean(axis=0) == pytest.approx(cell[mask].mean(axis=0), abs=3)
+    ring = cv2.dilate(mask.view(np.uint8), np.ones((7, 7))).view(bool) & ~cv2.dilate(
+        mask.view(np.uint8), np.ones((5, 5))
+    ).view(bool)
+    assert smear[ring].min() > 180  # plasma all round
+    reddish = smear[..., 0].astype(int) - smear[..., 1] > 40
+    assert 0.02 < (reddish & ~mask).mean() < 0.5
