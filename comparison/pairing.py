@@ -15,8 +15,8 @@ def paired_test_rows(runs: Sequence[Run]) -> pd.DataFrame:
     """Return the test rows that all runs share, with one score column a run, named as the run.
 
     Raises:
-        StudyError: two runs of one name, other manifests, other backgrounds, leaky beside subject-disjoint, other test rows or labels, no
-            test row, or one class in the test part.
+        StudyError: two runs of one name, other manifests or backgrounds, leaky beside subject-disjoint, other test rows
+            or labels, no test row, or one class in the test part.
     """
     names = [run.name for run in runs]
     if len(set(names)) < len(names):
