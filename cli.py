@@ -38,9 +38,9 @@ class Commands(click.Group):
             raise click.ClickException(f"{error.filename}: {error.strerror}") from None
 
 
-def output(kind: str) -> Any:
+def output(kind: str, required: bool = True) -> Any:
     """The option -o, for a file or folder that does not exist yet."""
-    return click.option("-o", "--out", type=NewPath(), required=True, help=f"{kind} to write; must not exist yet.")
+    return click.option("-o", "--out", type=NewPath(), required=required, help=f"{kind} to write; must not exist yet.")
 
 
 jobs_option = click.option(
@@ -152,6 +152,87 @@ def manifest(
         f"{out}: {len(table)} images ({counts or 'none labelled'}) of {known['subject'].nunique()} subjects "
         f"in {known['subject_group'].nunique()} subject groups"
     )
+
+
+@main.command()
+@click.argument("images", type=FOLDER)
+@click.option("--manifest", type=FILE, help="What should be there; by default the shipped manifest of C-NMC 2019.")
+@click.option(
+    "--phase",
+    "phases",
+    type=click.Choice(["train", "prelim", "final"]),
+    multiple=True,
+    help="Look at this phase only; may be given twice. Without it every phase must be there.",
+)
+@output("Full list of faults (CSV)", required=False)
+@jobs_option
+def verify(images: Path, manifest: Path | None, phases: tuple[str, ...], out: Path | None, jobs: int) -> None:
+    """Hold a download in the folder IMAGES against a manifest.
+
+    Finds missing, changed (by size, then SHA-256), unreadable and extra images. Kaggle's layout of C-NMC 2019 and that
+    of the Cancer Imaging Archive are recognised; IMAGES may also be a folder above the dataset or one of its parts.
+    Ends with exit code 1 where anything is wrong.
+
+    \b
+    Example:  leukobench verify C-NMC_Leukemia --phase train --jobs 2 -o faults.csv
+    """
+    from study.files import write_csv
+    from study.manifest import read_manifest, shipped_manifest_path
+    from study.verification import verify as hold
+
+    found = hold(images, read_manifest(manifest or shipped_manifest_path()), phases=phases, jobs=jobs)
+    click.echo("\n".join(found.lines()) + "\n")
+    if out:
+        write_csv(found.report(), out)
+        click.echo(f"{out}: full list of faults")
+    if not found.good:
+        raise click.ClickException(f"{images}: {found.verdict()}")
+    click.echo(found.verdict())
+
+
+@main.command()
+@click.argument("manifest", type=FILE, required=False)
+@click.option("--images", type=FOLDER, help="Folder of the images: decode them, and compare their pixels too.")
+@click.option("--split", "partition", type=FILE, help="Partition, from `split`: count what it leaks.")
+@click.option("--near", is_flag=True, help="Look for near-duplicates; needs --images. About a minute for 10,000.")
+@output("Everything that was found (JSON)", required=False)
+@jobs_option
+def audit(
+    manifest: Path | None, images: Path | None, partition: Path | None, near: bool, out: Path | None, jobs: int
+) -> None:
+    """Say what is wrong with a dataset before anyone trains on it.
+
+    Finds byte-identical images in the MANIFEST (by default the shipped one of C-NMC 2019), the subject IDs that they
+    tie together, and which of them cross phases, folds, subjects and labels. Findings are information: the exit code
+    is 0, but 1 where --split is given and a picture or a person stands on two sides of it. --images takes the files as
+    they are: run verify first.
+
+    \b
+    Example:  leukobench audit manifest.csv --split split.csv
+              leukobench audit manifest.csv --images C-NMC_Leukemia --near --jobs 2 -o audit.json
+    """
+    from study.audit import audit as examine
+    from study.audit_report import lines
+    from study.files import write_json
+    from study.manifest import read_manifest, shipped_manifest_path
+    from study.partition import read_partition
+
+    if near and images is None:
+        raise click.UsageError("--near compares images; give their folder with --images")
+    manifest = manifest or shipped_manifest_path()
+    found = examine(
+        read_manifest(manifest),
+        images=images,
+        partition=read_partition(partition) if partition else None,
+        near=near,
+        jobs=jobs,
+    )
+    click.echo(f"{manifest}: " + "\n".join(lines(found)))
+    if out:
+        write_json(found.as_json(), out)
+        click.echo(f"\n{out}: everything that was found")
+    if found.leaks is not None and found.leaks.any:
+        raise click.ClickException(f"{partition}: leaks; the same picture or person stands on two sides")
 
 
 @main.command()

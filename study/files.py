@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -90,3 +92,9 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV, whole or not at all, the same bytes on every system."""
     with whole_file(path) as partial:
         table.to_csv(partial, index=False, lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
+
+
+def write_json(content: dict[str, Any], path: Path) -> None:
+    """Write JSON, whole or not at all."""
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

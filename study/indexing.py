@@ -15,12 +15,11 @@ from tqdm import tqdm
 from study.errors import StudyError
 from study.files import read_csv_columns, sha256_of
 from study.integrity import subject_groups
-from study.manifest import COLUMNS, IMAGE_SUFFIXES, NEGATIVE, POSITIVE, read_manifest, shipped_manifest_path
+from study.layout import image_files, phase_and_fold
+from study.manifest import COLUMNS, NEGATIVE, POSITIVE, read_manifest, shipped_manifest_path
 
 # UID_<subject>_<image>_<cell>_<label>, the dataset's own names: UID_H24_17_9_hem.bmp
 _CNMC_NAME = re.compile(r"UID_(?P<subject>H?\d+)_\d+_\d+_(?P<label>all|hem)\.\w+", re.IGNORECASE)
-_CNMC_TEST = re.compile(r"(c-nmc_)?test_(?P<phase>prelim|final)_phase_data", re.IGNORECASE)
-_CNMC_FOLD = re.compile(r"fold_(?P<fold>\d+)", re.IGNORECASE)
 _PRELIM_LABELS = "*prelim*labels*.csv"
 
 
@@ -78,11 +77,11 @@ def scan_folder(
     """
     sources = Sources({positive.lower(): POSITIVE, negative.lower(): NEGATIVE}, subject_regex, _subjects(subjects_csv))
     _check_pattern(subject_regex)
-    files = _image_files(images)
+    files = image_files(images)
     official = read_manifest(shipped_manifest_path())
     sha256 = _checksums(images, files, journal, jobs)
     known = official.drop_duplicates("sha256").set_index("sha256")
-    originals, above = _prelim_names(images), images.resolve().parts[:-3:-1]
+    originals, above = _prelim_names(images), "/".join(images.resolve().parts[-2:])
     rows = []
     for path, digest in zip(files, sha256, strict=True):
         row = _describe(path, above, originals, sources)
@@ -95,18 +94,6 @@ def scan_folder(
     if journal is not None:
         journal.unlink(missing_ok=True)
     return manifest[list(COLUMNS)]
-
-
-def _image_files(images: Path) -> list[str]:
-    """List the image files below a folder, relative and sorted; hidden ones are passed over."""
-    files = sorted(
-        file.relative_to(images).as_posix()
-        for file in images.rglob("*")
-        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file()
-    )
-    if not files:
-        raise StudyError(f"{images}: holds no image ({', '.join(IMAGE_SUFFIXES)}); name the folder that does")
-    return files
 
 
 def _checksums(images: Path, files: list[str], journal: Path | None, jobs: int) -> list[str]:
@@ -183,7 +170,7 @@ def _prelim_names(images: Path) -> dict[str, str]:
     return names
 
 
-def _describe(path: str, above: tuple[str, ...], prelim_names: Mapping[str, str], sources: Sources) -> dict[str, str]:
+def _describe(path: str, above: str, prelim_names: Mapping[str, str], sources: Sources) -> dict[str, str]:
     """Return what a file's path tells of it, in the manifest's columns.
 
     The names of the scanned folder itself and of its parent, `above`, may tell the official fold or phase, but never
@@ -191,9 +178,8 @@ def _describe(path: str, above: tuple[str, ...], prelim_names: Mapping[str, str]
     """
     name = PurePosixPath(path).name
     folders = PurePosixPath(path).parts[-2::-1]  # the nearest first
-    test = next(filter(None, map(_CNMC_TEST.fullmatch, folders + above)), None)
-    fold = next(filter(None, map(_CNMC_FOLD.fullmatch, folders + above)), None)
-    phase = test["phase"].lower() if test else "train"
+    phase, fold = phase_and_fold(f"{above}/{path}")
+    phase = phase or "train"
     original = prelim_names.get(name, name) if phase == "prelim" else name
     official = _CNMC_NAME.fullmatch(original)
     if phase == "final":
@@ -208,7 +194,7 @@ def _describe(path: str, above: tuple[str, ...], prelim_names: Mapping[str, str]
         "label": label,
         "subject": subject.strip().upper(),
         "phase": phase,
-        "fold": fold["fold"] if fold and phase == "train" else "",
+        "fold": fold,
         "original_name": original if official else "",
     }
 

@@ -40,8 +40,23 @@ COLUMNS = (
     "size_bytes",
     "original_name",
 )
+SHIPPED = "data_manifest.csv"  # every file of C-NMC 2019
 IMAGE_SUFFIXES = (".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
-SHIPPED = "data_manifest.csv"
+
+
+def shipped_manifest_path() -> Path:
+    """Return where the manifest of C-NMC 2019 lies: at the top of a clone, or where an installation puts it.
+
+    Raises:
+        StudyError: it is in neither place.
+    """
+    places = (Path(study.__file__).resolve().parent.parent, Path(sys.prefix) / "share" / "leukobench")
+    for place in places:
+        if (place / SHIPPED).is_file():
+            return place / SHIPPED
+    raise StudyError(
+        f"{SHIPPED}: is neither in {places[0]} nor in {places[1]}; name a manifest, or install leukobench again"
+    )
 
 
 def read_manifest(path: Path) -> pd.DataFrame:
@@ -92,16 +107,3 @@ def validate(manifest: pd.DataFrame, name: str) -> None:
 def labelled(manifest: pd.DataFrame) -> pd.DataFrame:
     """Return the rows whose label and subject are known: those that can be trained and tested on."""
     return manifest[(manifest["label"] != "") & (manifest["subject"] != "")]
-
-
-def shipped_manifest_path() -> Path:
-    """Where the manifest of C-NMC 2019 that comes with leukobench lies: beside the code, or where wheels put it.
-
-    Raises:
-        StudyError: it is in neither place.
-    """
-    places = (Path(study.__file__).parent.parent / SHIPPED, Path(sys.prefix) / "share" / "leukobench" / SHIPPED)
-    for place in places:
-        if place.is_file():
-            return place
-    raise StudyError(f"{SHIPPED}: is neither at {places[0]} nor at {places[1]}; install leukobench again")

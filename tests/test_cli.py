@@ -23,6 +23,7 @@ def leukobench(*arguments: object) -> Result:
 
 def test_every_command_of_the_plan_is_there() -> None:
     assert COMMANDS == [
+        "audit",
         "compare",
         "demo",
         "extract",
@@ -33,6 +34,7 @@ def test_every_command_of_the_plan_is_there() -> None:
         "train-cnn",
         "train-knn",
         "train-svm",
+        "verify",
     ]
 
 
@@ -197,3 +199,23 @@ def test_a_truncated_image_costs_its_row_and_the_exit_code(cohort: Path, tmp_pat
     assert len(pd.read_csv(tmp_path / "features.csv")) == 39
     failures = pd.read_csv(tmp_path / "features.failures.csv")
     assert failures["path"].tolist() == [broken.relative_to(tmp_path / "images").as_posix()]
+
+
+def test_verify_and_audit_tell_by_their_exit_code_what_is_wrong(cohort: Path, tmp_path: Path) -> None:
+    images, manifest = cohort / "images", cohort / "manifest.csv"
+    good = leukobench("verify", images, "--manifest", manifest)
+    assert good.exit_code == 0
+    assert "40 of 40 files as in the manifest" in good.output
+    shutil.copytree(images, tmp_path / "images")
+    next((tmp_path / "images").rglob("*.bmp")).unlink()
+    bad = leukobench("verify", tmp_path / "images", "--manifest", manifest, "-o", tmp_path / "faults.csv")
+    assert bad.exit_code == 1
+    assert pd.read_csv(tmp_path / "faults.csv")["fault"].tolist() == ["missing"]
+
+    assert leukobench("audit", manifest, "--split", cohort / "split.csv").exit_code == 0
+    leukobench("split", manifest, "--method", "image", "-o", tmp_path / "image.csv")
+    leaks = leukobench("audit", manifest, "--split", tmp_path / "image.csv", "-o", tmp_path / "audit.json")
+    assert leaks.exit_code == 1
+    assert json.loads((tmp_path / "audit.json").read_text())["leaks"]["any"]
+    assert leukobench("audit", manifest, "--near").exit_code == 2
+    assert "106 pairs" in leukobench("audit").output

@@ -1,0 +1,30 @@
+"""Plain text for the terminal: counted nouns, short lists, aligned tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+EXAMPLES = 10  # of each finding on the terminal; the written reports hold all
+
+
+def counted(number: int, noun: str) -> str:
+    """Return `1 image`, `2,586 images`."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def listed(items: Sequence[str], most: int = EXAMPLES) -> str:
+    """Join the first items by commas and say how many more there are."""
+    more = [f"and {len(items) - most:,} more"] * (len(items) > most)
+    return ", ".join([*items[:most], *more])
+
+
+def aligned(rows: Iterable[Sequence[object]]) -> list[str]:
+    """Return the lines of a table, its header first: the first column to the left, the others to the right."""
+    cells = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in cells
+    ]
