@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from study.audit import audit
 from study.integrity import subject_groups
 from study.manifest import COLUMNS, read_manifest, write_manifest
 from study.partition import Choice, read_partition, split_by_image, split_by_subject, split_in_folds, write_partition
@@ -85,6 +86,8 @@ def main() -> None:
         partition = timed("split by subject", lambda: split_by_subject(manifest, 0.2, choice))
         timed("split in 5 folds", lambda: split_in_folds(manifest, 5, choice))
         timed("split by image", lambda: split_by_image(manifest, 0.2, choice))
+        timed("audit", lambda: audit(manifest))
+        timed("audit of a partition", lambda: audit(manifest, partition=partition))
         timed("write partition", lambda: write_partition(partition, path, Path(folder) / "split.csv"))
         timed("read partition", lambda: read_partition(Path(folder) / "split.csv"))
 
