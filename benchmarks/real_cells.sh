@@ -27,3 +27,9 @@ for split in split.csv folds image.csv; do
     --seed 1 -o "runs-$name/mobilenet" --jobs 2
   run compare "runs-$name/svm" "runs-$name/knn" "runs-$name/mobilenet" -o "report-$name"
 done
+
+# how much one split by subject depends on who is drawn
+for seed in 1 2 3 4 5 6; do
+  run split manifest.csv --method subject --test-size 0.2 --seed "$seed" -o "split-$seed.csv"
+  run train-svm features.csv --split "split-$seed.csv" --seed 1 -o "runs-seeds/svm-$seed" --jobs 2
+done
