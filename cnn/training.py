@@ -68,6 +68,7 @@ def train(
     chosen, weights = _as_asked(recipe_named(recipe), weights, epochs, batch)
     refuse_existing(out)
     manifest, partitions = _cohort(manifest_path, partition_path)
+    network = _seeded(chosen, weights, seed)  # before the images are read: weights that cannot be had are told at once
     images = load_images(
         images_folder, manifest, frame=chosen.frame, side=chosen.input_side, background=background, jobs=jobs
     )
@@ -75,8 +76,7 @@ def train(
     predictions = []
     features, seconds_base = None, 0.0
     for fold, partition in partitions.items():
-        keras.utils.set_random_seed(seed)
-        network = build(chosen, weights)
+        network = _seeded(chosen, weights, seed) if fits else network
         rows = partition[~partition["path"].isin(list(images.failed))]
         model, inputs = network.whole, images.pixels
         if chosen.frozen and chosen.augmentation is None:
@@ -100,11 +100,7 @@ def train(
         **facts,
         "excluded": images.failed,
         "device": _device(),
-        "seconds": {
-            "frozen_base": seconds_base,
-            "fit": sum(fit.seconds_fit for fit in fits.values()),
-            "predict": sum(fit.seconds_predict for fit in fits.values()),
-        },
+        "seconds": {"frozen_base": seconds_base, **_seconds(fits)},
         "model_parameters": network.whole.count_params(),
     }
 
@@ -126,6 +122,18 @@ class _Fit:
     history: pd.DataFrame
     seconds_fit: float
     seconds_predict: float
+
+
+def _seeded(recipe: Recipe, weights: str | None, seed: int) -> Network:
+    keras.utils.set_random_seed(seed)
+    return build(recipe, weights)
+
+
+def _seconds(fits: dict[str, _Fit]) -> dict[str, float]:
+    return {
+        "fit": sum(fit.seconds_fit for fit in fits.values()),
+        "predict": sum(fit.seconds_predict for fit in fits.values()),
+    }
 
 
 def _as_asked(recipe: Recipe, weights: str | None, epochs: int | None, batch: int | None) -> tuple[Recipe, str | None]:

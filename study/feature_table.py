@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from study.errors import StudyError
-from study.files import read_csv_columns, refuse_existing, whole_file, write_csv
+from study.files import read_csv_columns, refuse_existing, whole_file, write_csv, write_json
 
 SUFFIXES = (".csv", ".parquet")
 
@@ -66,8 +66,7 @@ def write_feature_table(values: pd.DataFrame, facts: dict[str, Any], failed: dic
     check_destination(path)
     if failed:
         write_csv(pd.DataFrame({"path": list(failed), "reason": list(failed.values())}), failures_path(path))
-    with whole_file(facts_path(path)) as partial:
-        partial.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    write_json(facts, facts_path(path))
     table = values.rename_axis("path").reset_index()
     if path.suffix == ".csv":
         write_csv(table, path)

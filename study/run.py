@@ -26,7 +26,7 @@ import pandas as pd
 
 import study
 from study.errors import StudyError
-from study.files import read_csv_columns, sha256_of, whole_folder, write_csv
+from study.files import read_csv_columns, sha256_of, whole_folder, write_csv, write_json
 from study.metrics import called, figures_of_merit
 from study.partition import PARTS, is_leaky, shared_groups
 
@@ -134,7 +134,7 @@ def write_run(
             for part in PARTS
             if len(rows := predictions[predictions["part"] == part])
         }
-        _write_json(figures, partial / "metrics.json")
+        write_json(figures, partial / "metrics.json")
         if history is not None:
             write_csv(history, partial / "history.csv")
         save_models(partial)
@@ -150,7 +150,7 @@ def write_run(
         missing = set(RUN_KEYS) - info.keys()
         if missing:
             raise AssertionError(f"run.json would lack {sorted(missing)}")
-        _write_json(info, partial / "run.json")
+        write_json(info, partial / "run.json")
     return read_run(folder)
 
 
@@ -186,10 +186,6 @@ def _versions(libraries: Sequence[str]) -> dict[str, str]:
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in libraries},
     }
-
-
-def _write_json(content: dict[str, Any], path: Path) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _read_json(path: Path, folder: Path) -> dict[str, Any]:

@@ -127,6 +127,12 @@ def test_a_cross_validation_keeps_each_image_as_it_was_tested(
     assert run.history.groupby("fold").size().to_dict() == {0: 3, 1: 3, 2: 3}
 
 
+def test_missing_weights_are_told_before_the_images_are_read(cohort: Path, tmp_path: Path) -> None:
+    arguments = {"recipe": "tiny-frozen", "weights": str(tmp_path / "none.h5")}
+    with pytest.raises(StudyError, match="no such file of weights"):
+        train(tmp_path / "no-images", cohort / "manifest.csv", cohort / "split.csv", tmp_path / "run", **arguments)
+
+
 def test_training_from_scratch_goes_by_another_name(cohort: Path, tmp_path: Path) -> None:
     run = run_tiny(cohort, tmp_path / "run", recipe="tiny-frozen", weights="none", epochs=1)
     assert run.info["recipe"] == "tiny-frozen-from-scratch"
