@@ -17,7 +17,7 @@ from study.integrity import (
     natural_order,
     pairs_between,
     shared_between,
-    subject_groups,
+    tie_subjects,
 )
 from study.layout import find_images
 from study.likeness import Alike, find_alike, read_contents
@@ -179,13 +179,13 @@ def audit(
     sha256, content, pixels = manifest["sha256"], manifest["sha256"], None
     if images is not None:
         content, pixels = _read_pixels(manifest, images, near, jobs)
-    group = subject_groups(manifest["subject"], content)
+    group, names = tie_subjects(manifest["subject"], content)
     return Audit(
         images=len(manifest),
         parts=_parts(manifest, group),
         identical=copies(manifest, sha256),
-        groups=_groups(manifest, group),
-        subjects=_subjects(manifest, group),
+        groups=_groups(manifest, group, names),
+        subjects=_subjects(manifest, group, names),
         pixels=pixels,
         leaks=None if partition is None else _leaks(manifest, content, pixels, part, partition["method"].iloc[0]),
     )
@@ -203,24 +203,28 @@ def _parts(manifest: pd.DataFrame, group: pd.Series) -> pd.DataFrame:
     return table.loc[[name for name in (*PHASES, UNKNOWN) if name in table.index]]
 
 
-def _groups(manifest: pd.DataFrame, group: pd.Series) -> Groups:
+def _groups(manifest: pd.DataFrame, group: pd.Series, names: dict[str, str]) -> Groups:
     subject, declared = manifest["subject"], manifest["subject_group"]
+
+    def named(first: list[str]) -> list[str]:
+        return [names[one] for one in first]
+
     return Groups(
         subjects=int(subject[subject != ""].nunique()),
-        groups=int(group[group != ""].nunique()),
-        joined=divided(group, by=subject),
-        apart=divided(group, by=declared),
+        groups=len(names),
+        joined=named(divided(group, by=subject)),
+        apart=named(divided(group, by=declared)),
         together=divided(declared, by=group),
-        across={name: divided(group, by=manifest[name]) for name in ("phase", "fold", "label")},
+        across={name: named(divided(group, by=manifest[name])) for name in ("phase", "fold", "label")},
     )
 
 
-def _subjects(manifest: pd.DataFrame, group: pd.Series) -> pd.DataFrame:
+def _subjects(manifest: pd.DataFrame, group: pd.Series, names: dict[str, str]) -> pd.DataFrame:
     """Count each subject's cells by label."""
     known = group != ""
     subject, label = manifest["subject"][known], manifest["label"][known].replace("", "unlabelled")
     counts = pd.crosstab(subject, label).reindex(columns=[*LABELS, "unlabelled"], fill_value=0)
-    counts.insert(0, "group", group[known].groupby(subject).first())
+    counts.insert(0, "group", group[known].groupby(subject).first().map(names))
     table = counts.rename_axis(index="subject", columns=None).reset_index()
     return table.sort_values("subject", key=lambda ids: ids.map(natural_order), ignore_index=True)
 
@@ -230,13 +234,13 @@ def _read_pixels(manifest: pd.DataFrame, images: Path, near: bool, jobs: int) ->
     found = find_images(images, manifest["path"])
     files = {path: found.files[path] for path in manifest["path"] if path in found.files}
     contents = read_contents(files, near=near, jobs=jobs)
-    decoded = manifest["path"].map(contents.pixels)
+    decoded = manifest["path"].map(contents.pixels).astype(object)
     # files of the same bytes have the same pixels, those that are missing or broken here included
     content = decoded.groupby(manifest["sha256"]).transform("first").fillna(manifest["sha256"])
     alike = None
     if near:
-        group = subject_groups(manifest["subject"], content, manifest["subject_group"])
-        rows = manifest.assign(group=group)[manifest["path"].isin(contents.pictures.keys())]
+        group, names = tie_subjects(manifest["subject"], content, manifest["subject_group"])
+        rows = manifest.assign(group=group.map({**names, "": ""}))[manifest["path"].isin(contents.pictures.keys())]
         rows = rows[~content[rows.index].duplicated()]
         if rows.empty:
             raise StudyError(f"{images}: holds no cell that can be compared; every image is black, flat or unreadable")
@@ -266,7 +270,8 @@ def _leaks(manifest: pd.DataFrame, content: pd.Series, pixels: Pixels | None, pa
     inside = part.notna()
     sides, names = part[inside], [name for name in PARTS if (part == name).any()]
     # within the whole manifest: an image outside the partition can still tell that two subjects are one person
-    person = subject_groups(manifest["subject"], content, manifest["subject_group"])[inside]
+    person, of_person = tie_subjects(manifest["subject"], content, manifest["subject_group"])
+    shared = shared_between(person[inside], sides, names)
     identical = pairs_between(manifest["sha256"][inside], sides, names)
     same = pairs_between(content[inside], sides, names)
     alike = None
@@ -280,7 +285,7 @@ def _leaks(manifest: pd.DataFrame, content: pd.Series, pixels: Pixels | None, pa
         identical=_by_sides(identical),
         same_pixels=None if pixels is None else _by_sides({pair: same[pair] - identical[pair] for pair in same}),
         alike=None if alike is None else _by_sides(alike),
-        groups=_by_sides(shared_between(person, sides, names)),
+        groups=_by_sides({pair: [of_person[first] for first in firsts] for pair, firsts in shared.items()}),
     )
 
 

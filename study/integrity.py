@@ -37,37 +37,53 @@ class Copies:
     sets: list[list[str]]
 
 
-def subject_groups(subject: pd.Series, sha256: pd.Series, *more: pd.Series) -> pd.Series:
+def subject_groups(subject: pd.Series, sha256: pd.Series) -> pd.Series:
     """Join the subject IDs that share a byte-identical image.
+
+    Args:
+        subject: Subject of each image; "" where unknown.
+        sha256: Checksum of each image, in the same order.
+
+    Returns:
+        The name of each image's group: its subjects in natural order joined by `=` (`H2=H4=H5=H6`), the subject
+        itself where it shares nothing, "" where the subject is unknown.
+    """
+    first, names = tie_subjects(subject, sha256)
+    named = {**names, "": ""}
+    # as objects, so that a long name is kept once and not once a row
+    return pd.Series([named[one] for one in first], index=subject.index, dtype=object, name="subject_group")
+
+
+def tie_subjects(subject: pd.Series, *ties: pd.Series) -> tuple[pd.Series, dict[str, str]]:
+    """Join the subject IDs that have a tie, such as the checksum of an image, in common.
 
     The groups are the connected components of the graph whose vertices are subjects and whose edges are identical
     images. Two IDs with the same picture are the same person, or at least cannot be kept apart in an honest split.
 
     Args:
         subject: Subject of each image; "" where unknown.
-        sha256: Checksum of each image, in the same order.
-        more: What else ties subjects that share it, such as a checksum of the pixels.
+        ties: What ties subjects that share a value of it, in the same order.
 
     Returns:
-        The name of each image's group: its subjects in natural order joined by `=` (`H2=H4=H5=H6`), the subject
-        itself where it shares nothing, "" where the subject is unknown.
+        The first subject of each image's group, "" where the subject is unknown; and the name of each such group.
+        Names grow with the group, so that a million rows are better told apart by the first subject.
     """
     known = (subject != "").to_numpy()
     codes, subjects = pd.factorize(subject[known])
-    ties = [pd.factorize(key[known]) for key in (sha256, *more)]
-    starts = np.cumsum([len(subjects), *(len(values) for _, values in ties)])
-    pictures = np.concatenate([tie + start for (tie, _), start in zip(ties, starts, strict=False)])
-    ends = np.tile(codes, len(ties)), pictures
-    edges = coo_array((np.ones(len(pictures), bool), ends), shape=(starts[-1], starts[-1]))
+    keys = [pd.factorize(tie[known]) for tie in ties]
+    starts = np.cumsum([len(subjects), *(len(values) for _, values in keys)])
+    shared = np.concatenate([key + start for (key, _), start in zip(keys, starts, strict=False)])
+    ends = np.tile(codes, len(keys)), shared
+    edges = coo_array((np.ones(len(shared), bool), ends), shape=(starts[-1], starts[-1]))
     component = connected_components(edges, directed=False)[1][: len(subjects)]
     members: dict[int, list[str]] = {}
     for name, of in zip(subjects, component, strict=True):
         members.setdefault(of, []).append(name)
-    names = {of: "=".join(sorted(ids, key=natural_order)) for of, ids in members.items()}
-    # as objects, so that a long name is kept once and not once a row
-    groups = np.full(len(subject), "", object)
-    groups[known] = np.array([names[of] for of in range(len(names))], object)[component[codes]]
-    return pd.Series(groups, index=subject.index, dtype=object, name="subject_group")
+    ordered = {of: sorted(ids, key=natural_order) for of, ids in members.items()}
+    first = np.full(len(subject), "", object)
+    first[known] = np.array([ordered[of][0] for of in component], object)[codes]
+    names = {ids[0]: "=".join(ids) for ids in ordered.values()}
+    return pd.Series(first, index=subject.index, dtype=object), names
 
 
 def natural_order(text: str) -> list[tuple[int, str]]:

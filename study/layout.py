@@ -1,10 +1,10 @@
 """Where a download of C-NMC 2019 keeps its files: the two usual layouts, and which file is which image.
 
-| part  | Kaggle (and `data_manifest.csv`)                | Cancer Imaging Archive               |
-|-------|-------------------------------------------------|--------------------------------------|
-| train | `training_data/fold_0/all/`                     | `C-NMC_training_data/fold_0/all/`    |
-| prelim| `validation_data/C-NMC_test_prelim_phase_data/` | `C-NMC_test_prelim_phase_data/`      |
-| final | `testing_data/C-NMC_test_final_phase_data/`     | `C-NMC_test_final_phase_data/`       |
+| phase  | Kaggle (and `data_manifest.csv`)                | Cancer Imaging Archive               |
+|--------|-------------------------------------------------|--------------------------------------|
+| train  | `training_data/fold_0/all/`                     | `C-NMC_training_data/fold_0/all/`    |
+| prelim | `validation_data/C-NMC_test_prelim_phase_data/` | `C-NMC_test_prelim_phase_data/`      |
+| final  | `testing_data/C-NMC_test_final_phase_data/`     | `C-NMC_test_final_phase_data/`       |
 
 Archives that were unpacked into a folder of their own name stand in it twice (`fold_0/fold_0/all`); that is one.
 """
@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from study.errors import StudyError
 from study.manifest import IMAGE_SUFFIXES, LABELS
+from study.text import counted
 
 KAGGLE, ARCHIVE = "Kaggle", "Cancer Imaging Archive"
 
@@ -117,8 +118,8 @@ def find_images(images: Path, paths: Iterable[str]) -> Found:
             layouts[layout_of(whole) or "folds without their outer folder"] += 1
     if not files:
         raise StudyError(
-            f"{images}: holds {len(below):,} images but none of the {len(listed):,} of the manifest; name the folder "
-            "that its paths are relative to (of C-NMC 2019: that holds training_data or C-NMC_training_data)"
+            f"{images}: holds {counted(len(below), 'image')} but none of the {len(listed):,} of the manifest; name the "
+            "folder that its paths are relative to (of C-NMC 2019: that holds training_data or C-NMC_training_data)"
         )
     return Found(files, extra, _in_words(layouts))
 

@@ -30,8 +30,8 @@ from study.image import read_picture
 
 SIDE = 32  # px of the small picture
 FILL = 0.7  # diameter of the circle of the cell's area, as a share of the side
-# On 3,833 distinct images of C-NMC 2019: none of 3.0 million pairs of different labels reaches 0.87, and
-# 28 of 7.1 million pairs of different subject groups reach 0.90, all of which look like one cell.
+# On 3,833 distinct images of C-NMC 2019: none of 3.0 million pairs of different labels reaches 0.87, and of 7.1 million
+# pairs of different subject groups 28 reach 0.90, each of them one cell in two photographs.
 ALIKE = 0.90
 MOST_PAIRS = 10_000  # kept in the report; all are counted
 _BLOCK = 1024  # rows compared at once: 4 MB a block and side

@@ -100,7 +100,8 @@ def verify(images: Path, manifest: pd.DataFrame, *, phases: Sequence[str] = (), 
     """
     expected = manifest[manifest["phase"].isin(phases)] if phases else manifest
     if expected.empty:
-        raise StudyError(f"the manifest holds no image of the phase {' or '.join(phases)}; choose among {PHASES}")
+        there = ", ".join(sorted(set(manifest["phase"]) - {""})) or "none"
+        raise StudyError(f"the manifest holds no image of the phase {' or '.join(phases)}; its phases are: {there}")
     found = find_images(images, manifest["path"])
     part = pd.Series(_part_names(expected["phase"], expected["fold"]), index=expected["path"])
     here = expected[expected["path"].isin(found.files.keys())]
