@@ -126,6 +126,8 @@ def broken_inputs(cohort: Path, folder: Path) -> dict[str, tuple[tuple[object, .
     strangers["path"] = "elsewhere/" + strangers["path"]
     strangers.to_csv(folder / "strangers.csv", index=False)
     (folder / "exists").mkdir()
+    (folder / "holiday").mkdir()
+    (folder / "holiday" / "beach.jpg").touch()
     (folder / "binary.csv").write_bytes(bytes(range(128, 256)) * 4)
     return {
         "missing folder": (("manifest", folder / "nowhere", "-o", out), 2, "nowhere"),
@@ -153,6 +155,17 @@ def broken_inputs(cohort: Path, folder: Path) -> dict[str, tuple[tuple[object, .
             1,
             "ends in .csv or .parquet",
         ),
+        "verify another folder": (("verify", folder / "holiday"), 1, "none of the 15,114 of the manifest"),
+        "verify an empty folder": (("verify", folder / "empty"), 1, "holds no image"),
+        "verify a phase of the future": (("verify", images, "--phase", "fourth"), 2, "fourth"),
+        "report of faults exists": (("verify", images, "-o", folder / "exists"), 2, "already exists"),
+        "near without images": (("audit", manifest, "--near"), 2, "give their folder with --images"),
+        "audit of another split": (
+            ("audit", manifest, "--split", folder / "strangers.csv"),
+            1,
+            "40 of 40 images that are not in the manifest",
+        ),
+        "audit of a partition": (("audit", partition), 1, "lacks the columns"),
     }
 
 
@@ -172,6 +185,13 @@ def broken_inputs(cohort: Path, folder: Path) -> dict[str, tuple[tuple[object, .
         "no run folder",
         "no jobs",
         "table of another kind",
+        "verify another folder",
+        "verify an empty folder",
+        "verify a phase of the future",
+        "report of faults exists",
+        "near without images",
+        "audit of another split",
+        "audit of a partition",
     ],
 )
 def test_bad_input_ends_in_one_line_and_leaves_nothing(cohort: Path, tmp_path: Path, kind: str) -> None:
@@ -201,21 +221,57 @@ def test_a_truncated_image_costs_its_row_and_the_exit_code(cohort: Path, tmp_pat
     assert failures["path"].tolist() == [broken.relative_to(tmp_path / "images").as_posix()]
 
 
-def test_verify_and_audit_tell_by_their_exit_code_what_is_wrong(cohort: Path, tmp_path: Path) -> None:
-    images, manifest = cohort / "images", cohort / "manifest.csv"
-    good = leukobench("verify", images, "--manifest", manifest)
-    assert good.exit_code == 0
-    assert "40 of 40 files as in the manifest" in good.output
-    shutil.copytree(images, tmp_path / "images")
-    next((tmp_path / "images").rglob("*.bmp")).unlink()
-    bad = leukobench("verify", tmp_path / "images", "--manifest", manifest, "-o", tmp_path / "faults.csv")
-    assert bad.exit_code == 1
-    assert pd.read_csv(tmp_path / "faults.csv")["fault"].tolist() == ["missing"]
+def test_verify_is_silent_about_a_whole_cohort_and_ends_with_1_on_a_changed_one(cohort: Path, tmp_path: Path) -> None:
+    manifest = cohort / "manifest.csv"
+    result = leukobench("verify", cohort / "images", "--manifest", manifest, "--jobs", 2)
+    assert result.exit_code == 0
+    assert "40 of 40 files as in the manifest" in result.output
+    shutil.copytree(cohort / "images", tmp_path / "images")
+    removed = sorted((tmp_path / "images").rglob("*.bmp"))[0]
+    removed.unlink()
+    result = leukobench("verify", tmp_path / "images", "--manifest", manifest, "-o", tmp_path / "faults.csv")
+    assert result.exit_code == 1
+    assert "Error: " in result.output
+    assert "39 of 40 files as in the manifest; 1 missing" in result.output
+    faults = pd.read_csv(tmp_path / "faults.csv")
+    assert list(faults.columns) == ["path", "fault", "detail"]
+    assert faults["path"].tolist() == [removed.relative_to(tmp_path / "images").as_posix()]
 
-    assert leukobench("audit", manifest, "--split", cohort / "split.csv").exit_code == 0
+
+def test_verify_holds_against_the_shipped_manifest_and_lists_few_of_many_missing(tmp_path: Path) -> None:
+    part = tmp_path / "C-NMC_training_data" / "fold_0" / "fold_0" / "all"
+    part.mkdir(parents=True)
+    (part / "UID_1_10_1_all.bmp").write_bytes(b"short")
+    result = leukobench("verify", tmp_path, "-o", tmp_path / "faults.csv")
+    assert result.exit_code == 1
+    assert "layout: Cancer Imaging Archive" in result.output
+    assert "part final: not here (2,586 files)" in result.output
+    assert "5 bytes instead of " in result.output
+    assert len(result.output.splitlines()) < 40
+    assert len(pd.read_csv(tmp_path / "faults.csv")) == 15_114
+    of_training = leukobench("verify", tmp_path, "--phase", "train")
+    assert "final" not in of_training.output
+    assert "of 10,661 files" in of_training.output
+
+
+def test_audit_needs_no_argument_and_a_report_is_no_failure(tmp_path: Path) -> None:
+    result = leukobench("audit", "-o", tmp_path / "audit.json")
+    assert result.exit_code == 0
+    assert "106 pairs (104 in train, 2 in final)" in result.output
+    assert "94 cross folds, 99 cross subject IDs, 0 cross labels" in result.output
+    assert "20=21, 51=75=78, H2=H4=H5=H6, H3=H10" in result.output
+    assert json.loads((tmp_path / "audit.json").read_text())["identical"]["pairs"] == 106
+
+
+def test_audit_of_a_leaky_split_ends_with_1(cohort: Path, tmp_path: Path) -> None:
+    manifest = cohort / "manifest.csv"
+    honest = leukobench("audit", manifest, "--split", cohort / "split.csv")
+    assert honest.exit_code == 0
+    assert "no leak found" in honest.output
     leukobench("split", manifest, "--method", "image", "-o", tmp_path / "image.csv")
-    leaks = leukobench("audit", manifest, "--split", tmp_path / "image.csv", "-o", tmp_path / "audit.json")
-    assert leaks.exit_code == 1
-    assert json.loads((tmp_path / "audit.json").read_text())["leaks"]["any"]
-    assert leukobench("audit", manifest, "--near").exit_code == 2
-    assert "106 pairs" in leukobench("audit").output
+    leaky = leukobench("audit", manifest, "--split", tmp_path / "image.csv", "-o", tmp_path / "audit.json")
+    assert leaky.exit_code == 1
+    assert "image.csv: leaks" in leaky.output
+    leaks = json.loads((tmp_path / "audit.json").read_text())["leaks"]
+    assert leaks["any"]
+    assert leaks["groups"]["train/test"]
