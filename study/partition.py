@@ -33,7 +33,6 @@ from study.manifest import LABELS, NEGATIVE, POSITIVE, labelled
 
 PARTS = ("train", "validation", "test")
 COLUMNS = ("path", "part", "label", "subject", "subject_group", "method", "manifest")
-METHODS = ("subject", "official", "kfold", "image")
 LEAKY_METHOD = "image-LEAKY"
 
 
