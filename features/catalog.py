@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from features.color import color_features
 from features.geometry import geometric_features
+from features.settings import Settings
 from features.statistics import statistical_features
 from features.texture import texture_features
 from study.cell import Cell
@@ -19,6 +21,7 @@ FAMILIES: dict[str, Callable[[Cell], dict[str, float]]] = {
     "statistics": statistical_features,
 }
 DEFAULT_SET = "patel"
+VERSION = "1.0"  # of the catalogue: goes up with every change of a column or of a value
 
 _PATEL = "Patel & Mishra 2015"
 _HARALICK = "Haralick 1973, IBSI"
@@ -80,7 +83,17 @@ CATALOG = (
 SETS = tuple(dict.fromkeys(name for feature in CATALOG for name in feature.sets))
 
 
-def features_of(feature_set: str) -> tuple[Feature, ...]:
+def settings_of(feature_set: str, **changes: Any) -> Settings:
+    """Return a set's own settings, with the changes that are not None.
+
+    Raises:
+        StudyError: no set of that name, or a value out of range.
+    """
+    features_of(feature_set)
+    return Settings(**{name: value for name, value in changes.items() if value is not None})
+
+
+def features_of(feature_set: str, settings: Settings | None = None) -> tuple[Feature, ...]:
     """Return the features of a set, in the order of its table's columns.
 
     Raises:
@@ -91,7 +104,7 @@ def features_of(feature_set: str) -> tuple[Feature, ...]:
     return tuple(feature for feature in CATALOG if feature_set in feature.sets)
 
 
-def compute(cell: Cell, feature_set: str = DEFAULT_SET) -> dict[str, float]:
+def compute(cell: Cell, feature_set: str = DEFAULT_SET, settings: Settings | None = None) -> dict[str, float]:
     """Compute the features of a set for one cell, in the order of `features_of`."""
     wanted = features_of(feature_set)
     values: dict[str, float] = {}
