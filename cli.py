@@ -476,17 +476,25 @@ def recipes(name: str | None) -> None:
 
 
 @main.command()
-@click.option("--set", "feature_set", default="patel", show_default=True, help="Feature set.")
+@click.option("--set", "feature_set", default="full", show_default=True, help="clinton19, patel, or full: all of them.")
 def features(feature_set: str) -> None:
-    """List the features of a set: name, unit, formula, source.
+    """List the features of a set: name, unit, formula, source, and the sets that it belongs to.
+
+    \b
+    clinton19  the 19 columns of Clinton et al. 2020, computed rightly: red channel, 4 grey levels, at 128 px
+    patel      what Patel & Mishra 2015 list, the default of `extract`
+    full       everything
 
     \b
     Example:  leukobench features --set patel
     """
-    from features.catalog import features_of
+    from features.catalog import features_of, settings_of
 
     for feature in features_of(feature_set):
-        click.echo(f"{feature.name:30} {feature.unit:12} {feature.formula}  [{feature.source}]")
+        sets = ", ".join(feature.sets)
+        click.echo(f"{feature.name:48} {feature.unit:20} {feature.formula}  [{feature.source}] ({sets})")
+    own = settings_of(feature_set).as_facts().items()
+    click.echo(f"settings of {feature_set}: " + ", ".join(f"{name} {value}" for name, value in own))
 
 
 def _train_classifier(

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import Any
 
-from features.color import color_features
-from features.geometry import geometric_features
-from features.settings import Settings
-from features.statistics import statistical_features
-from features.texture import texture_features
+from features import color, geometry, haralick, statistics, texture
+from features.distribution import PERCENTILES
+from features.prepared import PreparedCell
+from features.settings import CHANNELS, Settings
 from study.cell import Cell
 from study.errors import StudyError
 
-FAMILIES: dict[str, Callable[[Cell], dict[str, float]]] = {
-    "color": color_features,
-    "geometry": geometric_features,
-    "texture": texture_features,
-    "statistics": statistical_features,
+VERSION = "1.0"  # of the catalogue: goes up with every change of a column or of a value
+SETS = {  # each with its own settings; `full` is all of the catalogue
+    "clinton19": Settings(channel="red", levels=4, size=128),
+    "patel": Settings(),
+    "full": Settings(distances=(1, 2, 4)),
 }
 DEFAULT_SET = "patel"
-VERSION = "1.0"  # of the catalogue: goes up with every change of a column or of a value
+NATIVE = "native"  # the size that leaves images as they are
 
 _PATEL = "Patel & Mishra 2015"
-_HARALICK = "Haralick 1973, IBSI"
+_CLINTON = "Clinton et al. 2020"
+_BOTH = f"{_PATEL}; {_CLINTON}"
+_IBSI = "Haralick 1973, IBSI"
+_COMMON = "common"
+
+Measure = Callable[[PreparedCell], dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -33,17 +38,19 @@ class Feature:
 
     Attributes:
         name: `family_name[_detail]`, as in the table.
-        formula: How it is computed; the family's docstring has the symbols.
+        formula: How it is computed; the docstring of `measure` has the symbols.
         unit: Its unit, "1" where it has none.
         source: Where the feature comes from.
+        measure: Computes it, with others that share the work.
         sets: The feature sets that it belongs to.
     """
 
     name: str
     formula: str
     unit: str
-    source: str = _PATEL
-    sets: tuple[str, ...] = (DEFAULT_SET,)
+    source: str
+    measure: Measure
+    sets: tuple[str, ...] = ("full",)
 
     @property
     def family(self) -> str:
@@ -51,46 +58,190 @@ class Feature:
         return self.name.partition("_")[0]
 
 
-CATALOG = (
-    Feature("color_mean_red", "mean of R over the cell", "grey levels"),
-    Feature("color_mean_green", "mean of G over the cell", "grey levels"),
-    Feature("color_mean_blue", "mean of B over the cell", "grey levels"),
-    Feature("color_mean", "mean of R, G and B over the cell", "grey levels"),
-    Feature("geometry_area", "A = number of pixels", "px^2"),
-    Feature("geometry_perimeter", "P, Crofton's formula over four directions", "px"),
-    Feature("geometry_radius", "sqrt(A / pi)", "px"),
-    Feature("geometry_rectangularity", "A / area of the smallest rectangle round the cell", "1"),
-    Feature("geometry_compactness", "A / P^2", "1"),
-    Feature("geometry_convexity", "perimeter of the convex hull / P", "1"),
-    Feature("geometry_concavity", "depth of the deepest notch below the hull / radius", "1"),
-    Feature("geometry_symmetry", "area shared with the mirror image about the major axis / A", "1"),
-    Feature("geometry_elongation", "1 - smallest / largest Feret diameter", "1"),
-    Feature("geometry_eccentricity", "sqrt(1 - l2 / l1), eigenvalues of the pixels' covariance", "1"),
-    Feature("geometry_solidity", "A / area of the convex hull", "1"),
-    Feature("texture_entropy", "-sum p log2 p", "bits", _HARALICK),
-    Feature("texture_energy", "sum p^2", "1", _HARALICK),
-    Feature("texture_homogeneity", "sum p / (1 + (i - j)^2)", "1", _HARALICK),
-    Feature("texture_correlation", "sum (i - m)(j - m) p / v", "1", _HARALICK),
-    Feature("texture_contrast", "sum (i - j)^2 p", "levels^2", _HARALICK),
-    Feature("statistics_mean_x", "centroid of the intensity projection on x", "px"),
-    Feature("statistics_variance_x", "variance of the intensity projection on x", "px^2"),
-    Feature("statistics_skewness_x", "skewness of the intensity projection on x", "1"),
-    Feature("statistics_mean_y", "centroid of the intensity projection on y", "px"),
-    Feature("statistics_variance_y", "variance of the intensity projection on y", "px^2"),
-    Feature("statistics_skewness_y", "skewness of the intensity projection on y", "1"),
-    Feature("statistics_median_filter_mean", "mean of the 16x16 median filter over the cell", "grey levels"),
-)
-SETS = tuple(dict.fromkeys(name for feature in CATALOG for name in feature.sets))
+def _mean_colors() -> list[Feature]:
+    patel, both = ("patel", "full"), ("clinton19", "patel", "full")
+    return [
+        Feature("color_mean_red", "mean of R over the cell", "grey levels", _BOTH, color.mean_color, both),
+        Feature("color_mean_green", "mean of G over the cell", "grey levels", _PATEL, color.mean_color, patel),
+        Feature("color_mean_blue", "mean of B over the cell", "grey levels", _PATEL, color.mean_color, patel),
+        Feature("color_mean", "mean of R, G and B over the cell", "grey levels", _PATEL, color.mean_color, patel),
+    ]
+
+
+def _channel_distributions() -> list[Feature]:
+    features = []
+    for channel in CHANNELS:
+        unit = color.UNITS[channel]
+        described = [
+            ("mean", f"circular mean of {channel}" if channel == "hue" else f"mean of {channel}", unit),
+            ("std", f"standard deviation of {channel}", unit),
+            ("skewness", f"third central moment of {channel} / std^3", "1"),
+            ("kurtosis", f"fourth central moment of {channel} / std^4 - 3", "1"),
+            *((f"p{at}", f"{at}th percentile of {channel}", unit) for at in PERCENTILES),
+        ]
+        measure = partial(color.channel_distribution, channel=channel)
+        features += [
+            Feature(f"color_{name}_{channel}", f"{formula} over the cell", unit, _COMMON, measure)
+            for name, formula, unit in described
+            if (name, channel) not in {("mean", "red"), ("mean", "green"), ("mean", "blue")}
+        ]
+    return features
+
+
+def _sizes_and_shapes() -> list[Feature]:
+    listed = [
+        ("area", "A = number of pixels", "px^2", _BOTH),
+        ("perimeter", "P, Crofton's formula over four directions", "px", _PATEL),
+        ("radius", "sqrt(A / pi)", "px", _PATEL),
+        ("longer_side", "longer side of the bounding box", "px", _CLINTON),
+        ("rectangularity", "A / area of the smallest rectangle round the cell", "1", _PATEL),
+        ("box_rectangularity", "A / area of the bounding box", "1", _CLINTON),
+        ("compactness", "A / P^2", "1", _BOTH),
+        ("circularity", "4 pi A / P^2", "1", _COMMON),
+        ("convexity", "perimeter of the convex hull / P", "1", _BOTH),
+        ("concavity", "depth of the deepest notch below the hull / radius", "1", _PATEL),
+        ("elongation", "1 - smallest / largest Feret diameter", "1", _PATEL),
+        ("box_elongation", "1 - height / width of the bounding box", "1", _CLINTON),
+        ("box_ratio", "width / height of the bounding box", "1", _CLINTON),
+        ("feret_min", "smallest distance between parallel lines round the cell", "px", _COMMON),
+        ("feret_max", "largest distance between two points of the cell", "px", _COMMON),
+        ("eccentricity", "sqrt(1 - l2 / l1), eigenvalues of the pixels' covariance", "1", _PATEL),
+        ("solidity", "A / area of the convex hull", "1", _BOTH),
+    ]
+    return [
+        Feature(f"geometry_{name}", formula, unit, source, geometry.size_and_hull, _sets_by(source))
+        for name, formula, unit, source in listed
+    ]
+
+
+def _symmetries() -> list[Feature]:
+    listed = [
+        ("major", "area shared with the mirror image about the major axis / A", _PATEL),
+        ("minor", "area shared with the mirror image about the minor axis / A", _COMMON),
+        ("rotation", "area shared with the cell turned by 180 degrees / A", _COMMON),
+    ]
+    return [
+        Feature(
+            f"geometry_symmetry_{about}",
+            formula,
+            "1",
+            source,
+            partial(geometry.symmetry, about=about),
+            _sets_by(source),
+        )
+        for about, formula, source in listed
+    ]
+
+
+def _outlines() -> list[Feature]:
+    shape, source = geometry.radial_profile, "Zhang & Lu 2001"
+    return [
+        Feature("geometry_radial_deviation", "standard deviation / mean of the radial profile r", "1", source, shape),
+        Feature("geometry_roughness", "the same of r without its harmonics 0 to 8", "1", source, shape),
+        *(
+            Feature(f"geometry_fourier_{n}", f"amplitude of harmonic {n} of r / mean of r", "1", source, shape)
+            for n in range(1, geometry.HARMONICS + 1)
+        ),
+        *(
+            Feature(f"geometry_hu_{n}", f"moment invariant {n} of the mask", "1", "Hu 1962", geometry.hu_moments)
+            for n in range(1, 8)
+        ),
+    ]
+
+
+def _co_occurrences(distances: tuple[int, ...]) -> list[Feature]:
+    by_paper = {
+        "joint_entropy": ("patel", "full"),
+        "angular_second_moment": ("clinton19", "patel", "full"),
+        "inverse_difference_moment": ("clinton19", "patel", "full"),
+        "correlation": ("clinton19", "patel", "full"),
+        "contrast": ("clinton19", "patel", "full"),
+    }
+    features = []
+    for distance in distances:
+        for name, (formula, unit) in haralick.MEASURES.items():
+            column = f"texture_{name}_d{distance}"
+            mean = f"{formula}; at {distance} px, mean of 4 directions"
+            features += [
+                Feature(column, mean, unit, _IBSI, texture.co_occurrence, by_paper.get(name, ("full",))),
+                Feature(f"{column}_range", "its range over 4 directions", unit, _IBSI, texture.co_occurrence),
+            ]
+    return features
+
+
+def _other_textures() -> list[Feature]:
+    entropy = "mean entropy of the grey values within 5 px of a pixel"
+    features = [
+        Feature("texture_local_entropy", entropy, "bits", _CLINTON, texture.local_entropy, ("clinton19", "full"))
+    ]
+    for radius, neighbours in texture.PATTERNS.items():
+        for ones in range(neighbours + 2):
+            run = f"one run of {ones} of {neighbours} neighbours at {radius} px as bright or brighter"
+            formula = f"share of pixels with {run}" if ones <= neighbours else "share of pixels with any other pattern"
+            name = f"texture_lbp_r{radius}_{ones}"
+            features.append(Feature(name, formula, "1", "Ojala 2002", texture.local_binary_patterns))
+    for scale in texture.SCALES:
+        for operator, formula in (("gradient", "s |grad S|"), ("laplacian", "s^2 laplace S")):
+            for name, unit in (("mean", "grey levels"), ("std", "grey levels"), ("skewness", "1"), ("kurtosis", "1")):
+                column = f"texture_{operator}_s{scale}_{name}"
+                text = f"{name} of {formula}, S smoothed by a Gaussian of s = {scale} px"
+                features.append(Feature(column, text, unit, "Lindeberg 1998", texture.derivatives))
+    return features
+
+
+def _intensities() -> list[Feature]:
+    listed = [
+        ("mean", "mean of the intensity over the cell", "grey levels", statistics.intensity_distribution),
+        ("variance", "its variance", "grey levels^2", statistics.intensity_distribution),
+        ("skewness", "its third central moment / variance^1.5", "1", statistics.intensity_distribution),
+        ("kurtosis", "its fourth central moment / variance^2 - 3", "1", statistics.intensity_distribution),
+        ("entropy", "-sum p log2 p of its 256 values", "bits", statistics.intensity_distribution),
+        ("gradient_mean", "mean of |grad I|", "grey levels / px", statistics.gradient_distribution),
+        ("gradient_variance", "variance of |grad I|", "(grey levels / px)^2", statistics.gradient_distribution),
+        ("gradient_skewness", "skewness of |grad I|", "1", statistics.gradient_distribution),
+        (
+            "gradient_kurtosis",
+            "kurtosis of |grad I|, 0 for a normal distribution",
+            "1",
+            statistics.gradient_distribution,
+        ),
+    ]
+    return [Feature(f"statistics_{name}", *rest[:2], _COMMON, rest[2]) for name, *rest in listed]
+
+
+def _projections() -> list[Feature]:
+    features = []
+    for axis in "xy":
+        for name, formula, unit, source in (
+            ("mean", "centroid", "px", _PATEL),
+            ("variance", "variance", "px^2", _BOTH),
+            ("skewness", "skewness", "1", _BOTH),
+        ):
+            column, text = f"statistics_{name}_{axis}", f"{formula} of the intensity projection on {axis}"
+            features.append(Feature(column, text, unit, source, statistics.intensity_projections, _sets_by(source)))
+    text = f"mean of the {statistics.MEDIAN_WINDOW}x{statistics.MEDIAN_WINDOW} median filter over the cell"
+    filtered = statistics.median_filtered
+    name = "statistics_median_filter_mean"
+    return [*features, Feature(name, text, "grey levels", _BOTH, filtered, _sets_by(_BOTH))]
+
+
+def _sets_by(source: str) -> tuple[str, ...]:
+    """The sets that a feature of a paper belongs to."""
+    of_paper = {_PATEL: ("patel",), _CLINTON: ("clinton19",), _BOTH: ("clinton19", "patel")}
+    return (*of_paper.get(source, ()), "full")
 
 
 def settings_of(feature_set: str, **changes: Any) -> Settings:
-    """Return a set's own settings, with the changes that are not None.
+    """Return a set's own settings, with the changes that are not None; a size of `NATIVE` leaves images as they are.
 
     Raises:
         StudyError: no set of that name, or a value out of range.
     """
-    features_of(feature_set)
-    return Settings(**{name: value for name, value in changes.items() if value is not None})
+    own = SETS[_known(feature_set)]
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if changes.get("size") == NATIVE:
+        changes["size"] = None
+    return replace(own, **changes)
 
 
 def features_of(feature_set: str, settings: Settings | None = None) -> tuple[Feature, ...]:
@@ -99,15 +250,47 @@ def features_of(feature_set: str, settings: Settings | None = None) -> tuple[Fea
     Raises:
         StudyError: no set of that name.
     """
-    if feature_set not in SETS:
-        raise StudyError(f"no feature set {feature_set!r}; there is {', '.join(SETS)}")
-    return tuple(feature for feature in CATALOG if feature_set in feature.sets)
+    settings = settings or settings_of(feature_set)
+    return _features_at(_known(feature_set), settings.distances)
+
+
+@lru_cache
+def _features_at(feature_set: str, distances: tuple[int, ...]) -> tuple[Feature, ...]:
+    catalog = [
+        *_mean_colors(),
+        *_channel_distributions(),
+        *_sizes_and_shapes(),
+        *_symmetries(),
+        *_outlines(),
+        *_co_occurrences(distances),
+        *_other_textures(),
+        *_intensities(),
+        *_projections(),
+    ]
+    return tuple(feature for feature in catalog if feature_set in feature.sets)
 
 
 def compute(cell: Cell, feature_set: str = DEFAULT_SET, settings: Settings | None = None) -> dict[str, float]:
-    """Compute the features of a set for one cell, in the order of `features_of`."""
-    wanted = features_of(feature_set)
+    """Compute the features of a set for one cell, in the order of `features_of`.
+
+    Args:
+        cell: The cell.
+        feature_set: One of `SETS`.
+        settings: How it is measured; None: as the set has it.
+
+    Raises:
+        StudyError: no such set, or nothing is left of the cell at the settings' size.
+    """
+    settings = settings or settings_of(feature_set)
+    wanted = features_of(feature_set, settings)
+    prepared = PreparedCell(cell, settings)
     values: dict[str, float] = {}
-    for family in dict.fromkeys(feature.family for feature in wanted):
-        values |= FAMILIES[family](cell)
+    for measure in dict.fromkeys(feature.measure for feature in wanted):
+        values |= measure(prepared)
     return {feature.name: float(values[feature.name]) for feature in wanted}
+
+
+def _known(feature_set: str) -> str:
+    if feature_set not in SETS:
+        raise StudyError(f"no feature set {feature_set!r}; there is {', '.join(SETS)}")
+    return feature_set

@@ -5,24 +5,79 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from study.cell import Cell
+from features.distribution import PERCENTILES, moments_of, percentiles_of
+from features.prepared import PreparedCell
+
+UNITS = {
+    "red": "grey levels",
+    "green": "grey levels",
+    "blue": "grey levels",
+    "hue": "degrees",
+    "saturation": "1",
+    "value": "1",
+    "lightness": "L*",
+    "a": "a*",
+    "b": "b*",
+    "grey": "grey levels",
+}
+_BYTE = np.arange(256.0)
+_SCALES = {
+    "hue": _BYTE * 360 / 256,
+    "saturation": _BYTE / 255,
+    "value": _BYTE / 255,
+    "lightness": _BYTE * 100 / 255,
+    "a": _BYTE - 128,
+    "b": _BYTE - 128,
+}
 
 
-def grey_levels(rgb: np.ndarray) -> np.ndarray:
-    """Convert RGB to grey, 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601). [shape=(height, width), uint8]"""
-    return cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-
-
-def color_features(cell: Cell) -> dict[str, float]:
+def mean_color(cell: PreparedCell) -> dict[str, float]:
     """Compute the mean colour of a cell.
 
     `color_mean_red`, `_green` and `_blue` are the means of the channels over the mask; `color_mean` is the mean of the
     three (the "mean colour value" of Patel & Mishra 2015). Unit: grey levels, 0 to 255.
     """
-    red, green, blue = cv2.mean(cell.rgb, cell.mask.view(np.uint8))[:3]
+    red, green, blue = cv2.mean(cell.cell.rgb, cell.mask)[:3]
     return {
         "color_mean_red": red,
         "color_mean_green": green,
         "color_mean_blue": blue,
         "color_mean": (red + green + blue) / 3,
     }
+
+
+def channel_distribution(cell: PreparedCell, channel: str) -> dict[str, float]:
+    """Describe how a channel is distributed over the cell: mean, standard deviation, skewness, kurtosis, percentiles.
+
+    `color_{mean,std,skewness,kurtosis,p10,p25,p50,p75,p90}_{channel}`. RGB and grey in grey levels, 0 to 255; hue in
+    degrees, saturation and value 0 to 1 (HSV); L* 0 to 100, a* and b* (CIE Lab, D65). All are computed from 8-bit
+    values, as OpenCV rounds them. A hue is an angle: its mean is the direction of the mean of the unit vectors, and
+    the other figures are of the hues within 180 degrees of it, so that percentiles may leave 0 to 360. A pixel
+    without colour has hue 0. Skewness and kurtosis of a channel that is constant are 0.
+    """
+    values, counts = _SCALES.get(channel, _BYTE), cell.histogram(channel)
+    if channel == "hue":
+        values, counts = _unrolled(values, counts)
+    moments = moments_of(values, counts)
+    described = {
+        "mean": moments.mean,
+        "std": moments.deviation,
+        "skewness": moments.skewness,
+        "kurtosis": moments.kurtosis,
+    } | {f"p{at}": value for at, value in zip(PERCENTILES, percentiles_of(values, counts), strict=True)}
+    if channel == "hue":
+        described["mean"] = _circular_mean(values, counts)
+    return {f"color_{name}_{channel}": value for name, value in described.items()}
+
+
+def _circular_mean(degrees: np.ndarray, counts: np.ndarray) -> float:
+    """The direction of the sum of unit vectors, degrees in [0, 360)."""
+    return float(np.degrees(np.angle(counts @ np.exp(1j * np.radians(degrees)))) % 360)
+
+
+def _unrolled(degrees: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cut the circle opposite the circular mean, and return the angles from there on, with their counts."""
+    mean = _circular_mean(degrees, counts)
+    unrolled = mean + (degrees - mean + 180) % 360 - 180
+    order = np.argsort(unrolled)
+    return unrolled[order], counts[order]

@@ -9,103 +9,188 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from skimage.measure import perimeter_crofton
 
-from study.cell import Cell
+from features.compiled import compiled
+from features.prepared import PreparedCell
 
-_CORNERS = np.array([[-0.5, -0.5], [-0.5, 0.5], [0.5, -0.5], [0.5, 0.5]], np.float32)
+PROFILE_ANGLES = 256  # at which the distance from the centre is taken
+HARMONICS = 8
 
 
-def geometric_features(cell: Cell) -> dict[str, float]:
-    """Measure a cell's mask: the eleven geometric features that Patel & Mishra 2015 list.
+def size_and_hull(cell: PreparedCell) -> dict[str, float]:
+    """Measure a cell's size, and its shape against circle, rectangle, ellipse and convex hull.
 
-    With area A, perimeter P, convex hull H, and the eigenvalues l1 >= l2 of the covariance of the pixel squares:
+    With area A, perimeter P, convex hull H, bounding box of width w and height h, and the eigenvalues l1 >= l2 of the
+    covariance of the pixel squares:
 
     - `geometry_area`: A, px^2
-    - `geometry_perimeter`: P, px (Crofton's formula over four directions)
+    - `geometry_perimeter`: P, px, see `crofton_perimeter`
     - `geometry_radius`: sqrt(A / pi), px, the radius of the disk of the same area
+    - `geometry_longer_side`: max(w, h), px (the radius of Clinton et al. 2020)
     - `geometry_rectangularity`: A / area of the smallest rectangle round the cell, at any angle; 1 for a rectangle
+    - `geometry_box_rectangularity`: A / (w h)
     - `geometry_compactness`: A / P^2; 1 / (4 pi) for a disk, less for everything else
+    - `geometry_circularity`: 4 pi A / P^2; 1 for a disk
     - `geometry_convexity`: perimeter of H / P
     - `geometry_concavity`: depth of the deepest notch below H / radius; 0 for a convex cell
-    - `geometry_symmetry`: share of the cell that its mirror image about the major axis covers; 1 if symmetric
     - `geometry_elongation`: 1 - smallest / largest Feret diameter; 0 for a disk. (The sides of the smallest rectangle
       would not do: for a nearly round cell its angle is arbitrary.)
+    - `geometry_box_elongation`: 1 - h / w; `geometry_box_ratio`: w / h (elongation and eccentricity of Clinton et al.)
+    - `geometry_feret_min`, `geometry_feret_max`: smallest and largest Feret diameter, px
     - `geometry_eccentricity`: sqrt(1 - l2 / l1), of the ellipse of the same second moments; 0 for a disk
     - `geometry_solidity`: A / area of H; 1 for a convex cell
     """
-    mask = cell.mask.view(np.uint8)
-    area = float(cv2.countNonZero(mask))
-    # a frame of background lets shapes that touch the crop's edge have an outline there
-    perimeter = perimeter_crofton(np.pad(mask, 1), directions=4)
+    area = float(cell.area)
+    perimeter = crofton_perimeter(cell.mask)
     radius = np.sqrt(area / np.pi)
-    outline = max(cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0], key=lambda contour: len(contour))
-    hull = cv2.convexHull((outline.reshape(-1, 1, 2).astype(np.float32) + _CORNERS).reshape(-1, 1, 2))
-    hull_area = cv2.contourArea(hull)
-    sides = cv2.minAreaRect(hull)[1]
-    centroid, covariance = mask_moments(mask)
-    minor, major = np.linalg.eigvalsh(covariance)
+    height, width = cell.mask.shape
+    sides = cv2.minAreaRect(cell.hull)[1]
+    smallest, largest = feret_diameters(cell.hull.reshape(-1, 2).astype(float))
+    minor, major = np.linalg.eigvalsh(cell.covariance)
     return {
         "geometry_area": area,
         "geometry_perimeter": perimeter,
         "geometry_radius": radius,
+        "geometry_longer_side": float(max(width, height)),
         "geometry_rectangularity": area / (sides[0] * sides[1]),
+        "geometry_box_rectangularity": area / (width * height),
         "geometry_compactness": area / perimeter**2,
-        "geometry_convexity": cv2.arcLength(hull, True) / perimeter,
-        "geometry_concavity": _deepest_notch(outline) / radius,
-        "geometry_symmetry": _mirror_overlap(mask, centroid, covariance) / area,
-        "geometry_elongation": 1 - np.divide(*feret_diameters(hull.reshape(-1, 2))),
+        "geometry_circularity": 4 * np.pi * area / perimeter**2,
+        "geometry_convexity": cv2.arcLength(cell.hull, True) / perimeter,
+        "geometry_concavity": _deepest_notch(cell) / radius,
+        "geometry_elongation": 1 - smallest / largest,
+        "geometry_box_elongation": 1 - height / width,
+        "geometry_box_ratio": width / height,
+        "geometry_feret_min": smallest,
+        "geometry_feret_max": largest,
         "geometry_eccentricity": np.sqrt(max(0.0, 1 - minor / major)),
-        "geometry_solidity": area / hull_area,
+        "geometry_solidity": area / cv2.contourArea(cell.hull),
     }
 
 
-def mask_moments(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the centroid (x, y) of a mask, px, and the covariance of its pixel squares, px^2. [shapes=(2,), (2, 2)]
+def symmetry(cell: PreparedCell, about: str) -> dict[str, float]:
+    """Compute which share of a cell its own image covers, 1 if symmetric.
 
-    Each pixel adds the 1/12 px^2 of a unit square about its own centre.
+    - `geometry_symmetry_major`: mirrored about its major axis
+    - `geometry_symmetry_minor`: mirrored about its minor axis
+    - `geometry_symmetry_rotation`: turned by 180 degrees about its centre
+
+    Args:
+        cell: The cell.
+        about: `major`, `minor` or `rotation`.
     """
-    moments = cv2.moments(mask, binaryImage=True)
-    area = moments["m00"]
-    centroid = np.array([moments["m10"], moments["m01"]]) / area
-    xy = moments["mu11"] / area
-    covariance = np.array([[moments["mu20"] / area, xy], [xy, moments["mu02"] / area]]) + np.eye(2) / 12
-    return centroid, covariance
+    if about == "rotation":
+        matrix = -np.eye(2)
+    else:
+        covariance = cell.covariance
+        angle = np.arctan2(2 * covariance[0, 1], covariance[0, 0] - covariance[1, 1])  # twice that of the major axis
+        matrix = np.array([[np.cos(angle), np.sin(angle)], [np.sin(angle), -np.cos(angle)]])
+        if about == "minor":
+            matrix = -matrix
+    return {f"geometry_symmetry_{about}": _shared_area(cell.mask, cell.centroid, matrix) / cell.area}
 
 
+def radial_profile(cell: PreparedCell) -> dict[str, float]:
+    """Describe how the distance r from the centre of area to the outline varies with the angle.
+
+    r is taken at 256 angles, interpolated between the outline's pixels. With its mean and its Fourier coefficients
+    c(n) = mean of r exp(-i n angle):
+
+    - `geometry_radial_deviation`: standard deviation of r / mean
+    - `geometry_fourier_{1..8}`: 2 |c(n)| / mean, the Fourier descriptors of the centroid distance: of an outline
+      r = R (1 + e cos(n angle)) the n-th is e
+    - `geometry_roughness`: what remains above the 8th: standard deviation of r without its harmonics 0 to 8 / mean
+
+    All are 0 for a disk, and for a cell of a single pixel.
+
+    Reference: Zhang, D., & Lu, G. (2001). A comparative study on shape retrieval using Fourier descriptors with
+    different shape signatures. Proc. ICIMADE.
+    """
+    apart = cell.outline.reshape(-1, 2) - cell.centroid
+    angles = np.arctan2(apart[:, 1], apart[:, 0])
+    order = np.argsort(angles, kind="stable")
+    grid = 2 * np.pi * np.arange(PROFILE_ANGLES) / PROFILE_ANGLES
+    profile = np.interp(grid, angles[order], np.hypot(*apart.T)[order], period=2 * np.pi)
+    spectrum = np.abs(np.fft.rfft(profile)) / PROFILE_ANGLES
+    scale = spectrum[0] or 1.0
+    power = (2 * spectrum[1:-1] ** 2).cumsum()
+    values = {
+        "geometry_radial_deviation": float(profile.std() / scale),
+        "geometry_roughness": float(np.sqrt(max(0.0, power[-1] - power[HARMONICS - 1])) / scale),
+    }
+    return values | {f"geometry_fourier_{n}": 2 * spectrum[n] / scale for n in range(1, HARMONICS + 1)}
+
+
+def hu_moments(cell: PreparedCell) -> dict[str, float]:
+    """Compute the seven moment invariants of the mask.
+
+    `geometry_hu_{1..7}`: they do not change when the cell is moved, scaled or turned (the seventh changes its sign
+    when it is mirrored).
+
+    Reference: Hu, M.-K. (1962). Visual pattern recognition by moment invariants. IRE Trans. Inf. Theory 8(2).
+    """
+    return {f"geometry_hu_{n}": float(value) for n, value in enumerate(cv2.HuMoments(cell.moments).ravel(), start=1)}
+
+
+def crofton_perimeter(mask: np.ndarray) -> float:
+    """Estimate the length of a mask's outlines, px.
+
+    Crofton's formula: lines of a direction enter the mask as often as it is wide there, and the perimeter of a convex
+    shape is pi times its mean width. Four directions; the diagonal lines lie 1 / sqrt(2) px apart.
+
+    Args:
+        mask: [shape=(height, width), uint8, 0 or 1]
+    """
+    framed = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    after, before = framed[1:, 1:], framed[:-1, :-1]
+    upper, lower = framed[:-1, 1:], framed[1:, :-1]
+    straight = np.count_nonzero(after > lower) + np.count_nonzero(after > upper)
+    diagonal = np.count_nonzero(after > before) + np.count_nonzero(lower > upper)
+    return np.pi / 4 * (straight + diagonal / np.sqrt(2))
+
+
+@compiled
 def feret_diameters(hull: np.ndarray) -> tuple[float, float]:
     """Return the smallest and the largest distance between two parallel lines that enclose a convex hull, px.
 
     The smallest is found with one line along an edge, the largest between two corners.
 
     Args:
-        hull: Corners in order. [shape=(n, 2)]
+        hull: Corners in order, either way round. [shape=(n, 2)]
     """
-    edges = np.roll(hull, -1, axis=0) - hull
-    normals = np.stack([-edges[:, 1], edges[:, 0]]) / np.hypot(edges[:, 0], edges[:, 1])
-    widths = np.ptp(hull @ normals, axis=0)
-    largest = np.sqrt(((hull[:, None] - hull[None]) ** 2).sum(axis=2).max())
-    return float(widths.min()), float(largest)
+    smallest, largest = np.inf, 0.0
+    for i in range(len(hull)):
+        along_x, along_y = hull[i, 0] - hull[i - 1, 0], hull[i, 1] - hull[i - 1, 1]
+        width = 0.0
+        for j in range(len(hull)):
+            x, y = hull[j, 0] - hull[i, 0], hull[j, 1] - hull[i, 1]
+            width = max(width, abs(along_x * y - along_y * x))
+            largest = max(largest, x * x + y * y)
+        smallest = min(smallest, width / np.hypot(along_x, along_y))
+    return smallest, np.sqrt(largest)
 
 
-def _deepest_notch(outline: np.ndarray) -> float:
+def _deepest_notch(cell: PreparedCell) -> float:
     """Return how far the outline falls below its convex hull at most, px."""
-    if len(outline) < 4:
+    if len(cell.outline) < 4:
         return 0.0
-    hull = np.sort(cv2.convexHull(outline, returnPoints=False), axis=0)[::-1]
-    defects = cv2.convexityDefects(outline, hull)
+    defects = cv2.convexityDefects(cell.outline, np.sort(cell.hull_corners, axis=0)[::-1])
     return 0.0 if defects is None else float(defects.reshape(-1, 4)[:, 3].max()) / 256  # OpenCV's 8-bit fixed point
 
 
-def _mirror_overlap(mask: np.ndarray, centroid: np.ndarray, covariance: np.ndarray) -> float:
-    """Return the area that a mask shares with its mirror image about its major axis, px^2."""
-    angle = 0.5 * np.arctan2(2 * covariance[0, 1], covariance[0, 0] - covariance[1, 1])
-    mirror = np.array([[np.cos(2 * angle), np.sin(2 * angle)], [np.sin(2 * angle), -np.cos(2 * angle)]])
-    shift = centroid - mirror @ centroid
-    mirrored = cv2.warpAffine(
-        mask,
-        np.column_stack([mirror, shift]),
-        mask.shape[::-1],
-        flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP,
-    )
-    return float(cv2.countNonZero(mask & mirrored))
+@compiled
+def _shared_area(mask: np.ndarray, centroid: np.ndarray, matrix: np.ndarray) -> int:
+    """Count the pixels of a mask that a linear map about its centroid sends into the mask, px^2."""
+    height, width = mask.shape
+    shared = 0
+    beyond = 2 * (height + width)  # keeps positions positive: then int() rounds down, and faster than floor()
+    for row in range(height):
+        y = row - centroid[1]
+        for column in range(width):
+            if mask[row, column]:
+                x = column - centroid[0]
+                to_column = int(centroid[0] + matrix[0, 0] * x + matrix[0, 1] * y + 0.5 + beyond) - beyond
+                to_row = int(centroid[1] + matrix[1, 0] * x + matrix[1, 1] * y + 0.5 + beyond) - beyond
+                if 0 <= to_row < height and 0 <= to_column < width:
+                    shared += mask[to_row, to_column]
+    return shared

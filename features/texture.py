@@ -1,90 +1,251 @@
-"""Texture features: grey-level co-occurrence inside the cell (Haralick 1973), as the IBSI defines them."""
+"""Texture features: co-occurrence, local entropy, local binary patterns, derivatives at several scales."""
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
-from features.color import grey_levels
-from study.cell import Cell
+from features.compiled import compiled
+from features.derivatives import gradient_and_laplacian
+from features.haralick import MEASURES, haralick_measures
+from features.prepared import PreparedCell
 
-LEVELS = 64  # grey levels after quantising 0..255 in equal steps: 4 grey values each
-DIRECTIONS = ((0, 1), (1, 1), (1, 0), (1, -1))  # row and column steps: 0, 45, 90 and 135 degrees
+ENTROPY_RADIUS = 5  # px
+PATTERNS = {1: 8, 2: 16}  # radius in px of the circle of neighbours -> how many they are
+SCALES = (1, 2, 4)  # px
 
 
 def co_occurrence_matrices(
-    grey: np.ndarray, mask: np.ndarray, *, levels: int = LEVELS, distance: int = 1
+    levels: np.ndarray, number: int, distances: tuple[int, ...] = (1,), *, symmetric: bool = True
 ) -> np.ndarray:
-    """Count which grey levels lie next to each other inside a mask.
+    """Count which grey levels lie next to each other inside a cell.
 
-    Grey values 0..255 are quantised in `levels` equal steps, the same for every image. Only pairs whose two pixels
-    both lie in the mask count. Each matrix is made symmetric and scaled to sum 1; a direction without any pair stays
-    zero.
+    Only pairs whose two pixels both lie in the cell count. The second pixel of a pair lies `distance` steps along a
+    row, a diagonal, a column or the other diagonal from the first: in directions of 0, 45, 90 and 135 degrees from the
+    row down.
 
     Args:
-        grey: Grey values. [shape=(height, width), uint8]
-        mask: Which pixels count. [shape=(height, width), bool]
-        levels: Number of grey levels, a divisor of 256.
-        distance: Steps between the pixels of a pair, px.
+        levels: Grey levels from 0; `number` for the background. [shape=(height, width), uint16]
+        number: Number of grey levels.
+        distances: Steps between the pixels of a pair.
+        symmetric: Whether each pair counts in both orders.
 
     Returns:
-        One joint probability matrix a direction. [shape=(4, levels, levels)]
+        Counts, a matrix for each distance and direction. [shape=(distances, 4, number, number), int64]
+
+    Reference: Haralick, R. M., Shanmugam, K., & Dinstein, I. (1973). Textural features for image classification. IEEE
+    Trans. Syst. Man Cybern. SMC-3(6).
     """
-    # the background gets a level of its own, cut off after counting: cheaper than picking the pairs first
-    level = np.where(mask, grey // (256 // levels), levels).astype(np.intp)
-    counts = np.empty((len(DIRECTIONS), levels, levels))
-    for direction, (down, right) in enumerate(DIRECTIONS):
-        first, second = _pairs(level, down * distance, right * distance)
-        joint = np.bincount((first * (levels + 1) + second).ravel(), minlength=(levels + 1) ** 2)
-        counts[direction] = joint.reshape(levels + 1, levels + 1)[:levels, :levels]
-    counts += counts.transpose(0, 2, 1)
-    total = counts.sum(axis=(1, 2), keepdims=True)
-    return np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
+    counts = np.stack([_count_pairs(levels, number, distance) for distance in distances])
+    return counts + counts.swapaxes(-1, -2) if symmetric else counts
 
 
-def texture_features(cell: Cell) -> dict[str, float]:
-    """Compute five co-occurrence features of a cell's grey values, each the mean over four directions at 1 px.
+def co_occurrence(cell: PreparedCell) -> dict[str, float]:
+    """Compute the co-occurrence features of the Image Biomarker Standardisation Initiative, see `features.haralick`.
 
-    With the joint probability p(i, j) of grey levels 1..64 and marginal mean m and variance v:
-
-    - `texture_entropy`: joint entropy, -sum p log2 p, bits
-    - `texture_energy`: angular second moment, sum p^2
-    - `texture_homogeneity`: inverse difference moment, sum p / (1 + (i - j)^2)
-    - `texture_correlation`: sum (i - m)(j - m) p / v; 1 where the cell has a single grey level (v = 0)
-    - `texture_contrast`: sum (i - j)^2 p, squared grey levels
-
-    A cell of a single pixel has no pair: all are 0. Source: Haralick 1973, names and formulas of the Image Biomarker
-    Standardisation Initiative (Zwanenburg 2020).
+    `texture_{name}_d{distance}` is the mean over the four directions, `..._range` their largest less their smallest
+    value. A direction in which the cell has no pair is left out; a cell without any pair has 0 everywhere.
     """
-    matrices = co_occurrence_matrices(grey_levels(cell.rgb), cell.mask)
-    matrices = matrices[matrices.any(axis=(1, 2))]
-    values = [_haralick(matrix) for matrix in matrices] or [np.zeros(5)]
-    names = ("entropy", "energy", "homogeneity", "correlation", "contrast")
-    return {f"texture_{name}": float(value) for name, value in zip(names, np.mean(values, axis=0), strict=True)}
+    settings = cell.settings
+    values = {}
+    counts = co_occurrence_matrices(cell.levels, settings.levels, settings.distances)
+    for distance, matrices in zip(settings.distances, counts, strict=True):
+        measured = np.array([haralick_measures(matrix) for matrix in matrices if matrix.any()])
+        if not len(measured):
+            measured = np.zeros((1, len(MEASURES)))
+        for name, mean, spread in zip(MEASURES, measured.mean(axis=0), np.ptp(measured, axis=0), strict=True):
+            values[f"texture_{name}_d{distance}"] = mean
+            values[f"texture_{name}_d{distance}_range"] = spread
+    return values
 
 
-def _pairs(level: np.ndarray, down: int, right: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the two views of an image that hold the first and the second pixel of each pair."""
-    height, width = level.shape
-    left = max(0, -right)
-    first = level[: max(0, height - down), left : max(left, width - max(0, right))]
-    second = level[down:, left + right :][: first.shape[0], : first.shape[1]]
-    return first, second
+def local_entropy(cell: PreparedCell) -> dict[str, float]:
+    """Compute the mean over the cell of the entropy round each pixel.
+
+    `texture_local_entropy`: -sum p log2 p of the 256 grey values in a disk of radius 5 px, bits; background pixels do
+    not take part.
+    """
+    return {"texture_local_entropy": _mean_local_entropy(cell.intensity, cell.mask, _half_widths(ENTROPY_RADIUS))}
 
 
-def _haralick(joint: np.ndarray) -> np.ndarray:
-    used = np.flatnonzero(joint.any(axis=1))  # dark cells use few of the levels
-    joint = joint[np.ix_(used, used)]
-    squared_difference = (used[:, None] - used[None, :]) ** 2
-    marginal = joint.sum(axis=1)
-    deviation = used - marginal @ used
-    variance = marginal @ deviation**2
-    seen = joint[joint > 0]
-    return np.array(
-        [
-            -(seen * np.log2(seen)).sum(),
-            (seen**2).sum(),
-            (joint / (1 + squared_difference)).sum(),
-            deviation @ joint @ deviation / variance if len(used) > 1 else 1.0,
-            (joint * squared_difference).sum(),
-        ]
-    )
+def local_binary_patterns(cell: PreparedCell) -> dict[str, float]:
+    """Compute how often each rotation-invariant uniform local binary pattern occurs.
+
+    `texture_lbp_r{radius}_{bin}`: of N neighbours on a circle (8 at 1 px, 16 at 2 px; between pixels interpolated)
+    those count that are at least as bright as the pixel; bin b has b such neighbours in one run, the last bin, N + 1,
+    holds every pattern that is not one run. Shares of the pixels whose neighbours all lie in the cell; 0 where there
+    is none.
+
+    Reference: Ojala, T., Pietikainen, M., & Maenpaa, T. (2002). Multiresolution gray-scale and rotation invariant
+    texture classification with local binary patterns. IEEE Trans. Pattern Anal. Mach. Intell. 24(7).
+    """
+    values = {}
+    for radius, neighbours in PATTERNS.items():
+        block = np.ones((2 * radius + 1,) * 2, np.uint8)
+        inside = cv2.erode(cell.mask, block, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        counts = _count_patterns(cell.intensity, inside, *_circle(radius, neighbours))
+        shares = counts / max(1, counts.sum())
+        values |= {f"texture_lbp_r{radius}_{pattern}": share for pattern, share in enumerate(shares)}
+    return values
+
+
+def derivatives(cell: PreparedCell) -> dict[str, float]:
+    """Describe gradient and Laplacian at scales of 1, 2 and 4 px, see `features.derivatives`.
+
+    `texture_gradient_s{scale}_{mean,std,skewness,kurtosis}` and `texture_laplacian_s{scale}_...`, grey levels for mean
+    and standard deviation; 0 where the cell is too small for the scale.
+    """
+    values = {}
+    for scale in SCALES:
+        for name, moments in zip(
+            ("gradient", "laplacian"), gradient_and_laplacian(cell.intensity, cell.mask, scale), strict=True
+        ):
+            prefix = f"texture_{name}_s{scale}"
+            values[f"{prefix}_mean"] = moments.mean
+            values[f"{prefix}_std"] = moments.deviation
+            values[f"{prefix}_skewness"] = moments.skewness
+            values[f"{prefix}_kurtosis"] = moments.kurtosis
+    return values
+
+
+@compiled
+def _count_pairs(levels: np.ndarray, number: int, distance: int) -> np.ndarray:
+    """Count the pairs of levels in four directions. [shape=(4, number, number)]
+
+    A frame of background saves asking where the image ends; what pairs with background is counted too, and cut off.
+    """
+    height, width = levels.shape
+    framed = np.full((height + distance, width + 2 * distance), np.uint16(number))
+    framed[:height, distance : distance + width] = levels
+    counts = np.zeros((4, number + 1, number + 1), np.int64)
+    for row in range(height):
+        for column in range(distance, distance + width):
+            level = framed[row, column]
+            if level != number:
+                counts[0, level, framed[row, column + distance]] += 1
+                counts[1, level, framed[row + distance, column + distance]] += 1
+                counts[2, level, framed[row + distance, column]] += 1
+                counts[3, level, framed[row + distance, column - distance]] += 1
+    return counts[:, :number, :number]
+
+
+def _half_widths(radius: int) -> np.ndarray:
+    """Half the width of a disk, px, for each of its rows from -radius to radius."""
+    rows = np.arange(-radius, radius + 1)
+    return np.floor(np.sqrt(radius**2 - rows**2)).astype(np.int64)
+
+
+@compiled
+def _mean_local_entropy(grey: np.ndarray, mask: np.ndarray, half_widths: np.ndarray) -> float:
+    """Return the mean over a mask of the entropy, bits, of the grey values of the mask within a disk.
+
+    The disk slides along the row: with n pixels and S = sum c log2 c over the histogram's counts c, the entropy is
+    log2 n - S / n, and a pixel that comes or goes changes one count.
+    """
+    height, width = grey.shape
+    radius = len(half_widths) // 2
+    c_log_c = np.zeros((2 * radius + 1) ** 2 + 2)
+    for count in range(2, len(c_log_c)):
+        c_log_c[count] = count * np.log2(count)
+    total = 0.0
+    cells = 0
+    for row in range(height):
+        histogram = np.zeros(256, np.int64)
+        inside = 0
+        weighted = 0.0
+        for column in range(-radius, width):
+            for k in range(2 * radius + 1):
+                y = row + k - radius
+                if y < 0 or y >= height:
+                    continue
+                leaving, entering = column - half_widths[k] - 1, column + half_widths[k]
+                if 0 <= leaving < width and mask[y, leaving]:
+                    count = histogram[grey[y, leaving]]
+                    histogram[grey[y, leaving]] = count - 1
+                    weighted += c_log_c[count - 1] - c_log_c[count]
+                    inside -= 1
+                if 0 <= entering < width and mask[y, entering]:
+                    count = histogram[grey[y, entering]]
+                    histogram[grey[y, entering]] = count + 1
+                    weighted += c_log_c[count + 1] - c_log_c[count]
+                    inside += 1
+            if column >= 0 and mask[row, column]:
+                total += np.log2(inside) - weighted / inside
+                cells += 1
+    return total / cells
+
+
+def _circle(radius: int, neighbours: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the neighbours on a circle lie: row and column of the pixel above left, and bilinear weights of four.
+
+    [shapes=(neighbours, 2), (neighbours, 4)]
+    """
+    angle = 2 * np.pi * np.arange(neighbours) / neighbours
+    place = np.round(radius * np.stack([-np.sin(angle), np.cos(angle)], axis=1), 5)
+    corner = np.floor(place)
+    down, right = (place - corner).T
+    weights = np.stack([(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right], axis=1)
+    return corner.astype(np.int64), weights
+
+
+@compiled
+def _count_patterns(grey: np.ndarray, inside: np.ndarray, corners: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Count the rotation-invariant uniform patterns of the pixels of a mask, row by row. [shape=(neighbours + 2,)]"""
+    neighbours = len(corners)
+    counts = np.zeros(neighbours + 2, np.int64)
+    reach = -corners.min()
+    height, width = grey.shape
+    number = width - 2 * reach
+    bright = np.zeros((neighbours, max(0, number)), np.uint8)
+    for row in range(reach, height - reach):
+        if not inside[row].any():
+            continue
+        centre = grey[row, reach : reach + number]
+        for k in range(neighbours):
+            y, x = row + corners[k, 0], reach + corners[k, 1]
+            below, right = 1 if weights[k, 2] else 0, 1 if weights[k, 1] else 0  # what has no weight is not looked at
+            _compare(
+                centre,
+                grey[y, x : x + number],
+                grey[y, x + right : x + right + number],
+                grey[y + below, x : x + number],
+                grey[y + below, x + right : x + right + number],
+                weights[k],
+                bright[k],
+            )
+        ones, changes = _runs(bright)
+        for column in range(number):
+            if inside[row, reach + column]:
+                counts[ones[column] if changes[column] <= 2 else neighbours + 1] += 1
+    return counts
+
+
+@compiled
+def _compare(
+    centre: np.ndarray,
+    upper_left: np.ndarray,
+    upper_right: np.ndarray,
+    lower_left: np.ndarray,
+    lower_right: np.ndarray,
+    weight: np.ndarray,
+    bright: np.ndarray,
+) -> None:
+    """Say of each pixel of a row whether the neighbour between four others is at least as bright."""
+    a, b, c, d = weight[0], weight[1], weight[2], weight[3]
+    for i in range(len(centre)):
+        value = a * upper_left[i] + b * upper_right[i] + c * lower_left[i] + d * lower_right[i]
+        # equal neighbours stay equal whatever the interpolation rounds off
+        bright[i] = value - centre[i] >= -1e-6
+
+
+@compiled
+def _runs(bright: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Count the bright neighbours of each pixel, and the changes between bright and dark round the circle."""
+    ones = np.zeros(bright.shape[1], np.uint8)
+    changes = np.zeros(bright.shape[1], np.uint8)
+    for k in range(len(bright)):
+        now, before = bright[k], bright[k - 1]
+        for i in range(len(now)):
+            ones[i] += now[i]
+            changes[i] += now[i] ^ before[i]
+    return ones, changes

@@ -81,7 +81,7 @@ def find_cell(rgb: np.ndarray, name: str = "image", *, background: str = BACKGRO
         StudyError: no such background, or the whole image is background.
     """
     if background == "smear":
-        return _cut_out(rgb, *segment_smear(rgb, name))
+        return _crop(rgb, *segment_smear(rgb, name))
     if background == "black":
         around = cv2.inRange(rgb, (0, 0, 0), (tolerance,) * 3)
     elif background == "white":
@@ -89,16 +89,27 @@ def find_cell(rgb: np.ndarray, name: str = "image", *, background: str = BACKGRO
     else:
         raise StudyError(f"no background {background!r}; there is {', '.join(BACKGROUNDS)}")
     foreground = cv2.bitwise_not(around)
-    left, top, width, height = cv2.boundingRect(foreground)
-    if width == 0:
+    if not cv2.hasNonZero(foreground):
         raise StudyError(f"{name}: holds no cell (every pixel is {background}); remove it or replace it")
+    return cut_out(rgb, foreground, fill=background == "white")
+
+
+def cut_out(rgb: np.ndarray, foreground: np.ndarray, *, fill: bool = False) -> Cell:
+    """Take the largest 8-connected piece of a foreground as the cell.
+
+    Args:
+        rgb: The whole image. [shape=(height, width, 3), uint8]
+        foreground: What may be cell; changed in place. At least one pixel is. [shape=(height, width), uint8, 0 or not]
+        fill: Whether what the cell encloses belongs to it.
+    """
+    left, top, width, height = cv2.boundingRect(foreground)
     window = foreground[top : top + height, left : left + width]
     pieces = _count_pieces(window)
     if pieces > 1:
         window[:] = _largest_piece(window)
-    if background == "white":
+    if fill:
         _fill_holes(window)
-    return _cut_out(rgb, foreground, pieces)
+    return _crop(rgb, foreground, pieces)
 
 
 def segment_smear(rgb: np.ndarray, name: str = "image") -> tuple[np.ndarray, int]:
@@ -146,7 +157,7 @@ def segment_smear(rgb: np.ndarray, name: str = "image") -> tuple[np.ndarray, int
     return chosen, pieces
 
 
-def _cut_out(rgb: np.ndarray, mask: np.ndarray, pieces: int) -> Cell:
+def _crop(rgb: np.ndarray, mask: np.ndarray, pieces: int) -> Cell:
     """Crop image and mask to the mask's bounding box, black around it."""
     left, top, width, height = cv2.boundingRect(mask)
     window = (slice(top, top + height), slice(left, left + width))

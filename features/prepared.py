@@ -1,0 +1,163 @@
+"""What several features need of a cell, computed once: channels, histograms, grey levels, outline, hull, moments."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from features.compiled import compiled
+from features.settings import Settings
+from study.cell import Cell, cut_out
+from study.errors import StudyError
+
+_CORNERS = np.array([[-0.5, -0.5], [-0.5, 0.5], [0.5, -0.5], [0.5, 0.5]], np.float32)
+_SPACES = {
+    "hue": (cv2.COLOR_RGB2HSV_FULL, 0),
+    "saturation": (cv2.COLOR_RGB2HSV_FULL, 1),
+    "value": (cv2.COLOR_RGB2HSV_FULL, 2),
+    "lightness": (cv2.COLOR_RGB2Lab, 0),
+    "a": (cv2.COLOR_RGB2Lab, 1),
+    "b": (cv2.COLOR_RGB2Lab, 2),
+}
+
+
+class PreparedCell:
+    """A cell under some settings, with what the families share; each part is computed when first asked for.
+
+    Attributes:
+        cell: The cell, scaled if the settings say so.
+        settings: How it is measured.
+        mask: 1 inside the cell. [shape=(height, width), uint8]
+    """
+
+    def __init__(self, cell: Cell, settings: Settings) -> None:
+        """Scale the cell if the settings say so; the rest waits."""
+        self.cell = cell if settings.size is None else scaled(cell, settings.size)
+        self.settings = settings
+        self.mask = self.cell.mask.view(np.uint8)
+        self._channels: dict[str, np.ndarray] = {}
+        self._histograms: dict[str, np.ndarray] = {}
+        self._spaces: dict[int, np.ndarray] = {}
+
+    def channel(self, name: str) -> np.ndarray:
+        """One of `features.settings.CHANNELS` in 8 bits, 0 outside the cell. [shape=(height, width), uint8]
+
+        Grey is 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601). Hue is in steps of 360/256 degrees; CIE Lab (D65) has
+        L * 255 / 100, a + 128 and b + 128, as OpenCV writes them.
+        """
+        if name not in self._channels:
+            rgb = self.cell.rgb
+            if name == "grey":
+                channel = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+            elif name in _SPACES:
+                code, index = _SPACES[name]
+                if code not in self._spaces:
+                    self._spaces[code] = cv2.cvtColor(rgb, code)
+                channel = cv2.copyTo(self._spaces[code][..., index], self.mask)
+            else:
+                channel = np.ascontiguousarray(rgb[..., ("red", "green", "blue").index(name)])
+            self._channels[name] = channel
+        return self._channels[name]
+
+    def histogram(self, name: str) -> np.ndarray:
+        """How often each 8-bit value of a channel occurs inside the cell. [shape=(256,)]"""
+        if name not in self._histograms:
+            histogram = cv2.calcHist([self.channel(name)], [0], None, [256], [0, 256]).ravel().astype(np.float64)
+            histogram[0] -= self.mask.size - self.area
+            self._histograms[name] = histogram
+        return self._histograms[name]
+
+    @property
+    def intensity(self) -> np.ndarray:
+        """The channel that texture and statistics are taken of. [shape=(height, width), uint8]"""
+        return self.channel(self.settings.channel)
+
+    @cached_property
+    def levels(self) -> np.ndarray:
+        """The intensity quantised in `settings.levels` grey levels from 0. [shape=(height, width), uint16]
+
+        The background has the level after the last.
+        """
+        levels = self.settings.levels
+        if self.settings.quantisation == "fixed":
+            table = np.arange(256) * levels // 256
+        else:
+            seen = np.flatnonzero(self.histogram(self.settings.channel))
+            reach = max(1, seen[-1] - seen[0])
+            table = np.clip((np.arange(256) - seen[0]) * levels // reach, 0, levels - 1)
+        return quantised(self.intensity, self.mask, table, levels)
+
+    @cached_property
+    def area(self) -> int:
+        """Number of pixels of the cell."""
+        return cv2.countNonZero(self.mask)
+
+    @cached_property
+    def outline(self) -> np.ndarray:
+        """The outermost pixels of the cell, in order, x before y. [shape=(n, 1, 2), int32]"""
+        outlines = cv2.findContours(self.mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
+        return max(outlines, key=len)
+
+    @cached_property
+    def hull_corners(self) -> np.ndarray:
+        """Which pixels of the outline are corners of its convex hull. [shape=(n, 1), int32]"""
+        return cv2.convexHull(self.outline, returnPoints=False)
+
+    @cached_property
+    def hull(self) -> np.ndarray:
+        """The convex hull of the pixel squares: its corners in order, x before y. [shape=(n, 1, 2), float32]"""
+        corners = self.outline[self.hull_corners.ravel()].astype(np.float32)
+        return cv2.convexHull((corners + _CORNERS).reshape(-1, 1, 2))
+
+    @cached_property
+    def moments(self) -> dict[str, float]:
+        """The moments of the mask, every pixel a point of weight 1, by OpenCV's names (m10, mu20, nu20, ...)."""
+        return cv2.moments(self.mask)  # of zeros and ones: what binaryImage would do, faster
+
+    @cached_property
+    def centroid(self) -> np.ndarray:
+        """Where the cell's centre of area lies, x before y, px. [shape=(2,)]"""
+        return np.array([self.moments["m10"], self.moments["m01"]]) / self.area
+
+    @cached_property
+    def covariance(self) -> np.ndarray:
+        """The covariance of the pixel squares, px^2: each adds the 1/12 of a unit square. [shape=(2, 2)]"""
+        across = self.moments["mu11"]
+        matrix = np.array([[self.moments["mu20"], across], [across, self.moments["mu02"]]])
+        return matrix / self.area + np.eye(2) / 12
+
+
+@compiled
+def quantised(intensity: np.ndarray, mask: np.ndarray, table: np.ndarray, outside: int) -> np.ndarray:
+    """Look the values inside a mask up in a table; those outside become `outside`. [shape=(height, width), uint16]"""
+    levels = np.empty(intensity.shape, np.uint16)
+    for row in range(intensity.shape[0]):
+        for column in range(intensity.shape[1]):
+            levels[row, column] = table[intensity[row, column]] if mask[row, column] else outside
+    return levels
+
+
+def scaled(cell: Cell, size: int) -> Cell:
+    """Scale a cell so that the longer side of its whole image becomes `size` px.
+
+    A pixel of the smaller image belongs to the cell where at least half of it does, and has the mean colour of that
+    part: nothing of the black around the cell is mixed in.
+
+    Raises:
+        StudyError: nothing is left of the cell.
+    """
+    height, width = cell.image_shape
+    factor = size / max(height, width)
+    layers = np.zeros((height, width, 4), np.float32)
+    window = layers[cell.offset[0] :, cell.offset[1] :][: cell.mask.shape[0], : cell.mask.shape[1]]
+    window[..., :3], window[..., 3] = cell.rgb, cell.mask
+    shape = (max(1, round(height * factor)), max(1, round(width * factor)))
+    layers = cv2.resize(layers, shape[::-1], interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+    covered = layers[..., 3] >= 0.5
+    if not covered.any():
+        raise StudyError(f"nothing is left of a cell of {cell.mask.sum()} pixels at {size} px; choose a larger size")
+    colors = np.zeros((*shape, 3), np.uint8)
+    colors[covered] = np.rint(layers[covered, :3] / layers[covered, 3:])
+    return cut_out(colors, covered.view(np.uint8))
