@@ -96,7 +96,7 @@ def test_turning_the_cell_by_90_degrees_changes_only_what_is_directional(drawn: 
 
 
 def test_twice_the_size_has_twice_the_lengths_and_four_times_the_areas(drawn: Cell) -> None:
-    one, two = (compute(drawn, "full", settings_of("full", size=size)) for size in (450, 900))
+    one, two = (compute(drawn, "full", settings_of("full", size=size)) for size in (225, 450))
     powers = {"px": 2, "px^2": 4}
     for feature in features_of("full"):
         name = feature.name
