@@ -1,0 +1,185 @@
+"""How fast cells are measured, against what a user would take instead, on real images.
+
+    pip install '.[bench]'
+    python benchmarks/features.py C-NMC_Leukemia --images 200
+
+Every figure is of one process and the median over the images, in milliseconds a cell. Each tool measures the same
+cells on the same machine in the same run, one after the other cell by cell, after one cell that is not counted. Where
+both start from a cell in memory, the other tool is given the crop and the mask that ours had to find. Nyxus takes all
+cells in one call, which is its best case: its time is the mean.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import mahotas
+import numpy as np
+import nyxus
+from cp_measure.bulk import get_core_measurements
+from plain import plain_features
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from features import color, geometry, statistics, texture
+from features.catalog import SETS, compute, features_of, settings_of
+from features.prepared import PreparedCell
+from features.settings import Settings
+from study.cell import Cell, read_cell
+
+LEVELS = 64
+BY_CELL = Settings(levels=LEVELS, quantisation="cell")  # as Nyxus and cp_measure quantise
+# the 25 of the IBSI, as ours
+NYXUS_TEXTURE = """GLCM_JMAX GLCM_JAVE GLCM_JVAR GLCM_JE GLCM_DIFAVE GLCM_DIFVAR GLCM_DIFENTRO GLCM_SUMAVERAGE
+GLCM_SUMVARIANCE GLCM_SUMENTROPY GLCM_ASM GLCM_CONTRAST GLCM_DIS GLCM_ID GLCM_IDN GLCM_IDM GLCM_IDMN GLCM_IV
+GLCM_CORRELATION GLCM_ACOR GLCM_CLUTEND GLCM_CLUSHADE GLCM_CLUPROM GLCM_INFOMEAS1 GLCM_INFOMEAS2"""
+NYXUS_SHAPE = """AREA_PIXELS_COUNT PERIMETER CIRCULARITY COMPACTNESS ECCENTRICITY EXTENT ASPECT_RATIO SOLIDITY
+DIAMETER_EQUAL_AREA STAT_FERET_DIAM_MIN STAT_FERET_DIAM_MAX HU_M1 HU_M2 HU_M3 HU_M4 HU_M5 HU_M6 HU_M7"""
+NYXUS_INTENSITY = """MEAN VARIANCE_BIASED STANDARD_DEVIATION_BIASED SKEWNESS EXCESS_KURTOSIS ENTROPY P10 P25 MEDIAN
+P75 P90"""
+
+
+def milliseconds(work: Callable[[Any], Any], items: Iterable[Any]) -> list[float]:
+    """Time some work on each item, after one that is not counted."""
+    items = list(items)
+    work(items[0])
+    times = []
+    for item in items:
+        start = time.perf_counter()
+        work(item)
+        times.append(1e3 * (time.perf_counter() - start))
+    return times
+
+
+def ours(measures: list[Callable[[PreparedCell], dict[str, float]]], cell: Cell) -> None:
+    """Some of our measures of a cell in memory."""
+    prepared = PreparedCell(cell, BY_CELL)
+    for measure in measures:
+        measure(prepared)
+
+
+def grey_and_mask(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
+    """What the other tools take."""
+    return cv2.cvtColor(cell.rgb, cv2.COLOR_RGB2GRAY), cell.mask.astype(np.uint8)
+
+
+def quantised(cell: Cell) -> np.ndarray:
+    """The cell's grey values in `LEVELS` levels of its own range from 1, background 0: what mahotas takes."""
+    return np.where(cell.mask, PreparedCell(cell, BY_CELL).levels + 1, 0).astype(np.uint8)
+
+
+def nyxus_milliseconds(features: str, cells: list[Cell]) -> float:
+    """Mean time of Nyxus over the cells, all in one call, padded to one size."""
+    side = max(max(cell.mask.shape) for cell in cells)
+    greys, masks = np.zeros((2, len(cells), side, side), np.uint32)
+    for number, cell in enumerate(cells):
+        height, width = cell.mask.shape
+        greys[number, :height, :width], masks[number, :height, :width] = grey_and_mask(cell)
+    for number in (1, len(cells)):  # the first call is not counted
+        tool = nyxus.Nyxus(features.split(), n_feature_calc_threads=1, coarse_gray_depth=LEVELS)
+        start = time.perf_counter()
+        names = [str(k) for k in range(number)]
+        tool.featurize(greys[:number], masks[:number], names, names)
+    return 1e3 * (time.perf_counter() - start) / len(cells)
+
+
+def row(what: str, own: float, other: float | None = None) -> None:
+    """Print a line of the table."""
+    ratio = "" if other is None else f"{other:12.2f} {other / own:10.1f}x"
+    print(f"{what:72} {own:9.3f}{ratio}")
+
+
+def against_the_plain_way(paths: list[Path]) -> None:
+    """The default set, reading included, against the plain way of the paper."""
+    print(f"\n{'file -> features, reading included':72} {'ours':>9} {'plain':>12} {'ratio':>11}")
+    own = np.median(milliseconds(lambda path: compute(read_cell(path)), paths))
+    row("patel (27 features)", own, np.median(milliseconds(plain_features, paths[:50])))
+    for name in SETS:
+        if name != "patel":
+            work = partial(lambda path, name: compute(read_cell(path), name), name=name)
+            row(f"{name} ({len(features_of(name))} features)", np.median(milliseconds(work, paths)))
+
+
+def by_part(paths: list[Path], cells: list[Cell]) -> None:
+    """What each step costs."""
+    print(f"\n{'step':72} {'ours':>9}")
+    row("read an image and find its cell", np.median(milliseconds(read_cell, paths)))
+    for name in SETS:
+        settings = settings_of(name)
+        shares = dict.fromkeys((feature.family, feature.measure) for feature in features_of(name))
+        for family in dict.fromkeys(family for family, _ in shares):
+            measures = [measure for of, measure in shares if of == family]
+            prepared = [PreparedCell(cell, settings) for cell in cells]
+
+            def work(cell: PreparedCell, measures: list[Any] = measures) -> None:
+                for measure in measures:
+                    measure(cell)
+
+            row(f"{name}: {family}", np.median(milliseconds(work, prepared)))
+
+
+def against_other_tools(cells: list[Cell]) -> None:
+    """Features that another tool computes too, from a cell in memory."""
+    print(f"\n{'cell in memory -> features that both compute':72} {'ours':>9} {'theirs':>12} {'ratio':>11}")
+
+    def own(*measures: Callable[[PreparedCell], dict[str, float]]) -> float:
+        return np.median(milliseconds(partial(ours, list(measures)), cells))
+
+    co_occurrence = own(texture.co_occurrence)
+    shape = own(geometry.size_and_hull, geometry.hu_moments)
+    intensity = own(statistics.intensity_distribution, partial(color.channel_distribution, channel="grey"))
+    levels = [quantised(cell) for cell in cells]
+    row(
+        f"mahotas {mahotas.__version__}: haralick, {LEVELS} levels, 13 features (ours 25), mean and range",
+        co_occurrence,
+        np.median(milliseconds(partial(mahotas.features.haralick, ignore_zeros=True, return_mean_ptp=True), levels)),
+    )
+    pairs = [grey_and_mask(cell) for cell in cells]
+    theirs = get_core_measurements()
+    floats = [(mask, grey / 255) for grey, mask in pairs]
+
+    def cp(name: str, **options: Any) -> float:
+        return np.median(milliseconds(lambda pair: theirs[name](*pair, **options), floats))
+
+    row(
+        f"cp_measure: texture, {LEVELS} levels, 13 features (ours 25), 4 directions",
+        co_occurrence,
+        cp("texture", scale=1, gray_levels=LEVELS),
+    )
+    row("cp_measure: sizeshape and feret (hull, ellipse, Feret, Hu)", shape, cp("sizeshape") + cp("feret"))
+    row("cp_measure: intensity without edges", intensity, cp("intensity", edge_measurements=False))
+    version = nyxus.__version__
+    row(f"Nyxus {version}: the same 25 of co-occurrence", co_occurrence, nyxus_milliseconds(NYXUS_TEXTURE, cells))
+    row(f"Nyxus {version}: area, hull, ellipse, Feret, Hu", shape, nyxus_milliseconds(NYXUS_SHAPE, cells))
+    row(f"Nyxus {version}: moments, percentiles, entropy", intensity, nyxus_milliseconds(NYXUS_INTENSITY, cells))
+
+
+def main() -> None:
+    """Run everything and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="C-NMC 2019 images, at any depth")
+    parser.add_argument("--images", type=int, default=200, help="how many of them, evenly spread")
+    arguments = parser.parse_args()
+    found = sorted(arguments.folder.rglob("*.bmp"))
+    paths = found[:: max(1, len(found) // arguments.images)][: arguments.images]
+    cv2.setNumThreads(1)
+    cells = [read_cell(path) for path in paths]
+    print(f"{len(paths)} of {len(found)} images; {platform.machine()}, {os.cpu_count()} cores, Python", end=" ")
+    print(platform.python_version(), f"NumPy {np.__version__}, OpenCV {cv2.__version__}")
+    print("median milliseconds a cell, one process, one thread")
+    against_the_plain_way(paths)
+    by_part(paths, cells)
+    against_other_tools(cells)
+
+
+if __name__ == "__main__":
+    main()
