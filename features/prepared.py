@@ -9,6 +9,7 @@ import numpy as np
 
 from features.compiled import compiled
 from features.settings import Settings
+from features.stain import normalised
 from study.cell import Cell, cut_out
 from study.errors import StudyError
 
@@ -27,14 +28,16 @@ class PreparedCell:
     """A cell under some settings, with what the families share; each part is computed when first asked for.
 
     Attributes:
-        cell: The cell, scaled if the settings say so.
+        cell: The cell, scaled and its stain normalised if the settings say so.
         settings: How it is measured.
         mask: 1 inside the cell. [shape=(height, width), uint8]
     """
 
     def __init__(self, cell: Cell, settings: Settings) -> None:
-        """Scale the cell if the settings say so; the rest waits."""
-        self.cell = cell if settings.size is None else scaled(cell, settings.size)
+        """Scale the cell and normalise its stain if the settings say so; the rest waits."""
+        if settings.size is not None:
+            cell = scaled(cell, settings.size)
+        self.cell = cell if settings.stain == "none" else normalised(cell, settings.stain)
         self.settings = settings
         self.mask = self.cell.mask.view(np.uint8)
         self._channels: dict[str, np.ndarray] = {}

@@ -9,6 +9,7 @@ from study.errors import StudyError
 
 CHANNELS = ("grey", "red", "green", "blue", "hue", "saturation", "value", "lightness", "a", "b")
 QUANTISATIONS = ("fixed", "cell")
+STAINS = ("none", "standardised", "reinhard", "macenko")
 MAX_DISTANCE = 64  # px
 
 
@@ -22,6 +23,7 @@ class Settings:
         quantisation: `fixed`: 0..255 in `levels` equal steps, the same for every cell. `cell`: from the cell's own
             smallest to its largest value.
         distances: Steps between the pixels of a pair, px.
+        stain: How the cell's colours are brought to a common reference first, see `features.stain`; `none`: not at all.
         size: Length in px that the image's longer side is scaled to before anything is measured; None: as it is.
 
     Raises:
@@ -32,6 +34,7 @@ class Settings:
     levels: int = 64
     quantisation: str = "fixed"
     distances: tuple[int, ...] = (1,)
+    stain: str = "none"
     size: int | None = None
 
     def __post_init__(self) -> None:
@@ -40,6 +43,8 @@ class Settings:
             raise StudyError(f"no channel {self.channel!r}; there is {', '.join(CHANNELS)}")
         if self.quantisation not in QUANTISATIONS:
             raise StudyError(f"no quantisation {self.quantisation!r}; there is {', '.join(QUANTISATIONS)}")
+        if self.stain not in STAINS:
+            raise StudyError(f"no stain normalisation {self.stain!r}; there is {', '.join(STAINS)}")
         if not 2 <= self.levels <= 256:
             raise StudyError(f"{self.levels} grey levels; expected 2 to 256")
         if not self.distances or len(set(self.distances)) < len(self.distances):
