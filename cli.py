@@ -96,13 +96,12 @@ def demo(out: Path, subjects: int, cells: int, epochs: int | None, seed: int, jo
     \b
     Example:  leukobench demo -o demo --jobs 2
     """
-    from comparison.results import markdown
     from workflows.demo import run_demo
 
     done = run_demo(
         out, subjects=subjects, cells_per_subject=cells, epochs=epochs, seed=seed, jobs=jobs, say=click.echo
     )
-    _print_comparison(markdown(done.comparison.table), done.comparison, done.report)
+    _print_comparison(done.comparison, done.report)
 
 
 @main.command()
@@ -436,19 +435,27 @@ def train_cnn(
 @main.command()
 @click.argument("runs", type=FOLDER, nargs=-1, required=True)
 @output("Report folder")
-def compare(runs: tuple[Path, ...], out: Path) -> None:
-    """Compare RUNS tested on the same images: table, ROC, report.
+@click.option("--images", type=FOLDER, help="Folder of the images: show the cells most confidently wrong.")
+@click.option(
+    "--common", is_flag=True, help="Compare on the test images that all runs share, and leave out the others."
+)
+@click.option(
+    "--allow-leaky", is_flag=True, help="Put runs split by image beside subject-disjoint ones, marked as LEAKY."
+)
+def compare(runs: tuple[Path, ...], out: Path, images: Path | None, common: bool, allow_leaky: bool) -> None:
+    """Compare RUNS tested on the same images: which is better, by how much, and how sure.
 
-    Intervals come from resampling subject groups, because the cells of one person are no independent observations.
+    Reads run folders only: no model is loaded. Figures are per cell and per subject; intervals and tests come from
+    resampling subject groups, because the cells of one person are no independent observations. The report is one HTML
+    file; its table lies beside it as CSV, Markdown and LaTeX, its figures as PNG and SVG.
 
     \b
-    Example:  leukobench compare runs/svm runs/knn runs/mobilenet -o report
+    Example:  leukobench compare runs/svm runs/knn runs/mobilenet --images C-NMC_Leukemia -o report
     """
     from comparison.report import REPORT, write_report
-    from comparison.results import markdown
 
-    comparison = write_report(runs, out)
-    _print_comparison(markdown(comparison.table), comparison, out / REPORT)
+    comparison = write_report(runs, out, images=images, common=common, allow_leaky=allow_leaky)
+    _print_comparison(comparison, out / REPORT)
 
 
 @main.command()
@@ -513,9 +520,12 @@ def _print_run(run: Any) -> None:
         click.echo(f"left out {len(run.info['excluded'])} images that could not be read; see run.json")
 
 
-def _print_comparison(table: str, comparison: Any, report: Path) -> None:
-    click.echo(f"\n{table}\n")
-    for line in (*comparison.cautions, *comparison.verdicts):
+def _print_comparison(comparison: Any, report: Path) -> None:
+    from comparison.tables import headline
+    from comparison.verdict import cautions, verdicts
+
+    click.echo(f"\n{headline(comparison)}\n")
+    for line in (*verdicts(comparison), *cautions(comparison)):
         click.echo(f"- {line}")
     click.echo(f"\nReport: {report}\nTables and figures: {report.parent}")
 
