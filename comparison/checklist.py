@@ -46,7 +46,7 @@ def answers(comparison: Comparison, shown: Sequence[str]) -> list[Answer]:
     """
     runs = comparison.runs
     chosen = any(CHOSEN in each.calls for each in comparison.assessments)
-    excluded = {name: len(run.info.get("excluded", {})) for name, run in runs.items()}
+    excluded = {name: len(run.info["excluded"]) for name, run in runs.items() if run.info.get("excluded")}
     classes = " and ".join(f"{(comparison.rows['label'] == label).sum():,} {label}" for label in LABELS)
     return [
         Answer("9", "7", "Preprocessing", _each(runs, lambda run: f"cells read on {run.info['background']}")),
@@ -54,9 +54,8 @@ def answers(comparison: Comparison, shown: Sequence[str]) -> list[Answer]:
             "13, 33",
             "11, 20a",
             "Images left out",
-            ", ".join(
-                f"{name}: {counted(number, 'image')} that could not be read" for name, number in excluded.items()
-            ),
+            ", ".join(f"{name}: {counted(number, 'image')} not readable" for name, number in excluded.items())
+            or "none",
         ),
         Answer("20", "12a", "Partition", _each(runs, lambda run: run.info["split"])),
         Answer("21", "12a", "Level at which parts are disjoint", _each(runs, _disjoint)),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import binomtest, norm, rankdata
+from scipy.stats import binomtest, norm, rankdata, t
+
+from comparison.bootstrap import LEVEL
 
 
 def delong(positive: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:
@@ -72,3 +74,20 @@ def holm(p_values: Sequence[float]) -> list[float]:
     result = np.empty(len(p_values))
     result[order] = corrected
     return result.tolist()
+
+
+def corrected_resampled_interval(differences: np.ndarray, test_to_train: float) -> tuple[float, float]:
+    """Return the 95% interval of a mean difference over repeated splits of one cohort.
+
+    Such splits share most of their training rows, so that their differences are no independent observations. The
+    corrected resampled t-test widens their mean's variance from 1/k to (1/k + test/train) times their variance
+    (Nadeau & Bengio 2003, Machine Learning 52:239).
+
+    Args:
+        differences: One a split. [shape=(k,), k >= 2]
+        test_to_train: Test images a training image.
+    """
+    number = len(differences)
+    error = np.sqrt((1 / number + test_to_train) * np.var(differences, ddof=1))
+    reach = t.ppf((1 + LEVEL) / 2, number - 1) * error
+    return float(np.mean(differences) - reach), float(np.mean(differences) + reach)
