@@ -142,12 +142,12 @@ def matched_partitions(cohort: pd.DataFrame, test_size: float, seed: int) -> dic
     the order of the hash of seed and path.
 
     Returns:
-        The partitions, by `image` and `subject`.
+        The partitions, by `subject` and `image`.
     """
     choice = Choice(seed=seed)
-    drawn = {
-        "image": split_by_image(cohort, test_size, choice),
+    drawn = {  # by subject first: where there are too few people, training says so before anything else is trained
         "subject": split_by_subject(cohort, test_size, choice),
+        "image": split_by_image(cohort, test_size, choice),
     }
     sizes = pd.concat([partition.groupby(["part", "label"]).size() for partition in drawn.values()], axis=1).min(axis=1)
     return {split: _cut(partition, sizes, seed) for split, partition in drawn.items()}
