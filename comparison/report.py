@@ -25,6 +25,7 @@ from study.files import refuse_existing, whole_folder, write_csv
 from study.run import Run, read_run
 
 REPORT = "report.html"
+MOST_COLUMNS = 4  # runs beside each other in a table: what fits on a printed page
 IMPORTANCE = {"importance.csv": "features", "importance_by_family.csv": "families of features"}
 
 
@@ -93,6 +94,12 @@ def _read_importance(run: Run, file: str) -> pd.DataFrame:
     return table[[name, "importance", *(column for column in ("low", "high") if column in table)]]
 
 
+def _side_by_side(comparison: Comparison) -> list[tuple[str, ...]]:
+    """Return the names of the runs by so many as fit beside each other on paper."""
+    names = list(comparison.runs)
+    return [tuple(names[start : start + MOST_COLUMNS]) for start in range(0, len(names), MOST_COLUMNS)]
+
+
 def _embedded(png: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
@@ -109,15 +116,19 @@ def _html(comparison: Comparison, pictures: dict[str, str], wrong: dict[str, lis
         for file, what in IMPORTANCE.items()
         if _importance_name(number, file) in pictures
     ]
+    names = list(comparison.runs)
     shown = ["wrong"] * bool(wrong) + ["importance"] * bool(importances)
     return environment.get_template("report.html.jinja").render(
         comparison=comparison,
-        names=list(comparison.runs),
+        title=" against ".join(names) if len(names) <= MOST_COLUMNS else f"{len(names)} runs compared",
         verdicts=verdicts(comparison),
         cautions=cautions(comparison),
         sentences=[(pair, sentence(comparison, pair)) for pair in comparison.differences],
-        levels=[(level, tables.level_table(comparison, level)) for level in LEVELS],
-        costs=tables.cost_table(comparison),
+        levels=[
+            (level, [(some, tables.level_table(comparison, level, some)) for some in _side_by_side(comparison)])
+            for level in LEVELS
+        ],
+        costs=[(some, tables.cost_table(comparison, some)) for some in _side_by_side(comparison)],
         folds=fold_aurocs(comparison),
         papers=beside_papers(comparison),
         answers=answers(comparison, shown),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import pandas as pd
 
@@ -32,9 +32,9 @@ def _long_rows(comparison: Comparison) -> Iterator[dict[str, object]]:
                 yield at | {"figure": figure, "value": count}
 
 
-def level_table(comparison: Comparison, level: str) -> list[tuple[str, list[list[str]]]]:
-    """Return the figures at a level as titled blocks of rows: a name, then one text a run."""
-    found = [comparison.assessment(name, level) for name in comparison.runs]
+def level_table(comparison: Comparison, level: str, names: Iterable[str]) -> list[tuple[str, list[list[str]]]]:
+    """Return the figures of the named runs at a level as titled blocks of rows: a name, then one text a run."""
+    found = [comparison.assessment(name, level) for name in names]
     blocks = [
         (
             "whatever the threshold",
@@ -53,9 +53,9 @@ def level_table(comparison: Comparison, level: str) -> list[tuple[str, list[list
     return blocks
 
 
-def cost_table(comparison: Comparison) -> list[list[str]]:
-    """Return what each run took: a name, then one text a run."""
-    runs = comparison.runs.values()
+def cost_table(comparison: Comparison, names: Iterable[str]) -> list[list[str]]:
+    """Return what each of the named runs took: a name, then one text a run."""
+    runs = [comparison.runs[name] for name in names]
     sizes = [model_bytes(run) for run in runs]
     parameters = [run.info["model_parameters"] for run in runs]
     return [
@@ -106,5 +106,9 @@ def _latex_row(cells: Sequence[str]) -> str:
 
 
 def _blocks(comparison: Comparison) -> list[tuple[str, list[list[str]]]]:
-    blocks = [(f"{level}, {title}", rows) for level in LEVELS for title, rows in level_table(comparison, level)]
-    return [*blocks, ("cost", cost_table(comparison))]
+    blocks = [
+        (f"{level}, {title}", rows)
+        for level in LEVELS
+        for title, rows in level_table(comparison, level, comparison.runs)
+    ]
+    return [*blocks, ("cost", cost_table(comparison, comparison.runs))]

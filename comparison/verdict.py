@@ -34,11 +34,14 @@ def cautions(comparison: Comparison) -> list[str]:
 
 def verdicts(comparison: Comparison) -> list[str]:
     """Return a sentence on the best run, one on the two families, and one on each pair, or on each with the best."""
-    best = comparison.ranked[0]
-    figures = comparison.assessment(best).figures
+    honest = [name for name in comparison.ranked if name not in comparison.leaky]
+    best = (honest or comparison.ranked)[0]
+    auroc = comparison.assessment(best).figures["auroc"]
     people = counted(len(comparison.subjects), "subject")
-    told = [f"{best} has an AUROC of {figures['auroc']} on {counted(len(comparison.rows), 'cell')} of {people}."]
-    if len(comparison.runs) > 1:
+    told = [f"{best} has an AUROC of {auroc} on {counted(len(comparison.rows), 'cell')} of {people}."]
+    if 0 < len(honest) < len(comparison.runs):
+        told[0] = f"Highest of the {counted(len(honest), 'run')} tested on people never seen: {told[0]}"
+    elif len(comparison.runs) > 1:
         told[0] = f"Highest of {len(comparison.runs)} runs: {told[0]}"
     pairs = comparison.differences
     if len(pairs) > MOST_PAIRS:
@@ -54,7 +57,12 @@ def sentence(comparison: Comparison, pair: Difference) -> str:
         leaky = pair.better if pair.leaky[0] else pair.other
         return f"{pair.better} and {pair.other} are not comparable: {leaky} has seen the test subjects in training."
     if not pair.clear:
-        return f"{pair.better} and {pair.other} cannot be told apart on {people}: they differ by {gap}."
+        apart = f"{pair.better} and {pair.other} cannot be told apart on {people}: they differ by {gap}"
+        if pair.auroc.low > 0:
+            apart += (
+                f", which does not stand up to {counted(len(comparison.differences), 'comparison')} (Holm's correction)"
+            )
+        return f"{apart}."
     if comparison.few_groups:
         return f"{pair.better} scored higher than {pair.other} by {gap}, but on {people} that is a hint, not a finding."
     return f"{pair.better} is better than {pair.other} by {gap}."

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from comparison.results import CHOSEN, FIXED, Difference, Estimate, compare, fold_aurocs, model_bytes, training_seconds
 from comparison.tables import headline, latex, level_table, long_table, markdown
-from comparison.verdict import cautions, verdicts
+from comparison.verdict import cautions, sentence, verdicts
 from study.metrics import best_threshold
 from tests.comparison.cohorts import make_rows, make_run
 
@@ -40,6 +41,12 @@ def test_a_difference_that_holms_correction_does_not_leave_is_none() -> None:
     gap = Estimate(0.04, 0.002, 0.08)
     pair = Difference("a", "b", gap, 0.06, gap, 0.0, (9, 1), 0.0, (False, False))
     assert not pair.clear
+
+
+def test_holms_correction_is_named_where_it_turns_the_verdict(tmp_path: Path) -> None:
+    comparison = compare([make_run(tmp_path / "a"), make_run(tmp_path / "b", seed=1)])
+    pair = replace(comparison.differences[0], auroc=Estimate(0.04, 0.002, 0.08), p=0.06)
+    assert sentence(comparison, pair).endswith("which does not stand up to 1 comparison (Holm's correction).")
 
 
 def test_few_people_are_pointed_out(tmp_path: Path) -> None:
@@ -111,6 +118,7 @@ def test_leaky_runs_say_so_and_are_not_ranked_against_others(tmp_path: Path) -> 
     assert alone.table["split"].tolist() == ["LEAKY"]
     both = compare([honest, leaky], allow_leaky=True)
     assert cautions(both)[0].startswith("LEAKY (leaky)")
+    assert verdicts(both)[0].startswith("Highest of the 1 run tested on people never seen: honest")
     assert "are not comparable: leaky has seen the test subjects in training" in verdicts(both)[-1]
 
 
@@ -142,7 +150,7 @@ def test_the_table_is_the_same_in_every_format(tmp_path: Path) -> None:
     assert shown in headline(comparison)
     assert r"a\_b & 50\% \\" in latex(comparison)
     chosen = comparison.assessment("a_b").calls[CHOSEN].threshold
-    assert level_table(comparison, "cells")[2][1][0] == ["threshold", f"{chosen:.3f}", "-"]
+    assert level_table(comparison, "cells", comparison.runs)[2][1][0] == ["threshold", f"{chosen:.3f}", "-"]
     for line in latex(comparison).splitlines()[2:-2]:
         assert line.startswith(r"\m") or line.count("&") - line.count(r"\&") == 2
 
