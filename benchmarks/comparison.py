@@ -4,7 +4,7 @@
 
 Run so, not by the file's name, which would hide the package of the same name. The runs are made up (73 subjects, 47
 with leukemia, as in C-NMC's training phase). The loop computes the same twelve figures of the cells on `--loop` of the
-same 2,000 resamples of one run; its time for all is that multiplied up. The figures of both are held against each other.
+same 2,000 resamples of one run; its time for all is that multiplied up. The figures of both are held together.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def answers(comparison: Comparison, shown: Sequence[str]) -> list[Answer]:
         Answer("20", "12a", "Partition", _each(runs, lambda run: run.info["split"])),
         Answer("21", "12a", "Level at which parts are disjoint", _each(runs, _disjoint)),
         Answer("20, 33", "21", "Subjects and images of each part", _each(runs, _sizes)),
-        Answer("9", "13", "Class imbalance in the test part", classes),
+        Answer("", "13", "Class imbalance in the test part", classes),
         Answer("22", "12c", "Model", _each(runs, lambda run: f"{run.info['family']}, recipe {run.info['recipe']}")),
         Answer("23", "18f", "Software", _each(runs, _software)),
         Answer(

@@ -21,12 +21,13 @@ def delong(positive: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple
     Lett. 21:1389.
 
     Args:
-        positive: Which rows are positive; two of each class at least. [shape=(n,), bool]
+        positive: Which rows are positive. [shape=(n,), bool]
         first: Score of the first run. [shape=(n,)]
         second: Score of the second run. [shape=(n,)]
 
     Returns:
-        The first AUROC less the second, its standard error, and the two-sided p-value.
+        The first AUROC less the second, its standard error, and the two-sided p-value; NaN for the latter two where a
+        class has fewer than two rows, which have no variance.
     """
     positives, negatives = int(positive.sum()), int((~positive).sum())
     of_positives, of_negatives = np.empty((2, positives)), np.empty((2, negatives))
@@ -34,8 +35,10 @@ def delong(positive: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple
         rank = rankdata(score)
         of_positives[number] = (rank[positive] - rankdata(score[positive])) / negatives
         of_negatives[number] = 1 - (rank[~positive] - rankdata(score[~positive])) / positives
-    covariance = np.cov(of_positives) / positives + np.cov(of_negatives) / negatives
     difference = float(of_positives[0].mean() - of_positives[1].mean())
+    if min(positives, negatives) < 2:
+        return difference, float("nan"), float("nan")
+    covariance = np.cov(of_positives) / positives + np.cov(of_negatives) / negatives
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     error = np.sqrt(max(variance, 0.0))
     if error < 1e-12:  # the same order of scores: no difference and no variance

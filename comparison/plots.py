@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from comparison.curves import GRID, Curve, calibration, precision_recall, roc
 from comparison.figures import Scored
-from comparison.results import LEVELS, Comparison
+from comparison.results import LEVELS, Comparison, scored_rows
 from study.manifest import NEGATIVE, POSITIVE
 from study.metrics import THRESHOLD
 
@@ -46,12 +46,7 @@ def save(figure: Figure, path: Path) -> None:
 
 def draw_all(comparison: Comparison) -> dict[str, Figure]:
     """Draw every figure that the predictions give, by the name of its file."""
-    positive = (comparison.rows["label"] == POSITIVE).to_numpy()
-    group = comparison.draws.number(comparison.rows["subject_group"])
-    scored = {
-        name: Scored(positive, comparison.rows[name].to_numpy(), group, len(comparison.draws.groups))
-        for name in comparison.runs
-    }
+    scored = {name: scored_rows(comparison.rows, name, comparison.draws) for name in comparison.runs}
     counts = comparison.draws.counts
     with matplotlib.rc_context(STYLE):
         return {

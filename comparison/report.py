@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -100,6 +101,12 @@ def _side_by_side(comparison: Comparison) -> list[tuple[str, ...]]:
     return [tuple(names[start : start + MOST_COLUMNS]) for start in range(0, len(names), MOST_COLUMNS)]
 
 
+def _p_value(p: float) -> str:
+    if math.isnan(p):
+        return tables.NOTHING
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def _embedded(png: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
@@ -109,7 +116,7 @@ def _html(comparison: Comparison, pictures: dict[str, str], wrong: dict[str, lis
         loader=jinja2.PackageLoader("comparison", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["embedded"] = _embedded
-    environment.filters["p_value"] = lambda p: "< 0.001" if p < 0.001 else f"{p:.3f}"
+    environment.filters["p_value"] = _p_value
     importances = [
         (name, what, pictures[_importance_name(number, file)])
         for number, name in enumerate(comparison.runs)

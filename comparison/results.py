@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from comparison.bootstrap import FEW_GROUPS, RESAMPLES, Draws, bca_interval, bca_p_value, draw_groups
+from comparison.bootstrap import FEW_GROUPS, Draws, bca_interval, bca_p_value, draw_groups
 from comparison.figures import Scored, call_figures, score_figures
 from comparison.paired_tests import delong, holm, mcnemar
 from comparison.pairing import paired_test_rows, run_names
@@ -178,38 +178,29 @@ def compare(runs: Sequence[Run], *, common: bool = False, allow_leaky: bool = Fa
         StudyError: the runs may not be compared; see `paired_test_rows`.
     """
     rows = paired_test_rows(runs, common=common, allow_leaky=allow_leaky)
-    names = run_names(runs)
-    named = dict(zip(names, runs, strict=True))
-    people = _subjects(rows, names)
-    draws = draw_groups(rows["label"], rows["subject_group"], resamples=RESAMPLES)
-    scored = {
-        (name, level): Scored(
-            (table["label"] == POSITIVE).to_numpy(),
-            table[name].to_numpy(),
-            draws.number(table["subject_group"]),
-            len(draws.groups),
-        )
-        for name in names
-        for level, table in zip(LEVELS, (rows, people), strict=True)
-    }
+    named = dict(zip(run_names(runs), runs, strict=True))
+    people = _subjects(rows, list(named))
+    draws = draw_groups(rows["label"], rows["subject_group"])
     under = np.vstack([np.ones(len(draws.groups)), draws.counts, draws.left_out])
+    scored: dict[tuple[str, str], Scored] = {}
     auroc: dict[tuple[str, str], np.ndarray] = {}
     assessments = []
-    for (name, level), each in scored.items():
-        figures = score_figures(each, under)
-        auroc[name, level] = figures["auroc"]
-        calls = {
-            rule: Calls(
-                threshold,
-                _estimates(call_figures(each, under, threshold), draws),
-                tuple(int(count) for count in each.confusion(threshold).sum(axis=0)),
-            )
-            for rule, threshold in _thresholds(named[name]).items()
-        }
-        assessments.append(Assessment(name, level, _estimates(figures, draws), calls))
+    for name, run in named.items():
+        for level, table in zip(LEVELS, (rows, people), strict=True):
+            each = scored[name, level] = scored_rows(table, name, draws)
+            figures = score_figures(each, under)
+            auroc[name, level] = figures["auroc"]
+            calls = {rule: _calls(each, at, under, draws) for rule, at in _thresholds(run).items()}
+            assessments.append(Assessment(name, level, _estimates(figures, draws), calls))
     differences = _differences(named, scored, auroc, draws)
     dropped = {name: len(run.part("test")) - len(rows) for name, run in named.items()}
     return Comparison(named, rows, people, draws, assessments, differences, dropped)
+
+
+def scored_rows(table: pd.DataFrame, run: str, draws: Draws) -> Scored:
+    """Return what a run scored, of a table of cells or of subjects."""
+    positive = (table["label"] == POSITIVE).to_numpy()
+    return Scored(positive, table[run].to_numpy(), draws.number(table["subject_group"]), len(draws.groups))
 
 
 def fold_aurocs(comparison: Comparison) -> dict[str, pd.DataFrame]:
@@ -262,10 +253,19 @@ def _thresholds(run: Run) -> dict[str, float]:
     }
 
 
+def _calls(rows: Scored, threshold: float, under: np.ndarray, draws: Draws) -> Calls:
+    confusion = tuple(int(count) for count in rows.confusion(threshold).sum(axis=0))
+    return Calls(threshold, _estimates(call_figures(rows, under, threshold), draws), confusion)
+
+
+def _parts(under: np.ndarray, draws: Draws) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
+    """Return a figure under counts of one, under the draws, and under the jackknife; and the groups' classes."""
+    drawn = 1 + len(draws.counts)
+    return float(under[0]), under[1:drawn], under[drawn:], draws.positive
+
+
 def _estimate(under: np.ndarray, draws: Draws) -> Estimate:
-    """Return the estimate and interval of a figure: under counts of one, under the draws, under the jackknife."""
-    value, resampled, jackknife = under[0], under[1 : 1 + len(draws.counts)], under[1 + len(draws.counts) :]
-    return Estimate(float(value), *bca_interval(value, resampled, jackknife, draws.positive))
+    return Estimate(float(under[0]), *bca_interval(*_parts(under, draws)))
 
 
 def _estimates(figures: dict[str, np.ndarray], draws: Draws) -> dict[str, Estimate]:
@@ -278,30 +278,26 @@ def _differences(
     """Test every pair, and correct each kind of test over the pairs."""
     cells, subjects = LEVELS
     ranked = sorted(runs, key=lambda name: -auroc[name, cells][0])
-    pairs = list(itertools.combinations(ranked, 2))
-    resampled, delongs, mcnemars, only = [], [], [], []
-    for first, second in pairs:
+    found = []
+    for first, second in itertools.combinations(ranked, 2):
         one, two = scored[first, cells], scored[second, cells]
         gap = auroc[first, cells] - auroc[second, cells]
-        drawn = 1 + len(draws.counts)
-        resampled.append(bca_p_value(gap[0], gap[1:drawn], gap[drawn:], draws.positive))
-        delongs.append(delong(one.positive, one.score, two.score)[2])
         right = [(each.score >= THRESHOLD) == each.positive for each in (one, two)]
-        *counts, p = mcnemar(*right)
-        only.append(tuple(counts))
-        mcnemars.append(p)
-    corrected = zip(pairs, holm(resampled), holm(delongs), only, holm(mcnemars), strict=True)
-    return [
-        Difference(
-            first,
-            second,
-            _estimate(auroc[first, cells] - auroc[second, cells], draws),
-            p,
-            _estimate(auroc[first, subjects] - auroc[second, subjects], draws),
-            delong_p,
-            counts,
-            mcnemar_p,
-            (bool(runs[first].info["leaky"]), bool(runs[second].info["leaky"])),
+        first_only, second_only, mcnemar_p = mcnemar(*right)
+        found.append(
+            Difference(
+                better=first,
+                other=second,
+                auroc=_estimate(gap, draws),
+                p=bca_p_value(*_parts(gap, draws)),
+                subjects=_estimate(auroc[first, subjects] - auroc[second, subjects], draws),
+                delong_p=delong(one.positive, one.score, two.score)[2],
+                only=(first_only, second_only),
+                mcnemar_p=mcnemar_p,
+                leaky=(runs[first].info["leaky"], runs[second].info["leaky"]),
+            )
         )
-        for (first, second), p, delong_p, counts, mcnemar_p in corrected
-    ]
+    for name in ("p", "delong_p", "mcnemar_p"):
+        corrected = holm([getattr(pair, name) for pair in found])
+        found = [replace(pair, **{name: p}) for pair, p in zip(found, corrected, strict=True)]
+    return found

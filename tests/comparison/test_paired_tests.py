@@ -56,6 +56,12 @@ def test_delong_of_equal_orders() -> None:
     assert delong(np.array([False, True, False, True]), score, score**2) == (0, 0, 1)
 
 
+def test_a_class_of_one_row_has_no_variance() -> None:
+    difference, error, p = delong(np.array([True, False, False]), np.array([0.5, 0.1, 0.9]), np.array([0.5, 0.1, 0.2]))
+    assert difference == -0.5
+    assert np.isnan([error, p]).all()
+
+
 def test_mcnemar_by_hand_and_as_statsmodels_has_it() -> None:
     first = np.array([True] * 8 + [False] * 2 + [True] * 30 + [False] * 5)
     second = np.array([False] * 8 + [True] * 2 + [True] * 30 + [False] * 5)

@@ -111,6 +111,14 @@ def test_a_report_without_extras_leaves_their_sections_out(tmp_path: Path) -> No
     assert set(Page((tmp_path / "report" / "report.html").read_text(encoding="utf-8")).ids) == SECTIONS
 
 
+@pytest.mark.filterwarnings("error")
+def test_two_people_with_a_cell_each_are_compared_and_not_trusted(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / str(seed), groups=2, cells=1, seed=seed).folder for seed in range(2)]
+    comparison = write_report(runs, tmp_path / "report")
+    assert comparison.few_groups == {"all": 1, "hem": 1}
+    assert "not to be trusted" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+
+
 def test_equal_runs_give_equal_reports(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "svm").folder
     for name in ("one", "two"):
