@@ -9,6 +9,8 @@ from comparison.results import FIXED, Comparison
 from study.run import Run
 
 OURS = "leukobench"  # the source of recipes that are no one else's
+SAID = ("reported", "split", "notes", "left_open")  # where a recipe says how its source split the images
+BY_IMAGE = ("by image", "method image")  # and in which words
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,9 @@ class Published:
     Attributes:
         run: Name of the run.
         source: The publication.
-        reported: What it reported, with its split, in its recipe's words.
+        reported: What it reported, in its recipe's words.
+        their_split: How it split its images; "" where the recipe says so among the figures, or not at all.
+        changed: Values of the recipe that this run changed; "" for none.
         ours: Our figures on the same line.
         split: How our run was split.
         verdict: Whether the two may be compared, and why not.
@@ -27,6 +31,8 @@ class Published:
     run: str
     source: str
     reported: str
+    their_split: str
+    changed: str
     ours: str
     split: str
     verdict: str
@@ -46,12 +52,23 @@ def beside_papers(comparison: Comparison) -> list[Published]:
             f"accuracy {calls['accuracy'].value:.1%}, sensitivity {calls['sensitivity'].value:.1%}, "
             f"precision {calls['precision'].value:.1%}, AUROC {cells.figures['auroc'].value:.3f}"
         )
-        lines.append(Published(name, source, reported, ours, run.info["split"], _comparable(run, reported)))
+        lines.append(
+            Published(
+                run=name,
+                source=source,
+                reported=reported,
+                their_split=_text(facts.get("split")),
+                changed=_text(run.info.get("changed")),
+                ours=ours,
+                split=run.info["split"],
+                verdict=_comparable(run, " ".join(_text(facts.get(key)) for key in SAID)),
+            )
+        )
     return lines
 
 
-def _comparable(run: Run, reported: str) -> str:
-    if "by image" not in reported:
+def _comparable(run: Run, said: str) -> str:
+    if not any(words in said for words in BY_IMAGE):
         return "Not comparable: the recipe does not say how the published test images were split from the others."
     if not run.info["leaky"]:
         return (

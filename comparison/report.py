@@ -83,10 +83,10 @@ def _importance_name(number: int, file: str) -> str:
 
 
 def _read_importance(run: Run, file: str) -> pd.DataFrame:
-    """Read a run's importances: the name first, then `importance` and, where known, `low` and `high`."""
+    """Read a run's importances: the name first, then `importance` (a drop, under that name too) and its interval."""
     path = run.folder / file
     try:
-        table = pd.read_csv(path)
+        table = pd.read_csv(path).rename(columns={"drop": "importance"})
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
         raise StudyError(f"{path}: cannot be read ({' '.join(str(error).split())}); train again") from None
     name = next((column for column in ("feature", "family") if column in table), None)

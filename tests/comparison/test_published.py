@@ -43,6 +43,15 @@ def test_recipes_of_our_own_have_no_paper(tmp_path: Path, parameters: dict[str, 
     assert beside_papers(compare([make_run(tmp_path / "a", parameters=parameters)])) == []
 
 
+def test_the_split_and_changes_are_told_where_the_recipe_has_them(tmp_path: Path) -> None:
+    recipe = {"source": PAPER, "reported": {"accuracy": 0.76}, "split": "split --method image --test-size 0.15"}
+    run = make_run(tmp_path / "a", parameters=recipe, changed=["epochs=3", "batch=8"])
+    line = beside_papers(compare([run]))[0]
+    assert (line.reported, line.their_split) == ("accuracy 0.76", "split --method image --test-size 0.15")
+    assert line.changed == "epochs=3; batch=8"
+    assert line.verdict.startswith("Not comparable: the published figure comes from a split by image")
+
+
 def test_a_recipe_recorded_whole_is_found_too(tmp_path: Path) -> None:
     recipe = {"source": PAPER, "reported": ["accuracy 91.4%", "split by image"]}
     run = make_run(tmp_path / "a", parameters={"recipe": recipe, "features": []})

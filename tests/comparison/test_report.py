@@ -31,7 +31,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     published = {"source": "Someone 2020", "reported": "accuracy 99% in test (split by image)"}
     svm = make_run(folder / "<b>svm", rows=rows, folds=3, parameters=published)
     (svm.folder / "importance.csv").write_text("feature,importance,low,high\narea,0.2,0.1,0.3\nradius,0.1,-0.1,0.2\n")
-    (svm.folder / "importance_by_family.csv").write_text("family,importance\ngeometry,0.2\ntexture,0.1\n")
+    (svm.folder / "importance_by_family.csv").write_text("family,drop,low,high\ngeometry,0.2,,\ntexture,0.1,,\n")
     network = make_run(folder / "net", rows=rows, seed=3, family="cnn", history=HISTORY, model_parameters=1_248_060)
     write_report([svm.folder, network.folder], folder / "report", images=folder / "images")
     return folder / "report"
