@@ -96,13 +96,12 @@ def demo(out: Path, subjects: int, cells: int, epochs: int | None, seed: int, jo
     \b
     Example:  leukobench demo -o demo --jobs 2
     """
-    from comparison.results import markdown
     from workflows.demo import run_demo
 
     done = run_demo(
         out, subjects=subjects, cells_per_subject=cells, epochs=epochs, seed=seed, jobs=jobs, say=click.echo
     )
-    _print_comparison(markdown(done.comparison.table), done.comparison, done.report)
+    _print_comparison(done.comparison, done.report)
 
 
 @main.command()
@@ -436,19 +435,95 @@ def train_cnn(
 @main.command()
 @click.argument("runs", type=FOLDER, nargs=-1, required=True)
 @output("Report folder")
-def compare(runs: tuple[Path, ...], out: Path) -> None:
-    """Compare RUNS tested on the same images: table, ROC, report.
+@click.option("--images", type=FOLDER, help="Folder of the images: show the cells most confidently wrong.")
+@click.option(
+    "--common", is_flag=True, help="Compare on the test images that all runs share, and leave out the others."
+)
+@click.option(
+    "--allow-leaky", is_flag=True, help="Put runs split by image beside subject-disjoint ones, marked as LEAKY."
+)
+def compare(runs: tuple[Path, ...], out: Path, images: Path | None, common: bool, allow_leaky: bool) -> None:
+    """Compare RUNS tested on the same images: which is better, by how much, and how sure.
 
-    Intervals come from resampling subject groups, because the cells of one person are no independent observations.
+    Reads run folders only: no model is loaded. Figures are per cell and per subject; intervals and tests come from
+    resampling subject groups, because the cells of one person are no independent observations. The report is one HTML
+    file; its table lies beside it as CSV, Markdown and LaTeX, its figures as PNG and SVG.
 
     \b
-    Example:  leukobench compare runs/svm runs/knn runs/mobilenet -o report
+    Example:  leukobench compare runs/svm runs/knn runs/mobilenet --images C-NMC_Leukemia -o report
     """
     from comparison.report import REPORT, write_report
-    from comparison.results import markdown
 
-    comparison = write_report(runs, out)
-    _print_comparison(markdown(comparison.table), comparison, out / REPORT)
+    comparison = write_report(runs, out, images=images, common=common, allow_leaky=allow_leaky)
+    _print_comparison(comparison, out / REPORT)
+
+
+@main.command()
+@click.argument("features", type=FILE)
+@click.argument("manifest", type=FILE)
+@output("Folder")
+@click.option("--family", type=click.Choice(["svm", "knn"]), default="svm", show_default=True, help="Classical model.")
+@click.option("--images", type=FOLDER, help="Folder of the images: measure a network too; needs --recipe.")
+@click.option("--recipe", help="Recipe of the network, see `recipes`.")
+@click.option("--weights", metavar="PATH|imagenet|none", help="Weights of the network, as for `train-cnn`.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Epochs of the network, instead of its recipe's.")
+@click.option("--seeds", type=click.IntRange(min=2), default=5, show_default=True, help="Splits of each kind.")
+@click.option(
+    "--test-size",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.2,
+    show_default=True,
+    help="Share of each class to test on.",
+)
+@seed_option
+@jobs_option
+def leakage(
+    features: Path,
+    manifest: Path,
+    out: Path,
+    family: str,
+    images: Path | None,
+    recipe: str | None,
+    weights: str | None,
+    epochs: int | None,
+    seeds: int,
+    test_size: float,
+    seed: int,
+    jobs: int,
+) -> None:
+    """Measure what a split by image is worth: by how much it flatters a model.
+
+    The same model is trained under a split by image and under one by subject, with as many images of each class in
+    training and in test, over several seeds. FEATURES is the table extracted by MANIFEST. An interrupted measurement
+    goes on where it was.
+
+    \b
+    Example:  leukobench leakage features.csv manifest.csv --seeds 5 -o leakage
+              leukobench leakage features.csv manifest.csv --images C-NMC_Leukemia --recipe dhuri-mobilenet -o leakage
+    """
+    from workflows.leakage import measure_leakage
+
+    if (images is None) != (recipe is None):
+        raise click.UsageError("a network takes both --images and --recipe")
+    if images is None and (weights or epochs):
+        raise click.UsageError("--weights and --epochs are for a network: give --images and --recipe too")
+    done = measure_leakage(
+        features,
+        manifest,
+        out,
+        family=family,
+        images=images,
+        recipe=recipe,
+        weights=weights,
+        epochs=epochs,
+        test_size=test_size,
+        seeds=seeds,
+        seed=seed,
+        jobs=jobs,
+    )
+    for line in done.statements:
+        click.echo(f"- {line}")
+    click.echo(f"\n{done.folder}: table, figure, partitions and runs")
 
 
 @main.command()
@@ -521,9 +596,12 @@ def _print_run(run: Any) -> None:
         click.echo(f"left out {len(run.info['excluded'])} images that could not be read; see run.json")
 
 
-def _print_comparison(table: str, comparison: Any, report: Path) -> None:
-    click.echo(f"\n{table}\n")
-    for line in (*comparison.cautions, *comparison.verdicts):
+def _print_comparison(comparison: Any, report: Path) -> None:
+    from comparison.tables import headline
+    from comparison.verdict import cautions, verdicts
+
+    click.echo(f"\n{headline(comparison)}\n")
+    for line in (*verdicts(comparison), *cautions(comparison)):
         click.echo(f"- {line}")
     click.echo(f"\nReport: {report}\nTables and figures: {report.parent}")
 

@@ -1,9 +1,17 @@
-"""Intervals by resampling people: the cells of one subject are no independent observations."""
+"""Intervals by resampling people: the cells of one subject are no independent observations.
+
+Whole subject groups are drawn with replacement, class by class: the cluster bootstrap (Field & Welsh 2007, J. R. Stat.
+Soc. B 69:369). A group counts as often as it was drawn, and every figure of merit is a function of those counts, so
+that all resamples are computed at once; see `comparison.figures`.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
 from study.manifest import POSITIVE
 
@@ -12,53 +20,99 @@ LEVEL = 0.95
 FEW_GROUPS = 10  # a class with fewer subject groups than this gives an interval that is not to be trusted
 
 
-def group_weights(label: pd.Series, group: pd.Series, *, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
-    """Draw subject groups with replacement, class by class, as often as there are.
+@dataclass(frozen=True)
+class Draws:
+    """Subject groups drawn with replacement, class by class, and each group left out once.
 
-    A group is of the class that most of its rows have.
+    Attributes:
+        groups: Name of each group, sorted.
+        positive: Which groups are of the positive class: most of their rows are. [shape=(groups,), bool]
+        counts: How often each group was drawn. [shape=(resamples, groups), float]
+        left_out: Ones, but zero where the group of that number is left out: the jackknife. [shape=(groups, groups)]
+    """
+
+    groups: pd.Index
+    positive: np.ndarray
+    counts: np.ndarray
+    left_out: np.ndarray
+
+    def number(self, group: pd.Series) -> np.ndarray:
+        """Return the number of each row's group. [shape=(n,), int]"""
+        return self.groups.get_indexer(group)
+
+
+def draw_groups(label: pd.Series, group: pd.Series, *, resamples: int = RESAMPLES, seed: int = 0) -> Draws:
+    """Draw subject groups with replacement, as many of each class as there are.
 
     Args:
         label: `all` or `hem` of each row.
         group: Subject group of each row.
         resamples: Number of resamples.
-        seed: Equal seeds give equal resamples, which is what pairs two runs.
-
-    Returns:
-        How often each row counts in each resample. [shape=(resamples, n), int32]
+        seed: Equal seeds give equal draws, which is what pairs two runs.
     """
     rng = np.random.default_rng(seed)
     codes, groups = pd.factorize(group, sort=True)
-    positive_share = np.bincount(codes, label == POSITIVE) / np.bincount(codes)
-    counts = np.zeros((resamples, len(groups)), np.int32)
-    for members in (np.flatnonzero(positive_share >= 0.5), np.flatnonzero(positive_share < 0.5)):
+    positive = np.bincount(codes, label == POSITIVE) * 2 >= np.bincount(codes)
+    counts = np.zeros((resamples, len(groups)))
+    for members in (np.flatnonzero(positive), np.flatnonzero(~positive)):
         if len(members):
             counts[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), resamples)
-    return counts[:, codes]
+    return Draws(pd.Index(groups), positive, counts, 1 - np.eye(len(groups)))
 
 
-def weighted_auroc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Compute the AUROC under each row of weights: the chance that a positive outscores a negative, ties half.
+def bca_interval(
+    estimate: float, resampled: np.ndarray, jackknife: np.ndarray, positive: np.ndarray
+) -> tuple[float, float]:
+    """Return the bias-corrected and accelerated 95% interval (Efron 1987, J. Am. Stat. Assoc. 82:171).
+
+    Its ends are the quantiles of the resampled estimates at Phi(z0 + (z0 + z) / (1 - a (z0 + z))), z = Phi^-1(0.025)
+    and Phi^-1(0.975), with the median bias z0 = Phi^-1(share of resampled estimates below the estimate) and the
+    acceleration a, which is the skewness of the jackknife over the groups of both classes.
 
     Args:
-        positive: Which rows are positive. [shape=(n,), bool]
-        score: [shape=(n,)]
-        weights: [shape=(resamples, n)]
-
-    Returns:
-        [shape=(resamples,)], NaN where a resample lacks a class.
+        estimate: The figure on all rows.
+        resampled: The figure under `Draws.counts`; NaN where it is not defined. [shape=(resamples,)]
+        jackknife: The figure under `Draws.left_out`. [shape=(groups,)]
+        positive: Class of each group. [shape=(groups,), bool]
     """
-    order = np.argsort(score, kind="stable")
-    positive, weights = positive[order], weights[:, order].astype(float)
-    starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))  # where each distinct score begins
-    positives = np.add.reduceat(weights * positive, starts, axis=1)
-    negatives = np.add.reduceat(weights * ~positive, starts, axis=1)
-    below = np.cumsum(negatives, axis=1) - negatives
-    pairs = positives.sum(axis=1) * negatives.sum(axis=1)
-    won = (positives * (below + negatives / 2)).sum(axis=1)
-    return np.divide(won, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
-
-
-def interval(estimates: np.ndarray) -> tuple[float, float]:
-    """Return the percentile interval of bootstrap estimates at the 95% level."""
-    low, high = np.nanquantile(estimates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    resampled = resampled[~np.isnan(resampled)]
+    if not len(resampled):
+        return float("nan"), float("nan")
+    bias, acceleration = _bias(estimate, resampled), _acceleration(jackknife, positive)
+    shifted = bias + norm.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(resampled, norm.cdf(bias + shifted / (1 - acceleration * shifted)))
     return float(low), float(high)
+
+
+def bca_p_value(difference: float, resampled: np.ndarray, jackknife: np.ndarray, positive: np.ndarray) -> float:
+    """Return the two-sided p-value of no difference: one less the level of the BCa interval that just reaches zero.
+
+    It is never below what so many resamples can tell. The arguments are those of `bca_interval`.
+    """
+    bias, acceleration = _bias(difference, resampled), _acceleration(jackknife, positive)
+    reach = norm.ppf(_share_below(0.0, resampled)) - bias
+    tail = norm.cdf(reach / (1 + acceleration * reach) - bias)
+    return float(min(1.0, 2 * min(tail, 1 - tail)))
+
+
+def _share_below(value: float, resampled: np.ndarray) -> float:
+    """Return the share of resampled estimates below a value, ties half, kept off 0 and 1 by half a resample."""
+    share = np.mean(resampled < value) + np.mean(resampled == value) / 2
+    return float(np.clip(share, 0.5 / len(resampled), 1 - 0.5 / len(resampled)))
+
+
+def _bias(estimate: float, resampled: np.ndarray) -> float:
+    return float(norm.ppf(_share_below(estimate, resampled)))
+
+
+def _acceleration(jackknife: np.ndarray, positive: np.ndarray) -> float:
+    """Return the acceleration of several samples, one a class (Davison & Hinkley 1997, equation 5.25)."""
+    third, second = 0.0, 0.0
+    for of_class in (positive, ~positive):
+        left_out = jackknife[of_class]
+        left_out = left_out[~np.isnan(left_out)]
+        if len(left_out) > 1:
+            influence = (len(left_out) - 1) * (left_out.mean() - left_out)
+            third += (influence**3).sum() / len(left_out) ** 3
+            second += (influence**2).sum() / len(left_out) ** 2
+    return third / (6 * second**1.5) if second > 1e-18 else 0.0

@@ -4,55 +4,113 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from study.errors import StudyError
 from study.manifest import LABELS
 from study.run import Run
 
+REMEDY = "or compare the rows that all runs share with --common"
 
-def paired_test_rows(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return the test rows that all runs share, with one score column a run, named as the run.
+
+def run_names(runs: Sequence[Run]) -> list[str]:
+    """Name each run by its folder, with as many parents as tell it from the others.
 
     Raises:
-        StudyError: two runs of one name, other manifests or backgrounds, leaky beside subject-disjoint, other test rows
-            or labels, no test row, or one class in the test part.
+        StudyError: a run is named twice.
     """
-    names = [run.name for run in runs]
-    if len(set(names)) < len(names):
-        raise StudyError(f"two of the runs have the same name ({', '.join(names)}); rename a run folder")
-    first = runs[0]
-    for run in runs[1:]:
-        _refuse_unlike(first, run)
-    reference = first.part("test").set_index("path")
-    if set(reference["label"]) != set(LABELS):
+    folders = [run.folder.resolve() for run in runs]
+    for folder in folders:
+        if folders.count(folder) > 1:
+            raise StudyError(f"{folder}: is named twice; name each run once")
+    for length in range(1, max(len(folder.parts) for folder in folders) + 1):
+        names = ["/".join(folder.parts[-length:]) for folder in folders]
+        if len(set(names)) == len(names):
+            break
+    return names
+
+
+def paired_test_rows(runs: Sequence[Run], *, common: bool = False, allow_leaky: bool = False) -> pd.DataFrame:
+    """Return the test rows that all runs share, with one score column a run, named as `run_names` says.
+
+    Args:
+        runs: The runs.
+        common: Whether to leave out rows that are not tested in every run.
+        allow_leaky: Whether runs split by image may stand beside subject-disjoint ones.
+
+    Returns:
+        `subject`, `subject_group`, `label`, then the scores; indexed by `path`.
+
+    Raises:
+        StudyError: a run is named twice; other manifests or backgrounds; leaky beside subject-disjoint; other test rows
+            or labels; no test row, one that stands twice or has no probability; one class in the test part.
+    """
+    names = run_names(runs)
+    tested = [_test_rows(run) for run in runs]
+    for run, rows in zip(runs[1:], tested[1:], strict=True):
+        _refuse_unlike(runs[0], run, allow_leaky)
+        if not common:
+            _refuse_other_rows(runs[0], tested[0], run, rows)
+    shared = tested[0]
+    for run, rows in zip(runs[1:], tested[1:], strict=True):
+        shared = shared[shared.index.isin(rows.index)]
+        if shared.empty:
+            raise StudyError(f"{runs[0].folder} and {run.folder}: share no test row; train both on one partition")
+        _refuse_other_labels(runs[0], shared, run, rows)
+    if set(shared["label"]) != set(LABELS):
         raise StudyError(
-            f"{first.folder}: its test part holds {len(set(reference['label']))} class; comparing takes both"
+            f"{runs[0].folder}: the {len(shared)} test rows are all {shared['label'].iloc[0]}; "
+            "comparing takes both classes: make a partition whose test part has both"
         )
-    rows = reference[["subject", "subject_group", "label"]].copy()
-    for run in runs:
-        rows[run.name] = run.part("test").set_index("path")["score"].reindex(rows.index)
+    scores = {name: rows["score"].reindex(shared.index) for name, rows in zip(names, tested, strict=True)}
+    return shared[["subject", "subject_group", "label"]].assign(**scores)
+
+
+def _test_rows(run: Run) -> pd.DataFrame:
+    rows = run.part("test").set_index("path")
+    if rows.empty:
+        raise StudyError(f"{run.folder}: has no test row; train on a partition with a test part")
+    if rows.index.duplicated().any():
+        raise StudyError(f"{run.folder}: {rows.index[rows.index.duplicated()][0]!r} is tested twice; train again")
+    wrong = ~rows["score"].between(0, 1)
+    if wrong.any():
+        raise StudyError(f"{run.folder}: {rows.index[wrong][0]!r} has a score that is no probability; train again")
     return rows
 
 
-def _refuse_unlike(first: Run, other: Run) -> None:
+def _refuse_unlike(first: Run, other: Run, allow_leaky: bool) -> None:
     pair = f"{first.folder} and {other.folder}"
-    if first.info["leaky"] != other.info["leaky"]:
+    if first.info["leaky"] != other.info["leaky"] and not allow_leaky:
         leaky = first if first.info["leaky"] else other
-        raise StudyError(f"{pair}: {leaky.name} was split with subjects on both sides, the other not; not comparable")
+        raise StudyError(
+            f"{pair}: {leaky.folder} was split with subjects on both sides, the other not; they are not comparable. "
+            "--allow-leaky puts them side by side all the same, marked"
+        )
     manifests = [run.info["checksums"]["manifest"] for run in (first, other)]
     if manifests[0] != manifests[1]:
-        raise StudyError(f"{pair}: were trained on different manifests ({' and '.join(manifests)}); train on one")
+        raise StudyError(
+            f"{pair}: were trained on different manifests ({' and '.join(manifests)}); train both on one manifest"
+        )
     backgrounds = [run.info["background"] for run in (first, other)]
     if backgrounds[0] != backgrounds[1]:
         raise StudyError(f"{pair}: read the cells on {' and '.join(backgrounds)}; give both the same --background")
-    truth = [run.part("test").set_index("path")["label"] for run in (first, other)]
-    apart = truth[0].index.symmetric_difference(truth[1].index)
+
+
+def _refuse_other_rows(first: Run, one: pd.DataFrame, other: Run, two: pd.DataFrame) -> None:
+    apart = one.index.symmetric_difference(two.index)
     if len(apart):
         raise StudyError(
-            f"{pair}: are tested on different images: {len(truth[0])} and {len(truth[1])} rows, "
-            f"{len(apart)} of them in one run only (first: {apart[0]}); train both on one partition"
+            f"{first.folder} and {other.folder}: are tested on different images: {len(one)} and {len(two)} rows, "
+            f"{len(apart)} of them in one run only (first: {apart[0]}); train both on one partition, {REMEDY}"
         )
-    changed = truth[0].index[truth[0] != truth[1].reindex(truth[0].index)]
-    if len(changed):
-        raise StudyError(f"{pair}: {len(changed)} test images have different labels (first: {changed[0]})")
+
+
+def _refuse_other_labels(first: Run, one: pd.DataFrame, other: Run, two: pd.DataFrame) -> None:
+    for column in ("label", "subject", "subject_group"):
+        changed = np.flatnonzero(one[column] != two[column].reindex(one.index))
+        if len(changed):
+            raise StudyError(
+                f"{first.folder} and {other.folder}: {len(changed)} test images have a different {column} "
+                f"(first: {one.index[changed[0]]}); train both on one manifest"
+            )

@@ -28,6 +28,7 @@ def test_every_command_of_the_plan_is_there() -> None:
         "demo",
         "extract",
         "features",
+        "leakage",
         "manifest",
         "recipes",
         "split",

@@ -1,0 +1,103 @@
+"""Curves with bands: ROC, precision-recall, calibration. Bands are pointwise, from the resamples of subject groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from comparison.bootstrap import LEVEL
+from comparison.figures import Scored
+from study.metrics import CALIBRATION_BINS, calibration_bin
+
+GRID = np.linspace(0, 1, 101)
+BAND_RESAMPLES = 500  # the edge of a band is a line in a picture: more cannot be seen
+_TAILS = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A curve and its band, on `GRID`.
+
+    Attributes:
+        x: Of the curve.
+        y: Of the curve.
+        low: Lower edge of the band. [shape=(101,)]
+        high: Upper edge. [shape=(101,)]
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How probabilities agree with what was seen, by bins that hold any row: mean probability, share of positives with
+    its band, and rows. [each of shape=(bins,)]"""
+
+    predicted: np.ndarray
+    observed: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    rows: np.ndarray
+
+
+def roc(rows: Scored, counts: np.ndarray) -> Curve:
+    """Trace sensitivity against 1 - specificity; the band is of the sensitivity at each 1 - specificity."""
+    false, hit = _rates(rows, np.ones((1, rows.groups)))
+    bands = [np.interp(GRID, x, y) for x, y in zip(*_rates(rows, counts[:BAND_RESAMPLES]), strict=True)]
+    return Curve(false[0], hit[0], *np.quantile(bands, _TAILS, axis=0))
+
+
+def precision_recall(rows: Scored, counts: np.ndarray) -> Curve:
+    """Trace precision against recall, as steps; the band is of the precision at each recall."""
+    share = rows.positive.mean()
+    recall, precision = _precision(rows, np.ones((1, rows.groups)))
+    bands = []
+    for x, y in zip(*_precision(rows, counts[:BAND_RESAMPLES]), strict=True):
+        at = np.minimum(np.searchsorted(x, GRID), len(x) - 1)  # the first threshold that reaches this recall
+        bands.append(y[at])
+    return Curve(recall[0], precision[0], *np.nanquantile(np.nan_to_num(bands, nan=share), _TAILS, axis=0))
+
+
+def calibration(rows: Scored, counts: np.ndarray) -> Calibration:
+    """Hold the mean probability of each bin against the share of positives in it."""
+    bins = calibration_bin(rows.score)
+    cell = rows.group * CALIBRATION_BINS + bins
+    length = rows.groups * CALIBRATION_BINS
+    size = np.bincount(bins, minlength=CALIBRATION_BINS)
+    held = size > 0
+    number = np.bincount(cell, minlength=length).reshape(rows.groups, -1)[:, held]
+    found = np.bincount(cell, rows.positive, minlength=length).reshape(rows.groups, -1)[:, held]
+    drawn = counts[:BAND_RESAMPLES] @ number
+    shares = np.divide(counts[:BAND_RESAMPLES] @ found, drawn, out=np.full(drawn.shape, np.nan), where=drawn > 0)
+    return Calibration(
+        np.bincount(bins, rows.score, minlength=CALIBRATION_BINS)[held] / size[held],
+        found.sum(axis=0) / size[held],
+        *np.nanquantile(shares, _TAILS, axis=0),
+        size[held],
+    )
+
+
+def _cumulated(rows: Scored, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many positives and negatives are called at each distinct score, the highest first, under each row of
+    counts. [each of shape=(resamples, distinct scores + 1)]"""
+    order = np.argsort(-rows.score, kind="stable")
+    last = np.flatnonzero(np.diff(rows.score[order], append=-np.inf))
+    weights = counts[:, rows.group[order]]
+    called = [np.cumsum(weights * of, axis=1)[:, last] for of in (rows.positive[order], ~rows.positive[order])]
+    return tuple(np.pad(each, ((0, 0), (1, 0))) for each in called)
+
+
+def _rates(rows: Scored, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    hit, false = _cumulated(rows, counts)
+    return false / np.maximum(false[:, -1:], 1), hit / np.maximum(hit[:, -1:], 1)
+
+
+def _precision(rows: Scored, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    hit, false = (each[:, 1:] for each in _cumulated(rows, counts))
+    called = hit + false
+    precision = np.divide(hit, called, out=np.full(hit.shape, np.nan), where=called > 0)
+    return hit / np.maximum(hit[:, -1:], 1), precision

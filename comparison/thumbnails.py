@@ -1,0 +1,61 @@
+"""The cells that a run is most confidently wrong about, as small pictures."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from PIL import Image
+
+from comparison.results import Comparison
+from study.cell import read_cell
+from study.errors import StudyError
+from study.manifest import POSITIVE
+from study.metrics import THRESHOLD
+
+MOST = 8  # of each run
+SIDE = 150  # px
+
+
+@dataclass(frozen=True)
+class WrongCell:
+    """A cell called wrongly: the picture as PNG, and what is known of it."""
+
+    path: str
+    subject: str
+    label: str
+    score: float
+    png: bytes
+
+
+def most_wrong(comparison: Comparison, images: Path) -> dict[str, list[WrongCell]]:
+    """Return, by run, the cells called wrongly whose score is farthest from the truth, the worst first.
+
+    Args:
+        comparison: The comparison.
+        images: Folder that the paths of the test rows are relative to.
+
+    Raises:
+        StudyError: an image is missing or cannot be read.
+    """
+    found = {}
+    for name, run in comparison.runs.items():
+        rows = comparison.rows
+        error = (rows[name] - (rows["label"] == POSITIVE)).abs()
+        wrong = (rows[name] >= THRESHOLD) != (rows["label"] == POSITIVE)
+        worst = error[wrong].sort_values(ascending=False, kind="stable").index[:MOST]
+        found[name] = [_wrong_cell(images, path, rows.loc[path], name, run.info["background"]) for path in worst]
+    return found
+
+
+def _wrong_cell(images: Path, path: str, row: pd.Series, name: str, background: str) -> WrongCell:
+    file = images / path
+    if not file.is_file():
+        raise StudyError(f"{file}: no such image; name with --images the folder that the manifest was made of")
+    picture = Image.fromarray(read_cell(file, background).rgb)
+    picture.thumbnail((SIDE, SIDE))
+    buffer = io.BytesIO()
+    picture.save(buffer, "png", optimize=True)
+    return WrongCell(path, row["subject"], row["label"], float(row[name]), buffer.getvalue())

@@ -1,0 +1,188 @@
+"""What `leukobench compare` refuses, with real run folders, and the line that it ends in."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+from cli import main
+from tests.comparison.cohorts import make_rows, make_run
+from tests.conftest import REPOSITORY
+
+
+def compare(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["compare", *map(str, arguments)])
+
+
+def fewer_rows(folder: Path) -> list[object]:
+    make_run(folder / "b", rows=make_rows()[3:])
+    return [folder / "b"]
+
+
+def no_shared_row(folder: Path) -> list[object]:
+    rows = make_rows()
+    make_run(folder / "b", rows=rows.assign(path="other/" + rows["path"]))
+    return [folder / "b", "--common"]
+
+
+def leaky(folder: Path) -> list[object]:
+    make_run(folder / "b", leaky=True)
+    return [folder / "b"]
+
+
+def other_manifest(folder: Path) -> list[object]:
+    make_run(folder / "b", manifest="fedcba9876543210")
+    return [folder / "b", "--common", "--allow-leaky"]
+
+
+def other_background(folder: Path) -> list[object]:
+    make_run(folder / "b", background="smear")
+    return [folder / "b"]
+
+
+def other_label(folder: Path) -> list[object]:
+    rows = make_rows()
+    rows.loc[5, "label"] = "all"
+    make_run(folder / "b", rows=rows)
+    return [folder / "b"]
+
+
+def torn(folder: Path) -> list[object]:
+    make_run(folder / "b")
+    (folder / "b" / "predictions.csv").unlink()
+    return [folder / "b"]
+
+
+def changed(folder: Path) -> list[object]:
+    make_run(folder / "b")
+    with open(folder / "b" / "predictions.csv", "a") as file:
+        file.write("x.bmp,1,1,all,test,,0.5,all\n")
+    return [folder / "b"]
+
+
+def half_written(folder: Path) -> list[object]:
+    make_run(folder / "b")
+    text = (folder / "b" / "run.json").read_text()
+    (folder / "b" / "run.json").write_text(text[: len(text) // 2])
+    return [folder / "b"]
+
+
+def no_run(folder: Path) -> list[object]:
+    (folder / "b").mkdir()
+    return [folder / "b"]
+
+
+def one_class(folder: Path) -> list[object]:
+    rows = make_rows()
+    make_run(folder / "b", rows=rows[rows["label"] == "hem"])
+    return [folder / "b", "--common"]
+
+
+def no_test_part(folder: Path) -> list[object]:
+    make_run(folder / "b", rows=make_rows(part="train"))
+    return [folder / "b"]
+
+
+def stands_twice(folder: Path) -> list[object]:
+    rows = make_rows()
+    make_run(folder / "b", rows=pd.concat([rows, rows[:1]], ignore_index=True))
+    return [folder / "b"]
+
+
+def no_probability(folder: Path) -> list[object]:
+    make_run(folder / "b", score=np.linspace(-1, 1, 120))
+    return [folder / "b"]
+
+
+def named_twice(folder: Path) -> list[object]:
+    return [folder / "a"]
+
+
+def broken_importance(folder: Path) -> list[object]:
+    make_run(folder / "b")
+    (folder / "b" / "importance.csv").write_text("what,ever\n1,2\n")
+    return [folder / "b"]
+
+
+def lacking_images(folder: Path) -> list[object]:
+    make_run(folder / "b", seed=1)
+    (folder / "images").mkdir()
+    return [folder / "b", "--images", folder / "images"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        (fewer_rows, "120 and 117 rows, 3 of them in one run only (first: H0_0.bmp); train both on one partition, or "),
+        (fewer_rows, "--common"),
+        (no_shared_row, "share no test row"),
+        (leaky, "b was split with subjects on both sides, the other not; they are not comparable. --allow-leaky"),
+        (other_manifest, "different manifests (0123456789abcdef and fedcba9876543210)"),
+        (other_background, "read the cells on black and smear"),
+        (other_label, "1 test images have a different label (first: H0_5.bmp)"),
+        (torn, "is torn: predictions.csv is missing"),
+        (changed, "predictions.csv: was changed since the run was written"),
+        (half_written, "run.json: cannot be read"),
+        (no_run, "is no run folder, or a torn one"),
+        (one_class, "the 60 test rows are all hem"),
+        (no_test_part, "has no test row"),
+        (stands_twice, "'H0_0.bmp' is tested twice"),
+        (no_probability, "'H0_0.bmp' has a score that is no probability"),
+        (named_twice, "is named twice"),
+        (broken_importance, "importance.csv: is no table of importances"),
+        (lacking_images, "no such image; name with --images the folder"),
+    ],
+)
+def test_what_may_not_be_compared_is_refused_in_one_line(
+    tmp_path: Path, broken: Callable[[Path], list[object]], says: str
+) -> None:
+    make_run(tmp_path / "a")
+    arguments = broken(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    result = compare(tmp_path / "a", *arguments, "-o", tmp_path / "report")
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)  # click's own way out; anything else would be a traceback
+    error = [line for line in result.output.splitlines() if line.startswith("Error: ")]
+    assert len(error) == 1
+    assert says in error[0]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_existing_report_is_kept(tmp_path: Path) -> None:
+    make_run(tmp_path / "a")
+    (tmp_path / "report").mkdir()
+    assert "already exists" in compare(tmp_path / "a", "-o", tmp_path / "report").output
+
+
+def test_the_rows_in_common_and_leaky_runs_on_request(tmp_path: Path) -> None:
+    make_run(tmp_path / "a")
+    make_run(tmp_path / "b", leaky=True, rows=make_rows()[3:])
+    refused = compare(tmp_path / "a", tmp_path / "b", "--allow-leaky", "-o", tmp_path / "report")
+    assert "--common" in refused.output
+    result = compare(tmp_path / "a", tmp_path / "b", "--allow-leaky", "--common", "-o", tmp_path / "report")
+    assert result.exit_code == 0, result.output
+    assert "LEAKY (b)" in result.output
+    assert "Only the 117 cells that every run was tested on count" in result.output
+
+
+def test_it_loads_no_model_library(tmp_path: Path) -> None:
+    for seed, name in enumerate("abc"):
+        make_run(tmp_path / name, groups=60, cells=30, seed=seed)
+    code = (
+        "import sys, cli\n"
+        f"sys.argv = ['leukobench', 'compare', *{[str(tmp_path / name) for name in 'abc']!r}, '-o', "
+        f"{str(tmp_path / 'report')!r}]\n"
+        "try: cli.main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "print(sorted({'keras', 'tensorflow', 'jax', 'skops', 'classifiers', 'cnn', 'features'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import html
+import html.parser
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from comparison.report import write_report
+from comparison.results import compare
+from comparison.thumbnails import MOST, most_wrong
+from study.synthetic import generate_cohort
+from tests.comparison.cohorts import make_rows, make_run
+
+HISTORY = pd.DataFrame({"epoch": [1, 2, 3], "loss": [0.7, 0.5, 0.4], "val_auroc": [0.6, 0.8, 0.7]})
+SECTIONS = {"figures", "curves", "subjects", "limits", "repeat", "checklist"}
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report with every section that there is."""
+    folder = tmp_path_factory.mktemp("report")
+    truth = generate_cohort(folder / "images", subjects=12, cells_per_subject=3, seed=1)
+    rows = truth[["path", "subject", "label"]].assign(subject_group=truth["subject"], part="test")
+    published = {"source": "Someone 2020", "reported": "accuracy 99% in test (split by image)"}
+    svm = make_run(folder / "<b>svm", rows=rows, folds=3, parameters=published)
+    (svm.folder / "importance.csv").write_text("feature,importance,low,high\narea,0.2,0.1,0.3\nradius,0.1,-0.1,0.2\n")
+    (svm.folder / "importance_by_family.csv").write_text("family,drop,low,high\ngeometry,0.2,,\ntexture,0.1,,\n")
+    network = make_run(folder / "net", rows=rows, seed=3, family="cnn", history=HISTORY, model_parameters=1_248_060)
+    write_report([svm.folder, network.folder], folder / "report", images=folder / "images")
+    return folder / "report"
+
+
+class Page(html.parser.HTMLParser):
+    """What a page holds: ids, links, sources, and tags left open."""
+
+    VOID = ("meta", "link", "img", "br")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.ids += [values["id"]] if "id" in values else []
+        self.links += [values["href"]] if "href" in values else []
+        self.images += [values] if tag == "img" else []
+        self.open += [] if tag in self.VOID else [tag]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_report_is_one_well_formed_file_that_needs_no_network(report: Path) -> None:
+    text = (report / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.open == []
+    assert SECTIONS | {"pairs", "wrong", "training", "importance", "papers"} == set(page.ids)
+    assert set(page.links) <= {"data:,", *(f"#{name}" for name in page.ids)}
+    assert all(image["src"].startswith("data:image/png;base64,") and image["alt"] for image in page.images)
+    assert not re.search(r"https?://|@import|url\(", text)
+    assert "&lt;b&gt;svm" in text
+    assert "<b>svm" not in text
+    assert "not a medical device" in text
+
+
+def test_the_report_says_what_it_should(report: Path) -> None:
+    text = " ".join((report / "report.html").read_text(encoding="utf-8").split())
+    for fact in (
+        "cannot be told apart on 12 subjects",
+        "The test part has few subject groups (6 of class all and 6 of class hem)",
+        "Not comparable: the published figure comes from a split by image",
+        "accuracy 99% in test (split by image)",
+        "1,248,060",
+        "Fold by fold",
+        "leukobench compare ",
+        "predictions.csv <code>",
+        "all: 18 cells of 6 subjects in 6 independent groups",
+        "subject group: no person, and no identical picture, in two parts",
+    ):
+        assert fact in text, fact
+    verdict, table = text.index('<ul class="verdict">'), text.index("<table")
+    assert verdict < table
+
+
+def test_tables_and_figures_lie_beside_it(report: Path) -> None:
+    figures = ["auroc", "calibration", "importance_1", "importance_by_family_1", "precision_recall", "roc", "scores"]
+    figures += ["subjects", "training"]
+    expected = {f"{name}.{kind}" for name in figures for kind in ("png", "svg")}
+    expected |= {"report.html", "table.csv", "table.md", "table.tex"}
+    assert {path.name for path in report.iterdir()} == expected
+    for name in figures:
+        with Image.open(report / f"{name}.png") as picture:
+            assert picture.width == 864  # 5.4 inches at 160 dots
+            assert len(np.unique(np.asarray(picture.convert("L")))) > 10  # something is drawn
+    assert pd.read_csv(report / "table.csv")["run"].unique().tolist() == ["<b>svm", "net"]
+
+
+def test_a_report_without_extras_leaves_their_sections_out(tmp_path: Path) -> None:
+    write_report([make_run(tmp_path / "a").folder], tmp_path / "report")
+    assert set(Page((tmp_path / "report" / "report.html").read_text(encoding="utf-8")).ids) == SECTIONS
+
+
+@pytest.mark.filterwarnings("error")
+def test_two_people_with_a_cell_each_are_compared_and_not_trusted(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / str(seed), groups=2, cells=1, seed=seed).folder for seed in range(2)]
+    comparison = write_report(runs, tmp_path / "report")
+    assert comparison.few_groups == {"all": 1, "hem": 1}
+    assert "not to be trusted" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+
+
+def test_equal_runs_give_equal_reports(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "svm").folder
+    for name in ("one", "two"):
+        write_report([folder], tmp_path / name / "report")
+    for file in (tmp_path / "one" / "report").iterdir():
+        assert file.read_bytes() == (tmp_path / "two" / "report" / file.name).read_bytes(), file.name
+
+
+def test_ten_runs_fit_in_a_report(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / f"run-{number}", seed=number, cells=3).folder for number in range(10)]
+    comparison = write_report(runs, tmp_path / "report")
+    assert len(comparison.differences) == 45
+    text = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert (
+        text.count("cannot be told apart") + text.count("scored higher than") == 45 + 9
+    )  # all pairs; the best's on top
+
+
+def test_the_cells_shown_are_the_most_confidently_wrong(tmp_path: Path) -> None:
+    rows = make_rows(4, 5)
+    score = np.where(rows["label"] == "all", 0.9, 0.1)
+    score[[0, 7, 13]] = 0.99, 0.2, 0.6  # H0_0 called all, 1_7 called hem, H2_13 called all
+    comparison = compare([make_run(tmp_path / "a", rows=rows, score=score)])
+    for path in rows["path"]:
+        picture = np.zeros((60, 60, 3), np.uint8)
+        picture[15:45, 20:40] = 120, 60, 140
+        (tmp_path / "images").mkdir(exist_ok=True)
+        Image.fromarray(picture).save(tmp_path / "images" / path)
+    wrong = most_wrong(comparison, tmp_path / "images")["a"]
+    assert [(cell.path, cell.label, cell.score) for cell in wrong] == [
+        ("H0_0.bmp", "hem", 0.99),
+        ("1_7.bmp", "all", 0.2),
+        ("H2_13.bmp", "hem", 0.6),
+    ]
+    assert len(wrong) < MOST
+    assert wrong[0].png.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_browser_renders_it_without_an_error(report: Path, tmp_path: Path, width: int) -> None:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    browser = next((found for name in names if (found := shutil.which(name))), None)
+    if browser is None:
+        pytest.skip("no Chromium or Chrome is installed to render the report")
+    # in a frame, because a window is never as narrow as a phone; the page measures itself: is anything wider than the
+    # screen, and was every picture decoded?
+    script = (
+        "<script>addEventListener('load', () => { parent.document.title = JSON.stringify([innerWidth,"
+        "document.documentElement.scrollWidth <= innerWidth,"
+        "[...document.images].every(image => image.complete && image.naturalWidth > 0)]) })</script></body>"
+    )
+    text = (report / "report.html").read_text(encoding="utf-8").replace("</body>", script)
+    frame = f'<iframe width="{width}" height="800" frameborder="0" srcdoc="{html.escape(text)}"></iframe>'
+    page = tmp_path / "page.html"
+    page.write_text(f'<!doctype html><link rel="icon" href="data:,"><title>no</title>{frame}', encoding="utf-8")
+    quiet = ("gpu", "quic", "background-networking", "component-update", "sync", "dev-shm-usage")
+    done = subprocess.run(
+        [
+            *(browser, "--headless", "--no-sandbox", "--no-first-run", *(f"--disable-{what}" for what in quiet)),
+            *(f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1400,900"),
+            *("--enable-logging=stderr", "--dump-dom", page.as_uri()),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"<title>[{width},true,true]</title>" in done.stdout
+    assert "CONSOLE" not in done.stderr

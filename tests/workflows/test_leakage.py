@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+from cli import main
+from features.extractor import extract
+from study.errors import StudyError
+from study.indexing import scan_folder
+from study.manifest import read_manifest, write_manifest
+from study.partition import read_partition, shared_groups
+from study.run import read_run
+from study.synthetic import generate_cohort
+from workflows.leakage import (
+    _classical,
+    _network,
+    _train_all,
+    _write_partitions,
+    matched_partitions,
+    measure_leakage,
+)
+from workflows.leakage_report import FIGURES, inflations, statements
+
+WRITTEN = {"leakage.csv", "leakage.json", "leakage.md", "leakage.png", "leakage.svg", "partitions", "runs"}
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the images, manifest and features of 14 generated subjects."""
+    folder = tmp_path_factory.mktemp("people")
+    generate_cohort(folder / "images", subjects=14, cells_per_subject=6, seed=2)
+    write_manifest(scan_folder(folder / "images"), folder / "manifest.csv")
+    extract(folder / "images", folder / "manifest.csv", folder / "features.csv")
+    return folder
+
+
+def leakage(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["leakage", *map(str, arguments)])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_both_splits_have_as_many_images_of_each_class_in_each_part(people: Path, seed: int) -> None:
+    made = matched_partitions(read_manifest(people / "manifest.csv"), 0.3, seed)
+    sizes = [made[split].groupby(["part", "label"]).size().to_dict() for split in ("image", "subject")]
+    assert sizes[0] == sizes[1]
+    assert set(sizes[0]) == {("train", "all"), ("train", "hem"), ("test", "all"), ("test", "hem")}
+    assert sum(sizes[0].values()) >= 0.8 * 84  # little is cut away
+    assert shared_groups(made["subject"]) == []
+    assert len(shared_groups(made["image"])) > 5
+    assert set(made["image"]["method"]) == {f"image-LEAKY test=0.3 validation=0.0 seed={seed} matched"}
+
+
+def test_the_command_measures_both_splits_and_keeps_everything(people: Path, tmp_path: Path) -> None:
+    out = tmp_path / "leakage"
+    result = leakage(people / "features.csv", people / "manifest.csv", "--seeds", 2, "--test-size", 0.3, "-o", out)
+    assert result.exit_code == 0, result.output
+    assert "by image against" in result.output
+    assert {path.name for path in out.iterdir()} == WRITTEN
+    assert sorted(tmp_path.iterdir()) == [out]
+    table = pd.read_csv(out / "leakage.csv")
+    assert table[["seed", "split"]].to_numpy().tolist() == [[0, "subject"], [0, "image"], [1, "subject"], [1, "image"]]
+    for column in ("train_images", "train_all", "test_images", "test_all"):
+        assert (table.groupby("seed")[column].nunique() == 1).all()
+    assert (table.loc[table["split"] == "subject", "seen_subjects"] == 0).all()
+    assert (table.loc[table["split"] == "image", "seen_subjects"] > 5).all()
+    for _, row in table.iterrows():
+        run = read_run(out / "runs" / f"svm_seed_{row['seed']}_{row['split']}")
+        assert run.info["leaky"] == (row["split"] == "image")
+        assert run.metrics["test"]["auroc"] == pytest.approx(row["auroc"])
+        partition = read_partition(out / "partitions" / f"seed_{row['seed']}_{row['split']}.csv")
+        assert len(run.predictions) == len(partition)
+    found = {each["figure"]: each for each in json.loads((out / "leakage.json").read_text())["inflations"]}
+    assert set(found) == set(FIGURES)
+    gap = table.pivot(index="seed", columns="split", values="auroc")
+    assert found["auroc"]["inflation"] == pytest.approx((gap["image"] - gap["subject"]).mean())
+
+
+def test_a_network_is_trained_on_the_images_that_the_classifier_is_trained_on(people: Path, tmp_path: Path) -> None:
+    made = {0: matched_partitions(read_manifest(people / "manifest.csv"), 0.3, 0)}
+    paths = _write_partitions(made, people / "manifest.csv", tmp_path / "partitions")
+    options = {"recipe": "small-lightxception", "weights": None, "epochs": 1, "jobs": 1}
+    models = [
+        _classical(people / "features.csv", "knn", 1),
+        _network(people / "images", people / "manifest.csv", options, "black"),
+    ]
+    one = {key: path for key, path in paths.items() if key == (0, "subject")}
+    table = pd.DataFrame(_train_all(models, one, tmp_path / "runs"))
+    assert table["model"].tolist() == ["knn", "small-lightxception"]
+    assert table["train_images"].nunique() == 1
+    network = read_run(tmp_path / "runs" / "small-lightxception_seed_0_subject")
+    assert network.info["family"] == "cnn"
+    assert set(network.predictions["part"]) == {"train", "test"}
+
+
+def test_an_interrupted_measurement_goes_on_where_it_was(people: Path, tmp_path: Path) -> None:
+    asked = {"family": "knn", "test_size": 0.3, "seeds": 2}
+    files = people / "features.csv", people / "manifest.csv"
+    whole = measure_leakage(*files, tmp_path / "whole", **asked)
+    shutil.copytree(tmp_path / "whole", tmp_path / ".torn.partial")
+    for name in ("leakage.csv", "leakage.json"):
+        (tmp_path / ".torn.partial" / name).unlink()
+    run = json.loads((tmp_path / "whole" / "leakage.json").read_text())["run"]
+    (tmp_path / ".torn.partial" / "asked.json").write_text(json.dumps(run))
+    shutil.rmtree(tmp_path / ".torn.partial" / "runs" / "knn_seed_1_subject")
+    kept = (tmp_path / ".torn.partial" / "runs" / "knn_seed_0_image" / "run.json").stat().st_mtime_ns
+    with pytest.raises(StudyError, match="begun with other arguments"):
+        measure_leakage(*files, tmp_path / "torn", **asked | {"seeds": 3})
+    done = measure_leakage(*files, tmp_path / "torn", **asked)
+    assert (tmp_path / "torn" / "runs" / "knn_seed_0_image" / "run.json").stat().st_mtime_ns == kept
+    assert done.table.equals(whole.table)
+    assert not (tmp_path / ".torn.partial").exists()
+
+
+def test_inflations_and_sentences_of_a_table_counted_by_hand() -> None:
+    rows = [
+        {"model": "svm", "seed": seed, "split": split, "train_images": 80, "test_images": 20, "test_subjects": 5}
+        | {"seen_subjects": 5 * (split == "image")}
+        | dict.fromkeys(FIGURES, 0.9 if split == "image" else 0.9 - gap)
+        for seed, gap in enumerate((0.09, 0.10, 0.11))
+        for split in ("image", "subject")
+    ]
+    table = pd.DataFrame(rows)
+    found = {each.figure: each for each in inflations(table)}
+    assert (found["auroc"].by_image, found["auroc"].by_subject) == pytest.approx((0.9, 0.8))
+    assert found["auroc"].inflation == pytest.approx(0.1)
+    # 4.303 (Student's t of 2) * sqrt((1/3 + 20/80) * 0.0001)
+    assert found["auroc"].high - 0.1 == pytest.approx(0.03286, abs=1e-4)
+    said = statements(table, list(found.values()))
+    assert said[0].startswith(
+        "svm, AUROC of cells: 0.900 by image against 0.800 on people never seen; the split by image"
+    )
+    assert said[-1].endswith("were 5 of 5 people by image, and 0 of 5 by subject.")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        (("--seeds", 1), 2, "range"),
+        (("--recipe", "small-lightxception"), 2, "takes both --images and --recipe"),
+        (("--epochs", 3), 2, "are for a network"),
+        (("--test-size", 0.9), 1, "subject group"),
+        (("--images", "IMAGES", "--recipe", "nothing"), 1, "no network recipe 'nothing'"),
+    ],
+)
+def test_bad_input_ends_in_one_line_and_leaves_nothing(
+    people: Path, tmp_path: Path, options: tuple[object, ...], code: int, says: str
+) -> None:
+    options = tuple(people / "images" if option == "IMAGES" else option for option in options)
+    result = leakage(people / "features.csv", people / "manifest.csv", *options, "-o", tmp_path / "out")
+    assert result.exit_code == code, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert says in next(line for line in result.output.splitlines() if line.startswith("Error: "))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_features_of_another_manifest_are_refused(people: Path, tmp_path: Path) -> None:
+    write_manifest(read_manifest(people / "manifest.csv").iloc[1:], tmp_path / "manifest.csv")
+    result = leakage(people / "features.csv", tmp_path / "manifest.csv", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "was extracted by another manifest" in result.output
