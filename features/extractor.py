@@ -145,7 +145,7 @@ def _measure_rest(journal: Journal, how: Measurement, paths: Sequence[str], stri
     """
     if strict and journal.failed:
         number, reason = next(iter(journal.failed.items()))
-        raise StudyError(f"{how.images / paths[number]}: {reason} (as an earlier run found, which was not strict)")
+        raise StudyError(f"{how.images / paths[number]}: {reason} (found by a run that was not strict)")
     tasks = (paths[first : first + IMAGES_PER_TASK] for first in range(journal.images, len(paths), IMAGES_PER_TASK))
     with tqdm(total=len(paths), initial=journal.images, desc="extracting", unit="cell", disable=None) as progress:
         for batch in in_order(partial(measure, how), tasks, **workers):

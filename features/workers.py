@@ -7,6 +7,7 @@ results back until the last. Both clusters repeat by themselves what a worker wa
 
 from __future__ import annotations
 
+import socket
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -92,7 +93,9 @@ def _on_ray(function: Callable[[Task], Result], tasks: Iterable[Task], scheduler
         import ray
     except ImportError:
         raise StudyError("--backend ray needs an extra: pip install 'leukobench[ray]'") from None
+    host, _, port = scheduler.removeprefix("ray://").rpartition(":")
     try:
+        socket.create_connection((host, int(port)), PATIENCE).close()  # Ray itself would try for minutes
         context = ray.init(address=scheduler, log_to_driver=False, logging_level="ERROR")
     except (OSError, ValueError) as error:
         raise StudyError(f"{scheduler}: no Ray cluster answers ({_line(error)})") from None

@@ -138,7 +138,8 @@ def read_feature_table(path: Path) -> FeatureTable:
     """Read a feature table.
 
     Raises:
-        StudyError: not a feature table, a path that stands twice, or a value that is no finite number.
+        StudyError: not a feature table, a path or column that stands twice, a value that is no finite number, or facts
+            that are no JSON.
     """
     try:
         if path.suffix == ".parquet":
@@ -150,6 +151,8 @@ def read_feature_table(path: Path) -> FeatureTable:
         raise StudyError(f"{path}: cannot be read as a feature table ({' '.join(str(error).split())})") from None
     if "path" not in values.columns or len(values.columns) < 2 or values.empty:
         raise StudyError(f"{path}: is no feature table; expected the column path and one column a feature")
+    if not values.columns.is_unique:
+        raise StudyError(f"{path}: the column {values.columns[values.columns.duplicated()][0]!r} stands twice; mend it")
     if values["path"].duplicated().any():
         twice = values["path"][values["path"].duplicated()].iloc[0]
         raise StudyError(f"{path}: {twice!r} stands twice; extract again")
@@ -157,10 +160,17 @@ def read_feature_table(path: Path) -> FeatureTable:
     for column in values.columns:
         if not pd.api.types.is_numeric_dtype(values[column]) or not np.isfinite(values[column]).all():
             raise StudyError(f"{path}: the column {column!r} holds values that are no finite numbers; mend it")
-    facts, failures = facts_path(path), failures_path(path)
+    failures = failures_path(path)
     failed = read_csv_columns(failures, ("path", "reason"), "list of failures") if failures.exists() else None
     return FeatureTable(
         values=values.astype(float),
-        facts=json.loads(facts.read_text(encoding="utf-8")) if facts.exists() else {},
+        facts=_read_facts(facts_path(path)),
         failed={} if failed is None else dict(zip(failed["path"], failed["reason"], strict=True)),
     )
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except ValueError as error:
+        raise StudyError(f"{path}: cannot be read as JSON ({error}); extract again") from None
