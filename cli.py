@@ -27,7 +27,7 @@ class NewPath(click.Path):
 class Distances(click.ParamType):
     """Whole numbers with commas between them: 1,2,4."""
 
-    name = "px,px,..."
+    name = "distances"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
         try:
@@ -39,7 +39,7 @@ class Distances(click.ParamType):
 class Size(click.ParamType):
     """A number of px, or `native`."""
 
-    name = "px|native"
+    name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
         return value if value == "native" else click.INT.convert(value, param, ctx)
@@ -338,14 +338,17 @@ def split(
 @output("Feature table (.csv or .parquet)")
 @click.option("--set", "feature_set", default="patel", show_default=True, help="Feature set; see `features`.")
 @click.option(
-    "--channel", help="What texture and statistics are taken of: grey, red, green, blue, hue, saturation, ..."
+    "--channel",
+    help="What texture and statistics are taken of: grey, red, green, blue, hue, saturation, value, lightness, a or b.",
 )
 @click.option("--levels", type=int, help="Grey levels of the co-occurrence matrices, 2 to 256.")
+@click.option("--quantisation", help="fixed: the same grey levels for every cell. cell: from its darkest to lightest.")
 @click.option(
-    "--quantisation", help="fixed: the same grey levels for every cell. cell: from its darkest to its lightest."
+    "--distances", type=Distances(), metavar="PX,PX,...", help="Steps between the pixels of a pair, such as 1,2,4."
 )
-@click.option("--distances", type=Distances(), help="Steps between the pixels of a pair, such as 1,2,4.")
-@click.option("--size", type=Size(), help="Scale images to so many px first; native: measure them as they are.")
+@click.option(
+    "--size", type=Size(), metavar="PX|native", help="Scale images to so many px first; native: measure them as is."
+)
 @background_option
 @jobs_option
 @click.option(
