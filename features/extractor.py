@@ -126,6 +126,8 @@ def _kept(journal: Journal, images: int, out: Path) -> Iterator[None]:
 
 def _refuse_changed(journal: Journal, images: Path, paths: Sequence[str]) -> None:
     """Raise StudyError where an image is no longer the file whose features the journal holds."""
+    if not journal.images:
+        return
     with tqdm(total=journal.images, desc="checking what was measured", unit="cell", disable=None) as progress:
         for first, batch in journal.batches():
             for path, seen in zip(paths[first : first + len(batch)], batch.stamps.tolist(), strict=True):
