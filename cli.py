@@ -24,6 +24,27 @@ class NewPath(click.Path):
         return path
 
 
+class Distances(click.ParamType):
+    """Whole numbers with commas between them: 1,2,4."""
+
+    name = "distances"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        try:
+            return tuple(int(distance) for distance in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r}; expected whole numbers with commas between them, such as 1,2,4", param, ctx)
+
+
+class Size(click.ParamType):
+    """A number of px, or `native`."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        return value if value == "native" else click.INT.convert(value, param, ctx)
+
+
 class Commands(click.Group):
     """Commands whose bad input ends in one line and exit code 1, never in a traceback."""
 
@@ -315,26 +336,92 @@ def split(
 @click.option("--manifest", type=FILE, required=True, help="Manifest of the images, from `manifest`.")
 @output("Feature table (.csv or .parquet)")
 @click.option("--set", "feature_set", default="patel", show_default=True, help="Feature set; see `features`.")
+@click.option(
+    "--channel",
+    help="What texture and statistics are taken of: grey, red, green, blue, hue, saturation, value, lightness, a or b.",
+)
+@click.option("--levels", type=int, help="Grey levels of the co-occurrence matrices, 2 to 256.")
+@click.option("--quantisation", help="fixed: the same grey levels for every cell. cell: from its darkest to lightest.")
+@click.option(
+    "--distances", type=Distances(), metavar="PX,PX,...", help="Steps between the pixels of a pair, such as 1,2,4."
+)
+@click.option(
+    "--size", type=Size(), metavar="PX|native", help="Scale images to so many px first; native: measure them as is."
+)
 @background_option
 @jobs_option
-def extract(images: Path, manifest: Path, out: Path, feature_set: str, background: str, jobs: int) -> None:
+@click.option(
+    "--backend",
+    type=click.Choice(["loky", "dask", "ray"]),
+    default="loky",
+    show_default=True,
+    help="Who measures. loky: --jobs processes of this machine. dask, ray: all workers of the cluster at --scheduler.",
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Of a Dask scheduler (tcp://host:8786) or a Ray head (host:6379). Its workers need the same leukobench, and "
+    "must share the folder IMAGES with this machine under the same path.",
+)
+@click.option("--resume", is_flag=True, help="Go on where an interrupted run stopped, if there was one.")
+@click.option("--strict", is_flag=True, help="Stop at the first image that cannot be measured.")
+def extract(
+    images: Path,
+    manifest: Path,
+    out: Path,
+    feature_set: str,
+    background: str,
+    jobs: int,
+    backend: str,
+    scheduler: str | None,
+    resume: bool,
+    strict: bool,
+    **changes: Any,
+) -> None:
     """Measure every cell: one row an image, one column a feature.
 
     An image that cannot be measured costs its own row only; it is listed with the reason in <name>.failures.csv, and
-    the command ends with exit code 1. Training leaves such images out and says so.
+    the command ends with exit code 1. Training leaves such images out and says so. Settings that you leave out are the
+    feature set's own; features.json records them all.
+
+    What is measured is kept in <out>.partial until the table is whole. After Ctrl-C or a crash, say the same
+    with --resume: the table will be the one that an unbroken run writes, byte for byte.
 
     \b
     Example:  leukobench extract C-NMC_Leukemia --manifest manifest.csv -o features.csv --jobs 2
+              leukobench extract C-NMC_Leukemia --manifest manifest.csv -o coarse.parquet \\
+                  --levels 16 --distances 1,2,4 --size 128
+              leukobench extract /shared/slides --manifest manifest.csv -o features.parquet \\
+                  --backend dask --scheduler tcp://head:8786 --resume
     """
     from features.extractor import extract as measure
+    from features.measuring import chosen_settings
     from study.feature_table import failures_path
 
-    done = measure(images, manifest, out, feature_set=feature_set, background=background, jobs=jobs)
+    if (backend == "loky") != (scheduler is None):
+        raise click.UsageError("--backend dask and --backend ray need --scheduler, and only they do")
+    try:
+        done = measure(
+            images,
+            manifest,
+            out,
+            feature_set=feature_set,
+            settings=chosen_settings(feature_set, **changes),
+            background=background,
+            jobs=jobs,
+            backend=backend,
+            scheduler=scheduler,
+            resume=resume,
+            strict=strict,
+        )
+    except KeyboardInterrupt as interruption:
+        raise click.ClickException(str(interruption) or "interrupted") from None
     click.echo(f"{out}: {done.features} features of {done.images} cells")
     if done.failed:
+        path, reason = next(iter(done.failed.items()))
         raise click.ClickException(
             f"{len(done.failed)} of {done.images + len(done.failed)} images could not be measured, "
-            f"listed in {failures_path(out)}; the first: {next(iter(done.failed.values()))}"
+            f"listed in {failures_path(out)}; the first: {path}: {reason}"
         )
 
 

@@ -1,21 +1,26 @@
-"""Batch extraction: a folder of images and its manifest -> a feature table, in parallel."""
+"""Batch extraction: a folder of images and its manifest -> a feature table, in parallel, and again after a stop."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import cv2
-import pandas as pd
-from joblib import Parallel, delayed
 from tqdm import tqdm
 
 import study
-from features.catalog import DEFAULT_SET, compute, features_of
-from study.cell import BACKGROUNDS, read_cell
+from features.catalog import DEFAULT_SET, VERSION, settings_of
+from features.journal import Journal
+from features.measuring import IMAGES_PER_TASK, Measurement, measure, stamp
+from features.settings import Settings
+from features.workers import BACKENDS, in_order
+from study.cell import BACKGROUNDS
 from study.errors import StudyError
 from study.feature_table import check_destination, write_feature_table
-from study.files import sha256_of
+from study.files import remove_leftovers, sha256_of
 from study.manifest import read_manifest
 
 
@@ -34,58 +39,120 @@ def extract(
     out: Path,
     *,
     feature_set: str = DEFAULT_SET,
+    settings: Settings | None = None,
     background: str = BACKGROUNDS[0],
     jobs: int = 1,
+    backend: str = BACKENDS[0],
+    scheduler: str | None = None,
+    resume: bool = False,
+    strict: bool = False,
 ) -> Extraction:
     """Measure every image of a manifest and write the feature table.
 
-    An image that cannot be measured costs its own row only. Rows stand in manifest order, and the table does not
-    depend on the number of processes.
+    Rows stand in manifest order; table and facts do not depend on who measured, nor on how often that was interrupted.
+    An image that cannot be measured costs its own row only. What is measured goes to `<out>.partial` at once, and from
+    there to the table at the end, so that memory does not grow with the number of images.
 
     Args:
         images: Folder that the manifest's paths are relative to.
         manifest_path: The manifest.
         out: Feature table to write, `.csv` or `.parquet`.
         feature_set: Name of a set in `features.catalog`.
+        settings: How a cell is measured; by default as the set has it.
         background: What lies around the cells, see `study.cell.find_cell`.
-        jobs: Processes.
+        jobs: Processes on this machine.
+        backend: Who measures, see `features.workers.in_order`.
+        scheduler: Address of a cluster.
+        resume: Go on with what an interrupted run has left, if it has left anything.
+        strict: Stop at the first image that cannot be measured.
 
     Raises:
-        StudyError: `out` exists or has another suffix, the manifest is malformed, or every image failed.
+        StudyError: `out` exists or has another suffix, the manifest is malformed, what is there to resume is of other
+            images, settings or manifest, every image failed or, if `strict`, one did; a worker or cluster failed.
+        KeyboardInterrupt: by Ctrl-C, with a line that says what was kept.
     """
-    names = [feature.name for feature in features_of(feature_set)]
-    check_destination(out)
-    manifest = read_manifest(manifest_path)
-    measuring = Parallel(n_jobs=jobs, return_as="generator")(
-        delayed(_measure)(images, path, feature_set, background) for path in manifest["path"]
-    )
-    rows: list[list[float]] = []
-    measured: list[str] = []
-    failed: dict[str, str] = {}
-    progress = tqdm(measuring, total=len(manifest), desc="extracting", unit="cell", disable=None)
-    for path, result in zip(manifest["path"], progress, strict=True):
-        if isinstance(result, str):
-            failed[path] = result
-        else:
-            measured.append(path)
-            rows.append(result)
-    if not rows:
-        path, reason = next(iter(failed.items()))
-        raise StudyError(f"{images}: none of {len(failed)} images could be measured; the first: {reason}")
+    how = Measurement(images.absolute(), feature_set, settings or settings_of(feature_set), background)
+    columns = how.columns
+    unfinished = partial_path(out)
+    check_destination(out, resumed=resume and unfinished.exists())
+    paths = read_manifest(manifest_path)["path"].tolist()
     facts = {
         "feature_set": feature_set,
+        "feature_set_version": VERSION,
+        "settings": how.settings.as_facts(),
         "background": background,
+        "columns": len(columns),
         "leukobench": study.__version__,
         "manifest": sha256_of(manifest_path)[:16],
     }
-    write_feature_table(pd.DataFrame(rows, index=measured, columns=names), facts, failed, out)
-    return Extraction(len(rows), len(names), failed)
+    with contextlib.closing(Journal(unfinished, facts, resume=resume)) as journal:
+        _refuse_changed(journal, how.images, paths)
+        with _kept(journal, len(paths), out):
+            _measure_rest(journal, how, paths, strict, jobs=jobs, backend=backend, scheduler=scheduler)
+            failed = {paths[number]: reason for number, reason in journal.failed.items()}
+            remove_leftovers(out)
+            if len(failed) < len(paths):
+                write_feature_table(journal.measured(paths), columns, facts, failed, out)
+    journal.remove()
+    if len(failed) == len(paths):
+        path, reason = next(iter(failed.items()))
+        raise StudyError(f"{images}: none of {len(failed)} images could be measured; the first: {path}: {reason}")
+    return Extraction(len(paths) - len(failed), len(columns), failed)
 
 
-def _measure(images: Path, path: str, feature_set: str, background: str) -> list[float] | str:
-    """Return one image's features, or the reason why it has none."""
-    cv2.setNumThreads(1)  # the processes share the cores already
+def partial_path(out: Path) -> Path:
+    """Where an extraction keeps what it has measured until its table is whole."""
+    return out.with_name(f"{out.name}.partial")
+
+
+@contextlib.contextmanager
+def _kept(journal: Journal, images: int, out: Path) -> Iterator[None]:
+    """Add to an error what the journal holds and how to go on from there."""
+
+    def kept() -> str:
+        if not journal.images:
+            return ""
+        return f"; {journal.images} of {images} images are kept in {journal.path}, add --resume to go on from there"
+
     try:
-        return list(compute(read_cell(images / path, background), feature_set).values())
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{out}: interrupted{kept()}") from None
+    except OSError as error:  # such as a full disk
+        raise StudyError(f"{error.filename or out}: {error.strerror or error}{kept()}") from error
     except StudyError as error:
-        return str(error)
+        raise StudyError(f"{error}{kept()}") from error.__cause__
+
+
+def _refuse_changed(journal: Journal, images: Path, paths: Sequence[str]) -> None:
+    """Raise StudyError where an image is no longer the file whose features the journal holds."""
+    if not journal.images:
+        return
+    with tqdm(total=journal.images, desc="checking what was measured", unit="cell", disable=None) as progress:
+        for first, batch in journal.batches():
+            for path, seen in zip(paths[first : first + len(batch)], batch.stamps.tolist(), strict=True):
+                if stamp(images / path) != tuple(seen):
+                    raise StudyError(
+                        f"{images / path}: is not the file that {journal.path} has measured (size or time of change "
+                        "differ); put the images back, or remove that file and extract anew"
+                    )
+            progress.update(len(batch))
+
+
+def _measure_rest(journal: Journal, how: Measurement, paths: Sequence[str], strict: bool, **workers: Any) -> None:
+    """Measure the images that the journal lacks.
+
+    Raises:
+        StudyError: see `in_order`; or an image cannot be measured and `strict` is true.
+    """
+    if strict and journal.failed:
+        number, reason = next(iter(journal.failed.items()))
+        raise StudyError(f"{how.images / paths[number]}: {reason} (found by a run that was not strict)")
+    tasks = (paths[first : first + IMAGES_PER_TASK] for first in range(journal.images, len(paths), IMAGES_PER_TASK))
+    with tqdm(total=len(paths), initial=journal.images, desc="extracting", unit="cell", disable=None) as progress:
+        for batch in in_order(partial(measure, how), tasks, **workers):
+            good = min(batch.failed, default=len(batch)) if strict else len(batch)
+            journal.append(batch.first(good))
+            progress.update(good)
+            if good < len(batch):
+                raise StudyError(f"{how.images / paths[journal.images]}: {batch.failed[good]}")

@@ -11,7 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli import main
+from features.settings import CHANNELS, QUANTISATIONS
+from features.workers import BACKENDS
 from study.cell import BACKGROUNDS
+from study.manifest import read_manifest
 from tests.conftest import REPOSITORY
 
 COMMANDS = sorted(main.commands)
@@ -220,6 +223,66 @@ def test_a_truncated_image_costs_its_row_and_the_exit_code(cohort: Path, tmp_pat
     assert len(pd.read_csv(tmp_path / "features.csv")) == 39
     failures = pd.read_csv(tmp_path / "features.failures.csv")
     assert failures["path"].tolist() == [broken.relative_to(tmp_path / "images").as_posix()]
+
+
+def test_extract_takes_every_setting_and_records_it(cohort: Path, tmp_path: Path) -> None:
+    arguments = ("extract", cohort / "images", "--manifest", cohort / "manifest.csv", "-o")
+    settings = {"channel": "red", "levels": 16, "quantisation": "cell", "distances": [1, 2, 4], "size": 128}
+    options = ("--channel", "red", "--levels", 16, "--quantisation", "cell", "--distances", "1,2,4", "--size", 128)
+    result = leukobench(*arguments, tmp_path / "a.csv", *options)
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "a.json").read_text())["settings"] == settings
+    result = leukobench(*arguments, tmp_path / "b.csv", "--size", "native")
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "b.json").read_text())["settings"]["size"] is None
+
+
+def test_the_settings_offered_are_those_that_there_are() -> None:
+    shown = " ".join(leukobench("extract", "--help").output.split())
+    assert ", ".join(CHANNELS[:-1]) + f" or {CHANNELS[-1]}." in shown
+    assert all(f"{quantisation}:" in shown for quantisation in QUANTISATIONS)
+    backend = next(option for option in main.commands["extract"].params if option.name == "backend")
+    assert tuple(backend.type.choices) == BACKENDS
+    assert backend.default == BACKENDS[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "reason"),
+    [
+        (("--backend", "dask"), 2, "need --scheduler"),
+        (("--backend", "ray"), 2, "need --scheduler"),
+        (("--scheduler", "tcp://127.0.0.1:9"), 2, "need --scheduler, and only they do"),
+        (("--distances", "1;2"), 2, "expected whole numbers with commas between them"),
+        (("--size", "large"), 2, "'large' is not a valid integer"),
+        (("--channel", "infrared"), 1, "no channel 'infrared'; there is grey, red"),
+        (("--distances", "1,1"), 1, "each once"),
+    ],
+)
+def test_extract_refuses_options_that_make_no_sense(
+    cohort: Path, tmp_path: Path, options: tuple[str, ...], code: int, reason: str
+) -> None:
+    images, manifest = cohort / "images", cohort / "manifest.csv"
+    result = leukobench("extract", images, "--manifest", manifest, "-o", tmp_path / "a.csv", *options)
+    assert (result.exit_code, list(tmp_path.iterdir())) == (code, [])
+    assert reason in result.output
+
+
+def test_extract_can_be_strict_and_then_go_on(cohort: Path, tmp_path: Path) -> None:
+    shutil.copytree(cohort / "images", tmp_path / "images")
+    broken = tmp_path / "images" / read_manifest(cohort / "manifest.csv")["path"][10]
+    broken.unlink()
+    arguments = ("extract", tmp_path / "images", "--manifest", cohort / "manifest.csv", "-o", tmp_path / "a.csv")
+    strict = leukobench(*arguments, "--strict")
+    assert strict.exit_code == 1
+    assert strict.output.splitlines()[-1].startswith(f"Error: {broken}: ")
+    assert "10 of 40 images are kept in" in strict.output
+    unasked = leukobench(*arguments)
+    assert unasked.exit_code == 1
+    assert "a.csv.partial: holds what an interrupted run has measured; add --resume" in unasked.output
+    resumed = leukobench(*arguments, "--resume")
+    assert resumed.exit_code == 1  # the table lacks one image
+    assert "1 of 40 images could not be measured" in resumed.output
+    assert len(pd.read_csv(tmp_path / "a.csv")) == 39
 
 
 def test_verify_is_silent_about_a_whole_cohort_and_ends_with_1_on_a_changed_one(cohort: Path, tmp_path: Path) -> None:

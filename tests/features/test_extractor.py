@@ -1,18 +1,27 @@
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+import study
+from features.catalog import VERSION, compute, features_of
 from features.extractor import extract
+from features.measuring import Measurement, measure
+from features.settings import Settings
+from study.cell import Cell, read_cell
 from study.errors import StudyError
 from study.feature_table import read_feature_table
 from study.image import read_image
-from study.manifest import read_manifest
+from study.indexing import scan_folder
+from study.manifest import read_manifest, write_manifest
 
 
 def test_the_table_is_the_same_for_any_number_of_processes(cohort: Path, tmp_path: Path) -> None:
@@ -20,13 +29,13 @@ def test_the_table_is_the_same_for_any_number_of_processes(cohort: Path, tmp_pat
     assert (tmp_path / "two.csv").read_bytes() == (cohort / "features.csv").read_bytes()
     table = pd.read_csv(tmp_path / "two.csv")
     assert table["path"].tolist() == read_manifest(cohort / "manifest.csv")["path"].tolist()
-    assert len(table.columns) == 1 + 27
+    assert table.columns.tolist() == ["path", *(feature.name for feature in features_of("patel"))]
 
 
 def test_parquet_holds_what_csv_holds(cohort: Path, tmp_path: Path) -> None:
     extract(cohort / "images", cohort / "manifest.csv", tmp_path / "a.parquet")
     one, other = (read_feature_table(path).values for path in (tmp_path / "a.parquet", cohort / "features.csv"))
-    pd.testing.assert_frame_equal(one, other, check_exact=False, rtol=1e-12)
+    pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
 def test_a_broken_image_costs_its_row_only(cohort: Path, tmp_path: Path) -> None:
@@ -66,17 +75,86 @@ def test_nothing_is_written_where_every_image_fails(cohort: Path, tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("path,geometry_area\na.bmp,1\na.bmp,2\n", "stands twice"),
-        ("path,geometry_area\na.bmp,\nb.bmp,2\n", "no finite numbers"),
-        ("path,geometry_area\na.bmp,large\n", "no finite numbers"),
-        ("file,geometry_area\na.bmp,1\n", "is no feature table"),
-        ("", "cannot be read"),
-    ],
-)
-def test_a_malformed_table_is_refused(tmp_path: Path, text: str, reason: str) -> None:
-    (tmp_path / "bad.csv").write_text(text)
-    with pytest.raises(StudyError, match=reason):
-        read_feature_table(tmp_path / "bad.csv")
+def test_the_numbers_are_those_of_the_catalogue_to_the_last_bit(cohort: Path, tmp_path: Path) -> None:
+    settings = Settings(channel="red", levels=16, quantisation="cell", distances=(1, 3), size=128)
+    manifest = cohort / "manifest.csv"
+    extract(cohort / "images", manifest, tmp_path / "a.csv", settings=settings)
+    extract(cohort / "images", manifest, tmp_path / "b.parquet", settings=settings, jobs=2)
+    expected = [
+        list(compute(read_cell(cohort / "images" / path), "patel", settings).values())
+        for path in read_manifest(manifest)["path"]
+    ]
+    for name in ("a.csv", "b.parquet"):
+        table = read_feature_table(tmp_path / name).values
+        assert table.columns.tolist() == [feature.name for feature in features_of("patel", settings)]
+        assert np.array_equal(table.to_numpy(), expected)
+
+
+def test_what_was_measured_and_how_is_recorded_beside_the_table(cohort: Path, tmp_path: Path) -> None:
+    settings = Settings(channel="b", levels=8, quantisation="cell", distances=(1, 2, 4), size=128)
+    extract(cohort / "images", cohort / "manifest.csv", tmp_path / "a.csv", settings=settings)
+    assert json.loads((tmp_path / "a.json").read_text()) == {
+        "feature_set": "patel",
+        "feature_set_version": VERSION,
+        "settings": {"channel": "b", "levels": 8, "quantisation": "cell", "distances": [1, 2, 4], "size": 128},
+        "background": "black",
+        "columns": len(features_of("patel", settings)),
+        "leukobench": study.__version__,
+        "manifest": hashlib.sha256((cohort / "manifest.csv").read_bytes()).hexdigest()[:16],
+    }
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.json"]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_strict_stops_at_the_first_broken_image_and_keeps_what_was_measured(
+    cohort: Path, tmp_path: Path, jobs: int
+) -> None:
+    images, paths = tmp_path / "images", read_manifest(cohort / "manifest.csv")["path"]
+    shutil.copytree(cohort / "images", images)
+    for number in (35, 38):
+        (images / paths[number]).write_bytes(b"no image")
+    with pytest.raises(StudyError, match=f"{paths[35]}: .*; 35 of 40 images are kept in .*a.csv.partial, add --resume"):
+        extract(images, cohort / "manifest.csv", tmp_path / "a.csv", strict=True, jobs=jobs)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv.partial", "images"]
+    shutil.copy(cohort / "images" / paths[35], images / paths[35])  # mended
+    done = extract(images, cohort / "manifest.csv", tmp_path / "a.csv", resume=True, jobs=jobs)
+    assert list(done.failed) == [paths[38]]
+    whole = (cohort / "features.csv").read_text().splitlines()
+    assert (tmp_path / "a.csv").read_text().splitlines() == whole[:39] + whole[40:]
+
+
+def test_a_cell_that_a_formula_cannot_take_costs_its_row_only(cohort: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def undefined(cell: Cell, *_: object) -> dict[str, float]:
+        if cell.mask.sum() == areas[0]:
+            return {"geometry_area": float("nan")}
+        if cell.mask.sum() == areas[1]:
+            raise ZeroDivisionError("float division by zero")
+        return {"geometry_area": float(cell.mask.sum())}
+
+    paths = read_manifest(cohort / "manifest.csv")["path"][:3].tolist()
+    areas = [read_cell(cohort / "images" / path).mask.sum() for path in paths]
+    how = SimpleNamespace(
+        images=cohort / "images", background="black", feature_set="", settings=None, columns=("geometry_area",)
+    )
+    monkeypatch.setattr("features.measuring.compute", undefined)
+    batch = measure(SimpleNamespace(version=study.__version__, **vars(how)), paths)
+    assert batch.failed == {
+        0: "geometry_area is no finite number (nan)",
+        1: "cannot be measured (ZeroDivisionError: float division by zero)",
+    }
+    assert batch.values[2, 0] == areas[2]
+
+
+def test_a_worker_of_another_version_refuses(cohort: Path) -> None:
+    how = Measurement(cohort / "images", "patel", Settings(), "black", version="0.0.7")
+    with pytest.raises(StudyError, match=f"leukobench {study.__version__}, not 0.0.7"):
+        measure(how, [])
+
+
+def test_the_table_of_real_cells_is_the_same_for_any_number_of_processes(cnmc: Path, tmp_path: Path) -> None:
+    manifest = scan_folder(cnmc).iloc[::40]
+    write_manifest(manifest, tmp_path / "manifest.csv")
+    for jobs in (1, 2):
+        done = extract(cnmc, tmp_path / "manifest.csv", tmp_path / f"{jobs}.csv", jobs=jobs)
+        assert done.images == len(manifest)
+    assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()

@@ -1,0 +1,179 @@
+"""What an extraction has measured so far, on disk: it survives a kill at any moment, and the next run goes on from it.
+
+`features.csv.partial` is a row of frames. A frame is the length and the CRC-32 of its content (two 32-bit numbers),
+then the content. The first holds the facts of the run as JSON; each other one a batch of images, in manifest order: a
+line of JSON (number of its first image, reasons of those that failed), then stamps and features as arrays. A frame that
+was cut off or damaged ends the journal; what comes after it is measured again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from features.measuring import Batch
+from study.errors import StudyError
+
+_HEAD = struct.Struct("<II")
+
+
+class Journal:
+    """The images measured so far, in manifest order.
+
+    Attributes:
+        path: The file.
+        images: Number of images in it.
+        failed: Reason of each image that failed, by its number.
+    """
+
+    def __init__(self, path: Path, facts: dict[str, Any], *, resume: bool = False) -> None:
+        """Begin a journal or, with `resume`, go on with the one that is there.
+
+        Args:
+            path: The file.
+            facts: What is measured and how; `columns` is the number of features.
+            resume: Go on with what an interrupted run has left, if it has left anything.
+
+        Raises:
+            StudyError: there is one and `resume` is false, it is of a run with other facts, or it is no journal.
+        """
+        if path.exists() and not resume:
+            raise StudyError(
+                f"{path}: holds what an interrupted run has measured; add --resume to go on from there, or remove it"
+            )
+        self.path = path
+        self.images = 0
+        self.failed: dict[int, str] = {}
+        self._columns: int = facts["columns"]
+        header = json.dumps(facts).encode()
+        end = _check_header(path, header)
+        for batch, end in self._batches():  # noqa: B007  the last one's end is needed
+            self._count(batch)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(path, "ab")  # noqa: SIM115  closed by `close`
+        self._file.truncate(end)
+        if not end:
+            self._append(header)
+
+    def append(self, batch: Batch) -> None:
+        """Add the next images; once added, a kill of this process does not lose them.
+
+        Raises:
+            OSError: the disk is full, or the file cannot be written.
+        """
+        entry = {"first": self.images, "failed": batch.failed}
+        self._append(
+            json.dumps(entry).encode()
+            + b"\n"
+            + batch.stamps.astype("<i8").tobytes()
+            + batch.values.astype("<f8").tobytes()
+        )
+        self._count(batch)
+
+    def batches(self) -> Iterator[tuple[int, Batch]]:
+        """Read the journal from its beginning: the number of each batch's first image, and the batch.
+
+        Raises:
+            StudyError: it was damaged since it was written.
+        """
+        images = 0
+        for batch, _ in self._batches():
+            yield images, batch
+            images += len(batch)
+        if images < self.images:
+            raise StudyError(f"{self.path}: was damaged after {images} images")
+
+    def measured(self, paths: Sequence[str]) -> Iterator[tuple[list[str], np.ndarray]]:
+        """Read the images that did not fail: blocks of their paths, taken from all `paths`, and their features.
+
+        Raises:
+            StudyError: see `batches`.
+        """
+        for first, batch in self.batches():
+            good = [place for place in range(len(batch)) if place not in batch.failed]
+            yield [paths[first + place] for place in good], batch.values[good]
+
+    def close(self) -> None:
+        """Close the file; one that holds no image is removed."""
+        with contextlib.suppress(OSError):  # what a full disk did not take was not counted either
+            self._file.close()
+        if not self.images:
+            self.remove()
+
+    def remove(self) -> None:
+        """Remove the file."""
+        self.path.unlink(missing_ok=True)
+
+    def _append(self, content: bytes) -> None:
+        self._file.write(_HEAD.pack(len(content), zlib.crc32(content)) + content)
+        self._file.flush()
+
+    def _count(self, batch: Batch) -> None:
+        self.failed |= {self.images + place: reason for place, reason in batch.failed.items()}
+        self.images += len(batch)
+
+    def _batches(self) -> Iterator[tuple[Batch, int]]:
+        """Read whole batches, and where in the file each ends."""
+        images = 0
+        for number, (content, end) in enumerate(_frames(self.path)):
+            if number:
+                first, batch = _unpack(content, self._columns)
+                if first != images:  # two runs have written to it at the same time
+                    return
+                images += len(batch)
+                yield batch, end
+
+
+def _frames(path: Path) -> Iterator[tuple[bytes, int]]:
+    """Read the content of whole frames, and where in the file each ends."""
+    if not path.exists():
+        return
+    with open(path, "rb") as file:
+        while len(head := file.read(_HEAD.size)) == _HEAD.size:
+            length, checksum = _HEAD.unpack(head)
+            content = file.read(length)
+            if len(content) < length or zlib.crc32(content) != checksum:
+                return
+            yield content, file.tell()
+
+
+def _unpack(content: bytes, columns: int) -> tuple[int, Batch]:
+    line, _, arrays = content.partition(b"\n")
+    entry = json.loads(line)
+    images = len(arrays) // (8 * (2 + columns))
+    stamps = np.frombuffer(arrays, "<i8", images * 2).reshape(images, 2)
+    values = np.frombuffer(arrays, "<f8", offset=stamps.nbytes).reshape(images, columns)
+    return entry["first"], Batch(values, stamps, {int(place): reason for place, reason in entry["failed"].items()})
+
+
+def _check_header(path: Path, header: bytes) -> int:
+    """Return where the header of a journal ends, 0 where there is none yet.
+
+    Raises:
+        StudyError: the header tells other facts, or the file is no journal.
+    """
+    content, end = next(_frames(path), (b"", 0))
+    if content == header:
+        return end
+    if not end:
+        with_head = _HEAD.pack(len(header), zlib.crc32(header)) + header
+        if not path.exists() or with_head.startswith(path.read_bytes()):  # killed while it wrote the header
+            return 0
+        raise StudyError(f"{path}: is damaged or not from an extraction; remove it and extract anew")
+    then, now = _flat(json.loads(content)), _flat(json.loads(header))
+    told = "; ".join(
+        f"{name} {then.get(name)}, not {now.get(name)}" for name in now | then if then.get(name) != now.get(name)
+    )
+    raise StudyError(f"{path}: is of a run with {told}; resume with the same, or remove it and extract anew")
+
+
+def _flat(facts: dict[str, Any]) -> dict[str, Any]:
+    """Lift the entries of `settings` beside the others."""
+    return {name: value for name, value in facts.items() if name != "settings"} | facts["settings"]

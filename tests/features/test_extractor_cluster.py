@@ -1,0 +1,136 @@
+"""Extraction on real clusters of two workers on this machine, one of which is killed half-way."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+import features.extractor
+import features.workers
+from features.extractor import extract
+from features.measuring import Batch, Measurement, measure
+from features.workers import WINDOW, in_order
+from study.errors import StudyError
+from study.manifest import read_manifest
+from tests.conftest import REPOSITORY
+
+RAY = """
+import sys, ray
+context = ray.init("local", num_cpus=2, include_dashboard=False, object_store_memory=10**8, log_to_driver=False)
+print(context.address_info["gcs_address"], flush=True)
+sys.stdin.read()  # until the tests are over
+"""
+
+
+@pytest.fixture(scope="module")
+def dask() -> Iterator[str]:
+    distributed = pytest.importorskip("distributed", reason="needs the extra dask: pip install 'leukobench[dask]'")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[str]:
+    with pytest.MonkeyPatch.context() as environment:  # before Ray is loaded, which reads it once
+        environment.setenv("RAY_AUTH_MODE", "token")
+        environment.setenv("RAY_AUTH_TOKEN", secrets.token_hex())  # of this cluster alone
+        environment.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        pytest.importorskip("ray", reason="needs the extra ray: pip install 'leukobench[ray]'")
+        head = subprocess.Popen(
+            [sys.executable, "-c", RAY],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        )
+        yield head.stdout.readline().strip()
+        head.communicate()
+
+
+@pytest.mark.parametrize("backend", ["dask", "ray"])
+def test_a_cluster_writes_the_same_table_though_a_worker_is_killed(
+    cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, backend: str
+) -> None:
+    half_way = read_manifest(cohort / "manifest.csv")["path"][20]
+    killed = tmp_path / "killed"
+
+    def measure_but_be_killed_once(how: Measurement, paths: Sequence[str]) -> Batch:
+        if half_way in paths and not killed.exists():
+            killed.write_text(str(os.getpid()))
+            os.kill(os.getpid(), signal.SIGKILL)
+        return measure(how, paths)
+
+    monkeypatch.setattr(features.extractor, "IMAGES_PER_TASK", 4)
+    monkeypatch.setattr(features.extractor, "measure", measure_but_be_killed_once)
+    scheduler = request.getfixturevalue(backend)
+    extract(cohort / "images", cohort / "manifest.csv", tmp_path / "features.csv", backend=backend, scheduler=scheduler)
+    assert int(killed.read_text()) != os.getpid()
+    assert (tmp_path / "features.csv").read_bytes() == (cohort / "features.csv").read_bytes()
+
+
+@pytest.mark.parametrize("backend", ["dask", "ray"])
+def test_a_task_that_kills_every_worker_ends_in_one_line(request: pytest.FixtureRequest, backend: str) -> None:
+    scheduler = request.getfixturevalue(backend)
+    with pytest.raises(StudyError, match=f"^{scheduler}: the cluster failed [^\n]*$"):
+        list(in_order(os._exit, [1], backend=backend, scheduler=scheduler))
+
+
+@pytest.mark.parametrize("backend", ["dask", "ray"])
+def test_a_broken_image_stops_a_strict_run_on_a_cluster_too(
+    cohort: Path, tmp_path: Path, request: pytest.FixtureRequest, backend: str
+) -> None:
+    scheduler = request.getfixturevalue(backend)
+    first = read_manifest(cohort / "manifest.csv")["path"][0]
+    with pytest.raises(StudyError, match=f"^{tmp_path / first}: "):
+        extract(
+            tmp_path,
+            cohort / "manifest.csv",
+            tmp_path / "a.csv",
+            backend=backend,
+            scheduler=scheduler,
+            strict=True,
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_results_come_in_order_while_tasks_are_still_taken(dask: str) -> None:
+    taken = []
+
+    def tasks() -> Iterator[int]:
+        for task in range(2 * WINDOW):
+            taken.append(task)
+            yield -task
+
+    results = in_order(abs, tasks(), backend="dask", scheduler=dask)
+    for number, result in enumerate(results):
+        assert result == number
+        assert len(taken) <= number + WINDOW
+    assert len(taken) == 2 * WINDOW
+
+
+@pytest.mark.parametrize("backend", ["dask", "ray"])
+def test_an_address_where_nothing_answers_is_told(monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
+    pytest.importorskip({"dask": "distributed"}.get(backend, backend))
+    monkeypatch.setattr(features.workers, "PATIENCE", 1)
+    with pytest.raises(StudyError, match=r"^127.0.0.1:9: no (Dask scheduler|Ray cluster) answers"):
+        list(in_order(abs, [1], backend=backend, scheduler="127.0.0.1:9"))
+
+
+@pytest.mark.parametrize(("backend", "module"), [("dask", "distributed"), ("ray", "ray")])
+def test_a_missing_extra_is_told(monkeypatch: pytest.MonkeyPatch, backend: str, module: str) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(StudyError, match=rf"needs an extra: pip install 'leukobench\[{backend}\]'"):
+        list(in_order(abs, [1], backend=backend, scheduler="127.0.0.1:9"))
+
+
+def test_a_worker_process_that_is_killed_ends_in_one_line() -> None:
+    with pytest.raises(StudyError, match="a worker process was killed"):
+        list(in_order(os._exit, [1, 1], jobs=2))

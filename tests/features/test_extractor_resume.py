@@ -1,0 +1,253 @@
+"""An extraction that is stopped in any way goes on where it was, and its table is that of an unbroken run."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from features.extractor import extract, partial_path
+from features.settings import Settings
+from study.errors import StudyError
+from study.manifest import read_manifest, write_manifest
+from tests.conftest import REPOSITORY
+
+# the command extract with 4 images a task, which stops itself: as soon as frame number `frame` is written, of which the
+# first `cut` bytes stay, or as `how` says
+STOPPED = """
+import os, resource, signal, sys
+import cli, features.extractor, study.feature_table
+from features.journal import Journal
+
+frame, cut, how = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+features.extractor.IMAGES_PER_TASK = 4
+append, recut, written = Journal._append, study.feature_table._recut, 0
+
+def torn(self, content):
+    global written
+    begin = self.path.stat().st_size
+    append(self, content)
+    if written == frame and how == "ctrl-c":
+        os.killpg(0, signal.SIGINT)  # a terminal sends it to the workers too
+    elif written == frame:
+        os.truncate(self.path, begin + cut)
+        os.kill(os.getpid(), signal.SIGKILL)
+    written += 1
+
+def while_writing(blocks, rows):
+    for number, block in enumerate(recut(blocks, 16)):
+        if number == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield block
+
+if __name__ == "__main__":
+    if how in ("kill", "ctrl-c"):
+        Journal._append = torn
+    elif how == "kill while writing":
+        study.feature_table._recut = while_writing
+    elif how == "kill before cleaning up":
+        Journal.remove = lambda self: os.kill(os.getpid(), signal.SIGKILL)
+    elif how == "full disk":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
+    cli.main(["extract", *sys.argv[4:]])
+"""
+
+
+def stopped(
+    folder: Path, out: Path, *options: object, frame: int = 0, cut: int = 0, how: str = "kill"
+) -> subprocess.CompletedProcess[str]:
+    """Run the command extract in a process that stops itself."""
+    arguments = [folder / "images", "--manifest", folder / "manifest.csv", "-o", out, *options]
+    killed = how.startswith("kill")
+    run = subprocess.run(
+        [sys.executable, "-c", STOPPED, *map(str, (frame, cut, how, *arguments))],
+        cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL if killed else subprocess.PIPE,  # workers that outlive a kill would hold a pipe open
+        text=True,
+        start_new_session=True,
+    )
+    assert run.returncode == (-signal.SIGKILL if killed else 1)
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cohort's table as an unbroken run writes it, as CSV and Parquet, two of its images broken."""
+    folder = tmp_path_factory.mktemp("whole")
+    shutil.copytree(cohort / "images", folder / "images")
+    shutil.copy(cohort / "manifest.csv", folder)
+    paths = read_manifest(cohort / "manifest.csv")["path"]
+    (folder / "images" / paths[5]).write_bytes(b"no image")
+    (folder / "images" / paths[30]).unlink()
+    for name in ("features.csv", "features.parquet"):
+        done = extract(folder / "images", folder / "manifest.csv", folder / "whole" / name[9:] / name)
+        assert list(done.failed) == [paths[5], paths[30]]
+    return folder
+
+
+def assert_same_files(folder: Path, other: Path) -> None:
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == sorted(path.name for path in other.iterdir())
+    for name in names:
+        assert (folder / name).read_bytes() == (other / name).read_bytes(), name
+
+
+def resume(whole: Path, out: Path, **changes: object) -> None:
+    extract(whole / "images", whole / "manifest.csv", out, resume=True, **changes)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "frame", "cut"),
+    [("csv", 0, 5), ("csv", 2, 8), ("csv", 9, 240), ("csv", 10, 1), ("parquet", 1, 0), ("parquet", 5, 500)],
+)
+def test_after_a_kill_in_the_middle_of_a_write(whole: Path, tmp_path: Path, suffix: str, frame: int, cut: int) -> None:
+    out = tmp_path / f"features.{suffix}"
+    stopped(whole, out, frame=frame, cut=cut)
+    assert [path.name for path in tmp_path.iterdir()] == [f"features.{suffix}.partial"]
+    resume(whole, out)
+    assert_same_files(tmp_path, whole / "whole" / suffix)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_after_a_kill_while_the_table_is_written(whole: Path, tmp_path: Path, suffix: str) -> None:
+    out = tmp_path / f"features.{suffix}"
+    stopped(whole, out, how="kill while writing")
+    assert not out.exists()
+    resume(whole, out)
+    assert_same_files(tmp_path, whole / "whole" / suffix)
+
+
+def test_after_a_kill_with_the_table_written_it_is_whole(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "features.csv"
+    stopped(whole, out, how="kill before cleaning up")
+    assert out.read_bytes() == (whole / "whole" / "csv" / "features.csv").read_bytes()
+    with pytest.raises(StudyError, match="already exists"):
+        resume(whole, out)
+
+
+def test_a_run_may_be_stopped_again_and_end_with_other_processes(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "features.csv"
+    stopped(whole, out, "--jobs", 2, frame=3, cut=9)
+    stopped(whole, out, "--resume", frame=3, cut=50)
+    resume(whole, out, jobs=2)
+    assert_same_files(tmp_path, whole / "whole" / "csv")
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_ctrl_c_keeps_what_was_measured_and_says_how_to_go_on(whole: Path, tmp_path: Path, jobs: int) -> None:
+    out = tmp_path / "features.csv"
+    run = stopped(whole, out, "--jobs", jobs, frame=4, how="ctrl-c")
+    error = run.stderr.splitlines()[-1]
+    assert error.startswith(f"Error: {out}: interrupted; ")
+    assert error.endswith(f" of 40 images are kept in {out}.partial, add --resume to go on from there")
+    assert "Traceback" not in run.stderr
+    resume(whole, out)
+    assert_same_files(tmp_path, whole / "whole" / "csv")
+
+
+def kept(whole: Path, out: Path) -> bytes:
+    """Leave a journal of 24 images at `out`."""
+    stopped(whole, out, frame=7)
+    return partial_path(out).read_bytes()
+
+
+def test_after_the_file_was_cut_off_anywhere_or_a_byte_changed(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "features.csv"
+    content = kept(whole, out)
+    header = 8 + int.from_bytes(content[:4], "little")
+    for offset in (0, 1, 9, header - 1, header, header + 7, header + 9, 3001, len(content) - 1):
+        partial_path(out).write_bytes(content[:offset])
+        resume(whole, out)
+        assert_same_files(tmp_path, whole / "whole" / "csv")
+        remove_all(tmp_path)
+    for offset in (header, header + 5, 3001, len(content) - 1):
+        partial_path(out).write_bytes(with_a_bit_flipped(content, offset))
+        resume(whole, out)
+        assert_same_files(tmp_path, whole / "whole" / "csv")
+        remove_all(tmp_path)
+    for offset in (0, 5, 8, header - 1):  # what was measured, and how, can no longer be told
+        partial_path(out).write_bytes(with_a_bit_flipped(content, offset))
+        with pytest.raises(StudyError, match="is damaged or not from an extraction; remove it"):
+            resume(whole, out)
+
+
+def with_a_bit_flipped(content: bytes, offset: int) -> bytes:
+    return content[:offset] + bytes([content[offset] ^ 1]) + content[offset + 1 :]
+
+
+def remove_all(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"settings": Settings(levels=32)}, "levels 64, not 32"),
+        ({"settings": Settings(distances=(1, 2))}, r"distances \[1\], not \[1, 2\]"),
+        ({"settings": Settings(size=128, channel="b")}, "channel grey, not b; size None, not 128"),
+        ({"background": "white"}, "background black, not white"),
+    ],
+)
+def test_other_settings_are_refused(whole: Path, tmp_path: Path, changes: dict, told: str) -> None:
+    out = tmp_path / "features.csv"
+    content = kept(whole, out)
+    with pytest.raises(StudyError, match=f"features.csv.partial: is of a run with {told}; resume with the same"):
+        resume(whole, out, **changes)
+    assert partial_path(out).read_bytes() == content
+
+
+def test_another_manifest_is_refused(whole: Path, tmp_path: Path) -> None:
+    content = kept(whole, tmp_path / "features.csv")
+    write_manifest(read_manifest(whole / "manifest.csv").iloc[::-1], tmp_path / "manifest.csv")
+    with pytest.raises(StudyError, match=r"is of a run with manifest [0-9a-f]{16}, not [0-9a-f]{16}; resume"):
+        extract(whole / "images", tmp_path / "manifest.csv", tmp_path / "features.csv", resume=True)
+    assert partial_path(tmp_path / "features.csv").read_bytes() == content
+
+
+def test_other_images_are_refused(whole: Path, tmp_path: Path) -> None:
+    out, paths = tmp_path / "features.csv", read_manifest(whole / "manifest.csv")["path"]
+    content = kept(whole, out)
+    shutil.copytree(whole / "images", tmp_path / "images")  # with their times: the same images in another place
+    changed = tmp_path / "images" / paths[7]
+    changed.write_bytes((whole / "images" / paths[8]).read_bytes())
+    with pytest.raises(StudyError, match=f"{paths[7]}: is not the file that .*features.csv.partial has measured"):
+        extract(tmp_path / "images", whole / "manifest.csv", out, resume=True)
+    assert partial_path(out).read_bytes() == content
+    shutil.copy2(whole / "images" / paths[7], changed)
+    extract(tmp_path / "images", whole / "manifest.csv", out, resume=True)
+    shutil.rmtree(tmp_path / "images")
+    assert_same_files(tmp_path, whole / "whole" / "csv")
+
+
+def test_strict_does_not_overlook_what_a_run_that_was_not_strict_let_pass(whole: Path, tmp_path: Path) -> None:
+    kept(whole, tmp_path / "features.csv")
+    broken = read_manifest(whole / "manifest.csv")["path"][5]
+    with pytest.raises(StudyError, match=f"{broken}: .*found by a run that was not strict"):
+        resume(whole, tmp_path / "features.csv", strict=True)
+
+
+def test_an_interrupted_run_is_not_overwritten_unasked(whole: Path, tmp_path: Path) -> None:
+    content = kept(whole, tmp_path / "features.csv")
+    with pytest.raises(StudyError, match="holds what an interrupted run has measured; add --resume"):
+        extract(whole / "images", whole / "manifest.csv", tmp_path / "features.csv")
+    assert partial_path(tmp_path / "features.csv").read_bytes() == content
+
+
+def test_resume_begins_where_there_is_nothing_to_go_on_from(whole: Path, tmp_path: Path) -> None:
+    resume(whole, tmp_path / "features.csv")
+    assert_same_files(tmp_path, whole / "whole" / "csv")
+
+
+def test_a_full_disk_is_one_line_and_what_it_took_is_kept(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "features.csv"
+    run = stopped(whole, out, how="full disk")
+    assert run.stderr.splitlines()[-1].startswith(f"Error: {out}: File too large; 20 of 40 images")
+    assert "Traceback" not in run.stderr
+    resume(whole, out)
+    assert_same_files(tmp_path, whole / "whole" / "csv")
