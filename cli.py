@@ -346,6 +346,9 @@ def split(
     "--distances", type=Distances(), metavar="PX,PX,...", help="Steps between the pixels of a pair, such as 1,2,4."
 )
 @click.option(
+    "--stain", help="Bring each cell's colours to a common reference first: none, standardised, reinhard or macenko."
+)
+@click.option(
     "--size", type=Size(), metavar="PX|native", help="Scale images to so many px first; native: measure them as is."
 )
 @background_option
@@ -394,8 +397,8 @@ def extract(
               leukobench extract /shared/slides --manifest manifest.csv -o features.parquet \\
                   --backend dask --scheduler tcp://head:8786 --resume
     """
+    from features.catalog import settings_of
     from features.extractor import extract as measure
-    from features.measuring import chosen_settings
     from study.feature_table import failures_path
 
     if (backend == "loky") != (scheduler is None):
@@ -406,7 +409,7 @@ def extract(
             manifest,
             out,
             feature_set=feature_set,
-            settings=chosen_settings(feature_set, **changes),
+            settings=settings_of(feature_set, **changes),
             background=background,
             jobs=jobs,
             backend=backend,

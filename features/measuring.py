@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 import study
-from features.catalog import compute, features_of, settings_of
+from features.catalog import compute, features_of
 from features.settings import Settings
 from study.cell import read_cell
 from study.errors import StudyError
 
-NATIVE = "native"  # as a size: images are measured as they are
 IMAGES_PER_TASK = 32  # at some ms an image, so many that handing a task over does not count
 MISSING = (-1, -1)  # the stamp of a file that is not there
 
@@ -67,22 +66,6 @@ class Batch:
         """Return the batch of the first so many images."""
         failed = {place: reason for place, reason in self.failed.items() if place < images}
         return Batch(self.values[:images], self.stamps[:images], failed)
-
-
-def chosen_settings(feature_set: str, *, size: int | str | None = None, **changes: object) -> Settings:
-    """Return a set's own settings, with the changes that are not None.
-
-    Args:
-        feature_set: Name of a set.
-        size: Length in px that images are scaled to, or `native`.
-        **changes: Other fields of `Settings`.
-
-    Raises:
-        StudyError: no set of that name, or a value out of range.
-    """
-    if size == NATIVE:
-        return replace(settings_of(feature_set, **changes), size=None)
-    return settings_of(feature_set, size=size, **changes)
 
 
 def stamp(file: Path | str) -> tuple[int, int]:

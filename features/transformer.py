@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from features.catalog import DEFAULT_SET
-from features.measuring import IMAGES_PER_TASK, Measurement, chosen_settings, measure
+from features.catalog import DEFAULT_SET, settings_of
+from features.measuring import IMAGES_PER_TASK, Measurement, measure
 from features.workers import in_order
 from study.cell import BACKGROUNDS
 from study.errors import StudyError
@@ -28,6 +28,7 @@ class CellFeatures(TransformerMixin, BaseEstimator):
         levels: Grey levels of the co-occurrence matrices.
         quantisation: `fixed` or `cell`.
         distances: Steps between the pixels of a pair, px.
+        stain: `none`, `standardised`, `reinhard` or `macenko`.
         size: Length in px that images are scaled to, or `native`.
         background: What lies around the cells, see `study.cell.find_cell`.
         jobs: Processes.
@@ -44,6 +45,7 @@ class CellFeatures(TransformerMixin, BaseEstimator):
         levels: int | None = None,
         quantisation: str | None = None,
         distances: Sequence[int] | None = None,
+        stain: str | None = None,
         size: int | str | None = None,
         background: str = BACKGROUNDS[0],
         jobs: int = 1,
@@ -53,6 +55,7 @@ class CellFeatures(TransformerMixin, BaseEstimator):
         self.levels = levels
         self.quantisation = quantisation
         self.distances = distances
+        self.stain = stain
         self.size = size
         self.background = background
         self.jobs = jobs
@@ -103,12 +106,13 @@ class CellFeatures(TransformerMixin, BaseEstimator):
         return tags
 
     def _measurement(self) -> Measurement:
-        settings = chosen_settings(
+        settings = settings_of(
             self.feature_set,
             channel=self.channel,
             levels=self.levels,
             quantisation=self.quantisation,
             distances=None if self.distances is None else tuple(self.distances),
+            stain=self.stain,
             size=self.size,
         )
         return Measurement(Path.cwd(), self.feature_set, settings, self.background)

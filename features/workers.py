@@ -7,6 +7,8 @@ results back until the last. Both clusters repeat by themselves what a worker wa
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import socket
 import warnings
 from collections import deque
@@ -66,9 +68,24 @@ def in_order(
 def _on_this_machine(function: Callable[[Task], Result], tasks: Iterable[Task], jobs: int) -> Iterator[Result]:
     calls = (delayed(function)(task) for task in tasks)
     try:
-        yield from Parallel(n_jobs=jobs, return_as="generator", batch_size=1, pre_dispatch="3 * n_jobs")(calls)
+        with _interrupts_held_back():
+            results = Parallel(n_jobs=jobs, return_as="generator", batch_size=1, pre_dispatch="3 * n_jobs")(calls)
+        yield from results
     except BrokenExecutor:
         raise StudyError("a worker process was killed; if memory ran out, take fewer --jobs") from None
+
+
+@contextlib.contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Hold Ctrl-C back while processes are started: they inherit it, and only the parent answers Ctrl-C."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _on_dask(function: Callable[[Task], Result], tasks: Iterable[Task], scheduler: str) -> Iterator[Result]:

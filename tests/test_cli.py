@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli import main
-from features.settings import CHANNELS, QUANTISATIONS
+from features.settings import CHANNELS, QUANTISATIONS, STAINS
 from features.workers import BACKENDS
 from study.cell import BACKGROUNDS
 from study.manifest import read_manifest
@@ -227,8 +227,28 @@ def test_a_truncated_image_costs_its_row_and_the_exit_code(cohort: Path, tmp_pat
 
 def test_extract_takes_every_setting_and_records_it(cohort: Path, tmp_path: Path) -> None:
     arguments = ("extract", cohort / "images", "--manifest", cohort / "manifest.csv", "-o")
-    settings = {"channel": "red", "levels": 16, "quantisation": "cell", "distances": [1, 2, 4], "size": 128}
-    options = ("--channel", "red", "--levels", 16, "--quantisation", "cell", "--distances", "1,2,4", "--size", 128)
+    settings = {
+        "channel": "red",
+        "levels": 16,
+        "quantisation": "cell",
+        "distances": [1, 2, 4],
+        "stain": "reinhard",
+        "size": 128,
+    }
+    options = (
+        "--channel",
+        "red",
+        "--levels",
+        16,
+        "--quantisation",
+        "cell",
+        "--distances",
+        "1,2,4",
+        "--stain",
+        "reinhard",
+        "--size",
+        128,
+    )
     result = leukobench(*arguments, tmp_path / "a.csv", *options)
     assert result.exit_code == 0, result.output
     assert json.loads((tmp_path / "a.json").read_text())["settings"] == settings
@@ -241,6 +261,7 @@ def test_the_settings_offered_are_those_that_there_are() -> None:
     shown = " ".join(leukobench("extract", "--help").output.split())
     assert ", ".join(CHANNELS[:-1]) + f" or {CHANNELS[-1]}." in shown
     assert all(f"{quantisation}:" in shown for quantisation in QUANTISATIONS)
+    assert ", ".join(STAINS[:-1]) + f" or {STAINS[-1]}." in shown
     backend = next(option for option in main.commands["extract"].params if option.name == "backend")
     assert tuple(backend.type.choices) == BACKENDS
     assert backend.default == BACKENDS[0]

@@ -91,12 +91,19 @@ def test_the_numbers_are_those_of_the_catalogue_to_the_last_bit(cohort: Path, tm
 
 
 def test_what_was_measured_and_how_is_recorded_beside_the_table(cohort: Path, tmp_path: Path) -> None:
-    settings = Settings(channel="b", levels=8, quantisation="cell", distances=(1, 2, 4), size=128)
+    settings = Settings(channel="b", levels=8, quantisation="cell", distances=(1, 2, 4), stain="reinhard", size=128)
     extract(cohort / "images", cohort / "manifest.csv", tmp_path / "a.csv", settings=settings)
     assert json.loads((tmp_path / "a.json").read_text()) == {
         "feature_set": "patel",
         "feature_set_version": VERSION,
-        "settings": {"channel": "b", "levels": 8, "quantisation": "cell", "distances": [1, 2, 4], "size": 128},
+        "settings": {
+            "channel": "b",
+            "levels": 8,
+            "quantisation": "cell",
+            "distances": [1, 2, 4],
+            "stain": "reinhard",
+            "size": 128,
+        },
         "background": "black",
         "columns": len(features_of("patel", settings)),
         "leukobench": study.__version__,

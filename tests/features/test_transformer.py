@@ -99,6 +99,7 @@ def test_parameters_are_kept_as_they_were_given_and_cloned() -> None:
         "levels": 16,
         "quantisation": "cell",
         "distances": [1, 2],
+        "stain": "macenko",
         "size": 128,
         "background": "white",
         "jobs": 2,
