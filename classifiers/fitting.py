@@ -67,7 +67,7 @@ def fit(recipe: ClassicalRecipe, cells: LabelledCells, seed: int = 0, jobs: int 
     notes = [note] if note else []
     if approximate:
         notes.append(
-            f"approximate kernel (Nystroem, {COMPONENTS} components) for {len(cells)} training cells, which are more "
+            f"approximate kernel (Nystroem, {min(COMPONENTS, len(cells))} components) for {len(cells)} training cells, which are more "
             f"than {recipe.approximate_above}; --approximate-above sets that"
         )
     return Fitted(Model(pipeline, calibrator), settings, calibration, tried, tuple(notes))

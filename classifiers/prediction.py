@@ -47,7 +47,8 @@ class TrainedModel:
         surplus = [column for column in table.values.columns if column not in self.columns]
         trained, found = _measured(self.facts), _measured(table.facts)
         if lacking or surplus:
-            difference = [f"lacks {_some(lacking)}"] * bool(lacking) + [f"has {_some(surplus)} besides"] * bool(surplus)
+            differences = (("lacks {}", lacking), ("has {} besides", surplus))
+            difference = [text.format(_some(columns)) for text, columns in differences if columns]
             raise StudyError(
                 f"{path}: {self.folder} was trained with {_describe(len(self.columns), trained)}; this table has "
                 f"{_describe(table.values.shape[1], found)}: it {' and '.join(difference)}; extract the same set"

@@ -8,11 +8,20 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from classifiers.settings import CALIBRATION, CRITERION, NO, SETTINGS, applies, parse_values
+from classifiers.settings import (
+    APPROXIMATE_ABOVE,
+    CALIBRATION,
+    CRITERION,
+    NO,
+    SETTINGS,
+    applies,
+    parse_value,
+    parse_values,
+)
 from study.errors import StudyError
 
 # The kernel matrix of n cells holds n^2 numbers: at 20,000 it is 3 GB, and training takes minutes a fit.
-APPROXIMATE_ABOVE = 20_000
+MOST_EXACT = 20_000
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,7 @@ class ClassicalRecipe:
     grid: Mapping[str, tuple[Any, ...]]
     calibration: tuple[str, ...] = ("sigmoid",)
     criterion: str = "auroc"
-    approximate_above: int = APPROXIMATE_ABOVE
+    approximate_above: int = MOST_EXACT
     feature_set: str | None = None
     reported: Mapping[str, float] = field(default_factory=dict)
     notes: str = ""
@@ -71,23 +80,19 @@ class ClassicalRecipe:
         Raises:
             StudyError: a value that the setting does not take, or a setting that the family does not have.
         """
-        values = dict(changes)
-        recipe = self
-        if "calibration" in values:
-            recipe = replace(recipe, calibration=parse_values(CALIBRATION, values.pop("calibration")))
-        if "criterion" in values:
-            criteria = parse_values(CRITERION, values.pop("criterion"))
-            if len(criteria) > 1:
-                raise StudyError(f"{len(criteria)} criteria; the search takes one")
-            recipe = replace(recipe, criterion=criteria[0])
-        if "approximate_above" in values:
-            recipe = replace(recipe, approximate_above=int(values.pop("approximate_above")))
-        for name in values:
-            if name not in self.grid:
+        grid, others = dict(self.grid), {}
+        for name, text in changes.items():
+            if name in grid:
+                grid[name] = parse_values(SETTINGS[name], text)
+            elif name == "calibration":
+                others[name] = parse_values(CALIBRATION, text)
+            elif name == "criterion":
+                others[name] = parse_value(CRITERION, text)
+            elif name == "approximate_above" and self.family == "svm":
+                others[name] = parse_value(APPROXIMATE_ABOVE, text)
+            else:
                 raise StudyError(f"no setting {name!r} of the family {self.family}; there is {', '.join(self.grid)}")
-        return replace(
-            recipe, grid={**self.grid, **{name: parse_values(SETTINGS[name], values[name]) for name in values}}
-        )
+        return replace(self, grid=MappingProxyType(grid), **others)
 
 
 def _grid(family: str, **values: tuple[Any, ...]) -> Mapping[str, tuple[Any, ...]]:

@@ -93,6 +93,7 @@ SETTINGS = {
 }
 CALIBRATION = Setting("calibration", *_one_of(*CALIBRATIONS))
 CRITERION = Setting("criterion", *_one_of(*CRITERIA))
+APPROXIMATE_ABOVE = Setting("approximate_above", "a whole number from 1 on", _positive(int), ("svm",))
 KERNEL_SETTINGS = {"rbf": {"gamma"}, "linear": set(), "poly": {"gamma", "degree"}}
 
 
@@ -111,6 +112,18 @@ def parse_values(setting: Setting, text: str) -> tuple[Any, ...]:
     if len(set(values)) < len(values):
         raise StudyError(f"{setting.name} {text!r}: a value stands twice")
     return tuple(values)
+
+
+def parse_value(setting: Setting, text: str) -> Any:
+    """Make the one value of a setting that cannot be searched over.
+
+    Raises:
+        StudyError: see `parse_values`; or several values.
+    """
+    values = parse_values(setting, text)
+    if len(values) > 1:
+        raise StudyError(f"{setting.name} {text!r}: takes one value")
+    return values[0]
 
 
 def numbered(value: str) -> tuple[str, int]:

@@ -223,6 +223,7 @@ def _note(fits: dict[str, _Fit], facts: dict[str, Any]) -> str:
     constant = list(dict.fromkeys(column for of in fits.values() for column in of.constant))
     if constant:
         shown = ", ".join(constant[:5]) + ", ..." * (len(constant) > 5)
-        notes.append(f"{len(constant)} columns left out, constant over the training cells: {shown}")
+        plural = "s" * (len(constant) > 1)
+        notes.append(f"{len(constant)} column{plural} left out, constant over the training cells: {shown}")
     notes += [note for of in fits.values() for note in of.fitted.notes]
     return "; ".join(dict.fromkeys(notes))

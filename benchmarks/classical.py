@@ -1,6 +1,6 @@
 """SVM and k-NN at the size of C-NMC 2019: seconds of training, prediction and importance, against plain scikit-learn.
 
-    python benchmarks/classifiers.py features.csv manifest.csv [--jobs 2] [--large 40000]
+    python benchmarks/classical.py features.csv manifest.csv [--jobs 2] [--large 40000]
 
 The table is one of real cells. Where it has fewer than 10,661 rows of 73 subjects, it is resampled to that size: 47
 people with leukemia and 26 without are drawn with replacement from those of the table, as many cells of each class as
