@@ -347,7 +347,12 @@ def classifier_options(family: str) -> Any:
             ("--C", "C", "NUMBERS", "Cost of a training cell on the wrong side."),
             ("--gamma", "gamma", "NUMBERS|scale", "Of the kernels rbf and poly."),
             ("--degree", "degree", "NUMBERS", "Of the kernel poly."),
-            ("--weight", "weight", "none,class,subject,class-subject", "What counts the same: every cell, class, ..."),
+            (
+                "--weight",
+                "weight",
+                "none,class,subject,class-subject",
+                "What counts the same in sum: cells, classes, subjects.",
+            ),
             ("--approximate-above", "approximate_above", "CELLS", "Take an approximate kernel above so many cells."),
         ),
         "knn": (
@@ -358,7 +363,7 @@ def classifier_options(family: str) -> Any:
     }
     shared = (
         ("--scaling", "scaling", "standard,minmax", "Columns to mean 0 and deviation 1, or to [0, 1]."),
-        ("--select", "select", "none,anova:N,mutual-information:N", "Keep the N columns that tell most."),
+        ("--select", "select", "none,anova:N,mutual-information:N", "Keep the N columns that tell most by themselves."),
         ("--projection", "projection", "none,pca:N,nca:N", "Project on N principal or neighbourhood components."),
         ("--calibration", "calibration", "sigmoid,isotonic,none", "How probabilities are made of decision values."),
         ("--criterion", "criterion", "auroc|average-precision|balanced-accuracy", "What the search goes by."),
@@ -369,7 +374,7 @@ def classifier_options(family: str) -> Any:
         output("Run folder"),
         click.option("--recipe", default=f"leukobench-{family}", show_default=True, help="See `recipes`."),
         *(
-            click.option(option, name, metavar=values, help=f"{text} Instead of the recipe's.")
+            click.option(option, name, metavar=values, help=text)
             for option, name, values, text in (*settings[family], *shared)
         ),
         click.option(
@@ -396,8 +401,8 @@ def train_svm(**arguments: Any) -> None:
     """Train a support vector machine on the table FEATURES.
 
     Settings are chosen by cross-validation over subject groups inside the training part. Every setting of the recipe
-    can be given here; of several values with commas between them the search chooses. The run folder holds the search,
-    and which features matter on people never seen, as tables and figures.
+    can be replaced here; of several values with commas between them the search chooses. The run folder holds the
+    search, and which features matter on people never seen, as tables and figures.
 
     \b
     Example:  leukobench train-svm features.csv --split split.csv -o runs/svm --jobs 2
@@ -414,8 +419,8 @@ def train_knn(**arguments: Any) -> None:
     """Train k nearest neighbours on the table FEATURES.
 
     Settings are chosen by cross-validation over subject groups inside the training part. Every setting of the recipe
-    can be given here; of several values with commas between them the search chooses. The run folder holds the search,
-    and which features matter on people never seen, as tables and figures.
+    can be replaced here; of several values with commas between them the search chooses. The run folder holds the
+    search, and which features matter on people never seen, as tables and figures.
 
     \b
     Example:  leukobench train-knn features.csv --split split.csv -o runs/knn --jobs 2

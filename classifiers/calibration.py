@@ -15,19 +15,19 @@ Calibrator = LogisticRegression | IsotonicRegression
 Folds = list[tuple[np.ndarray, np.ndarray]]  # training and held-out row numbers
 
 NOT_CALIBRATED = (
-    "not calibrated: subject groups left out scored below chance, so that the calibration would have turned the scores "
-    "round; the decision value is used as it is"
+    "not calibrated: subject groups left out scored below chance, so that calibration would have turned the scores "
+    "round or made them all the same; the decision value is used as it is"
 )
 
 
 def calibrate(
-    methods: tuple[str, ...], decision: np.ndarray, positive: np.ndarray, folds: Folds
+    methods: tuple[str, ...], decision: np.ndarray, positive: np.ndarray, folds: Folds, margin: bool = True
 ) -> tuple[Calibrator | None, dict[str, Any], str]:
     """Fit what makes probabilities of decision values.
 
     Where the groups that were left out scored below chance, Platt's sigmoid would fall and turn the order of the scores
-    round. That says that there are too few people to calibrate by, not that the classifier should be read backwards:
-    the model is left without calibration.
+    round, and isotonic regression would make them all the same. That says that there are too few people to calibrate
+    by, not that the classifier should be read backwards: the model is left without calibration.
 
     Args:
         methods: Of `sigmoid` (Platt), `isotonic` and `none`. Of several, the one with the lowest Brier score is taken,
@@ -35,6 +35,7 @@ def calibrate(
         decision: Decision value of each training cell while its fold was left out. [shape=(n,)]
         positive: Which cells are blasts. [shape=(n,), bool]
         folds: The folds.
+        margin: As `probability` takes it.
 
     Returns:
         What `probability` takes, what was chosen by which Brier scores, and a note where nothing was calibrated though
@@ -42,10 +43,11 @@ def calibrate(
     """
     chosen, brier = methods[0], {}
     if len(methods) > 1:
-        brier = {method: _brier(method, decision, positive, folds) for method in methods}
+        brier = {method: _brier(method, decision, positive, folds, margin) for method in methods}
         chosen = min(methods, key=brier.__getitem__)
     fitted = fit(chosen, decision, positive)
-    if isinstance(fitted, LogisticRegression) and fitted.coef_[0, 0] <= 0:
+    lowest, highest = probability(fitted, np.array([decision.min(), decision.max()]), margin)
+    if highest <= lowest:
         return None, {"method": NO, "brier": brier}, NOT_CALIBRATED
     return fitted, {"method": chosen, "brier": brier}, ""
 
@@ -85,8 +87,7 @@ def probability(calibrator: Calibrator | None, decision: np.ndarray, margin: boo
     return expit(decision) if margin else decision
 
 
-def _brier(method: str, decision: np.ndarray, positive: np.ndarray, folds: Folds) -> float:
-    margin = bool(decision.min() < 0)
+def _brier(method: str, decision: np.ndarray, positive: np.ndarray, folds: Folds, margin: bool) -> float:
     squares = []
     for train, held_out in folds:
         fitted = fit(method, decision[train], positive[train])

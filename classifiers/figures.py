@@ -67,12 +67,12 @@ def search_figure(tried: pd.DataFrame) -> Figure | None:
     settings = tried.drop(columns=scores)
     varied = [column for column in settings if settings[column].nunique(dropna=False) > 1]
     numeric = [column for column in varied if pd.api.types.is_numeric_dtype(settings[column])]
-    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    figure = Figure(figsize=(6.4, 5.2), layout="constrained")
     axes = figure.add_subplot()
-    if varied == ["C", "gamma"]:
+    if varied == numeric == ["C", "gamma"]:
         _surface(axes, tried, mean, figure)
     else:
-        _lines(axes, tried, numeric[0] if numeric else varied[0], varied, mean)
+        _lines(axes, tried, numeric[0] if numeric else varied[0], varied, mean, figure)
     folds = len(scores) - 2  # less mean and minimum
     axes.set_title(f"{len(tried)} combinations over {folds} folds of subject groups")
     return figure
@@ -111,10 +111,11 @@ def _surface(axes: Axes, tried: pd.DataFrame, mean: str, figure: Figure) -> None
         )
 
 
-def _lines(axes: Axes, tried: pd.DataFrame, x: str, varied: list[str], mean: str) -> None:
+def _lines(axes: Axes, tried: pd.DataFrame, x: str, varied: list[str], mean: str, figure: Figure) -> None:
+    numeric = pd.api.types.is_numeric_dtype(tried[x])
     others = [column for column in varied if column != x]
-    tried = tried.assign(line=["\n".join(f"{name} {row[name]}" for name in others) for _, row in tried.iterrows()])
-    tried["line"] = tried["line"].str.replace("\n", ", ")
+    lines = [", ".join(f"{name} {row[name]}" for name in others if pd.notna(row[name])) for _, row in tried.iterrows()]
+    tried = tried.assign(line=lines)
     best = tried.groupby("line")[mean].max().sort_values(ascending=False, kind="stable").index[:MOST_LINES]
     for number, line in enumerate(best):
         rows = tried[tried["line"] == line]
@@ -122,12 +123,12 @@ def _lines(axes: Axes, tried: pd.DataFrame, x: str, varied: list[str], mean: str
             rows[x],
             rows[mean],
             color=COLORS[number],
-            linestyle=STYLES[number % len(STYLES)],
+            linestyle=STYLES[number % len(STYLES)] if numeric else "",
             marker="o",
             markersize=4,
             label=line or None,
         )
-    if pd.api.types.is_numeric_dtype(tried[x]):
+    if numeric:
         axes.set_xscale("log")
         ticks = sorted(tried[x].dropna().unique())
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -136,7 +137,8 @@ def _lines(axes: Axes, tried: pd.DataFrame, x: str, varied: list[str], mean: str
     axes.grid(color="#e5e5e5", linewidth=0.8)
     if others:
         hidden = tried["line"].nunique() - len(best)
-        axes.legend(fontsize="small", title=f"the best {len(best)}; {hidden} more in search.csv" if hidden else None)
+        title = f"the best {len(best)}; {hidden} more in search.csv" if hidden else None
+        figure.legend(loc="outside lower center", ncols=1 + (len(best) > 4), fontsize="small", title=title)
 
 
 def _title(mean: str) -> str:

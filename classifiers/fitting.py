@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from classifiers.calibration import Folds, calibrate
 from classifiers.cells import LabelledCells, labelled_cells
 from classifiers.model import Model
-from classifiers.pipelines import COMPONENTS, Settings, fit_pipeline
+from classifiers.pipelines import Settings, fit_pipeline
 from classifiers.recipes import ClassicalRecipe
 from classifiers.search import group_folds, search
 
@@ -63,11 +63,14 @@ def fit(recipe: ClassicalRecipe, cells: LabelledCells, seed: int = 0, jobs: int 
     approximate = recipe.family == "svm" and len(cells) > recipe.approximate_above
     with threadpool_limits(1):
         pipeline = fit_pipeline(settings, cells, seed, approximate)
-    calibrator, calibration, note = calibrate(recipe.calibration, decision, cells.positive, folds)
+    calibrator, calibration, note = calibrate(
+        recipe.calibration, decision, cells.positive, folds, margin=recipe.family == "svm"
+    )
     notes = [note] if note else []
     if approximate:
+        components = pipeline.named_steps["approximate_kernel"].n_components
         notes.append(
-            f"approximate kernel (Nystroem, {min(COMPONENTS, len(cells))} components) for {len(cells)} training cells, which are more "
+            f"approximate kernel (Nystroem, {components} components) for {len(cells)} training cells, which are more "
             f"than {recipe.approximate_above}; --approximate-above sets that"
         )
     return Fitted(Model(pipeline, calibrator), settings, calibration, tried, tuple(notes))

@@ -20,10 +20,14 @@ from tqdm import tqdm
 from classifiers.cells import LabelledCells
 from classifiers.model import Model
 
-REPEATS = 3
 RESAMPLES = 1000
 LEVEL = 0.95
-MOST_CELLS = 2000  # of all folds together, evenly of the groups: of more, hundreds of columns would take many minutes
+# Each column is a prediction of every cell, and the more columns the longer that takes: of hundreds of columns with ten
+# thousand cells it would be an hour. The cells, of all folds together, are taken evenly of the groups.
+MOST_CELLS = 2000
+MOST_VALUES = 200_000  # cells times columns
+MANY_COLUMNS = 100  # up to so many each is dealt out REPEATS times, beyond once
+REPEATS = 3
 
 Tested = Sequence[tuple[Model, LabelledCells]]  # of each fold: its model and its test cells
 
@@ -59,7 +63,9 @@ def permutation_importance(tested: Tested, columns: Sequence[str], seed: int = 0
         The importance; None where the test cells lack a class, so that they have no AUROC.
     """
     rng = np.random.default_rng(seed)
-    tested = [(model, cells.take(_evenly(cells.group, MOST_CELLS // len(tested), rng))) for model, cells in tested]
+    most = min(MOST_CELLS, MOST_VALUES // len(columns)) // len(tested)
+    repeats = REPEATS if len(columns) <= MANY_COLUMNS else 1
+    tested = [(model, cells.take(_evenly(cells.group, most, rng))) for model, cells in tested]
     positive = np.concatenate([cells.positive for _, cells in tested])
     if positive.all() or not positive.any():
         return None
@@ -70,7 +76,7 @@ def permutation_importance(tested: Tested, columns: Sequence[str], seed: int = 0
 
     def lost_wins(number: int) -> np.ndarray:
         drawing = np.random.default_rng([seed, number])
-        scores = [_scores(tested, units[number], drawing) for _ in range(REPEATS)]
+        scores = [_scores(tested, units[number], drawing) for _ in range(repeats)]
         return intact - np.mean([wins(score, positive, code) for score in scores], axis=0)
 
     with threadpool_limits(1):
@@ -92,7 +98,7 @@ def permutation_importance(tested: Tested, columns: Sequence[str], seed: int = 0
             "cells": len(positive),
             "subject_groups": len(groups),
             "auroc": float(intact.sum() / pairs.sum()),
-            "repeats": REPEATS,
+            "repeats": repeats,
             "resamples": RESAMPLES,
         },
     )

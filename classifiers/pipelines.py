@@ -99,13 +99,14 @@ def kernel_arguments(settings: Settings, prepared: np.ndarray) -> Settings:
 def approximate_kernel(settings: Settings, prepared: np.ndarray, seed: int) -> Nystroem:
     """Fit the approximate kernel: columns whose inner products are about the kernel, by Nystroem's method.
 
-    A linear kernel has no more dimensions than there are columns: the same method is exact there.
+    A linear kernel has no more dimensions than there are columns, and so many components give it exactly.
     """
     arguments = kernel_arguments(settings, prepared)
     if arguments["kernel"] == "poly":
         arguments["coef0"] = COEF0
     own = {name: value for name, value in arguments.items() if applies(name, arguments)}
-    return Nystroem(n_components=min(COMPONENTS, len(prepared)), random_state=seed, **own).fit(prepared)
+    components = min(COMPONENTS, *(prepared.shape if arguments["kernel"] == "linear" else prepared.shape[:1]))
+    return Nystroem(n_components=components, random_state=seed, **own).fit(prepared)
 
 
 def linear_machine(settings: Settings, seed: int) -> LinearSVC:

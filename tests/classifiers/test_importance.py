@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from classifiers.cells import LabelledCells
-from classifiers.figures import importance_figure, save_figure
+from classifiers.figures import importance_figure, save_figure, search_figure
 from classifiers.importance import permutation_importance, wins
 from classifiers.model import Model
 from classifiers.pipelines import fit_pipeline
@@ -82,6 +84,29 @@ def test_of_many_cells_some_of_each_group_are_taken(tested: tuple[Model, Labelle
     many = LabelledCells(*(np.concatenate([values] * 4) for values in (cells.features, cells.positive, cells.group)))
     facts = permutation_importance([(model, many), (model, many)], COLUMNS).facts
     assert (facts["cells"], facts["subject_groups"]) == (2000, 20)
+
+
+def searched(**settings: list[object]) -> pd.DataFrame:
+    """A table of a search over all combinations of settings, better with each row."""
+    rows = [dict(zip(settings, values, strict=True)) for values in itertools.product(*settings.values())]
+    table = pd.DataFrame(rows)
+    score = np.linspace(0.6, 0.9, len(rows))
+    return table.assign(auroc_fold_0=score, auroc_fold_1=score, auroc_mean=score, auroc_min=score)
+
+
+def test_the_figure_of_the_search_is_a_surface_or_lines() -> None:
+    surface = search_figure(searched(kernel=["rbf"], C=[0.1, 1.0], gamma=[0.01, 0.1, 1.0])).axes[0]
+    assert (surface.get_xlabel(), surface.get_ylabel()) == ("C", "gamma")
+    assert [text.get_text() for text in surface.texts] == ["0.600", "0.780", "0.660", "0.840", "0.720", "0.900"]
+    assert [text.get_text() for text in surface.texts if text.get_weight() == "bold"] == ["0.900"]
+    assert surface.get_title() == "6 combinations over 2 folds of subject groups"
+    lines = search_figure(searched(C=[0.1, 1.0], gamma=["scale", 0.1], kernel=["rbf", "poly"])).axes[0]
+    assert lines.get_xlabel() == "C"
+    assert lines.lines[0].get_label() == "gamma 0.1, kernel poly"  # the best first
+    assert len(lines.lines) == 4
+    points = search_figure(searched(select=["none", "anova:5"])).axes[0]
+    assert points.get_xlabel() == "select"
+    assert search_figure(searched(C=[1.0])) is None
 
 
 def test_equal_figures_are_equal_files(tested: tuple[Model, LabelledCells], tmp_path: Path) -> None:

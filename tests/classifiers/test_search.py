@@ -197,11 +197,12 @@ def test_platts_sigmoid_is_that_of_scikit_learn() -> None:
     assert ours == pytest.approx(plain.predict_proba(cells.features)[:, 1], abs=1e-3)
 
 
-def test_calibration_never_turns_the_order_of_the_scores_round() -> None:
+@pytest.mark.parametrize("method", ["sigmoid", "isotonic"])
+def test_calibration_never_turns_the_order_of_the_scores_round(method: str) -> None:
     rng = np.random.default_rng(0)
     positive = rng.random(200) < 0.5
-    below_chance = rng.normal(size=200) - positive
-    calibrator, chosen, note = calibrate(("sigmoid",), below_chance, positive, [])
+    below_chance = np.where(positive, -1, 1) + rng.uniform(-0.9, 0.9, size=200)
+    calibrator, chosen, note = calibrate((method,), below_chance, positive, [])
     assert note.startswith("not calibrated")
     assert (calibrator, chosen["method"]) == (None, "none")
     assert probability(None, below_chance, margin=True) == pytest.approx(expit(below_chance))
