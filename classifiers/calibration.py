@@ -47,7 +47,7 @@ def calibrate(
         chosen = min(methods, key=brier.__getitem__)
     fitted = fit(chosen, decision, positive)
     lowest, highest = probability(fitted, np.array([decision.min(), decision.max()]), margin)
-    if highest <= lowest:
+    if fitted is not None and highest <= lowest:
         return None, {"method": NO, "brier": brier}, NOT_CALIBRATED
     return fitted, {"method": chosen, "brier": brier}, ""
 

@@ -120,7 +120,7 @@ def _lines(axes: Axes, tried: pd.DataFrame, x: str, varied: list[str], mean: str
     for number, line in enumerate(best):
         rows = tried[tried["line"] == line]
         axes.plot(
-            rows[x],
+            rows[x] if numeric else rows[x].astype(str),  # gamma may be numbers and "scale"
             rows[mean],
             color=COLORS[number],
             linestyle=STYLES[number % len(STYLES)] if numeric else "",

@@ -106,6 +106,8 @@ def test_the_figure_of_the_search_is_a_surface_or_lines() -> None:
     assert len(lines.lines) == 4
     points = search_figure(searched(select=["none", "anova:5"])).axes[0]
     assert points.get_xlabel() == "select"
+    mixed = search_figure(searched(gamma=[0.1, "scale"], weight=["class", "subject"])).axes[0]
+    assert [tick.get_text() for tick in mixed.get_xticklabels()] == ["0.1", "scale"]
     assert search_figure(searched(C=[1.0])) is None
 
 
