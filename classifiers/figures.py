@@ -43,8 +43,9 @@ def importance_figure(importance: Importance) -> Figure:
         else "features, each alone"
     )
     facts = importance.facts
+    part = "" if facts["cells"] == facts["test_cells"] else f" (of {facts['test_cells']:,}, taken evenly of the groups)"
     figure.suptitle(
-        f"Permutation importance on {facts['cells']:,} test cells of {facts['subject_groups']} subject groups, "
+        f"Permutation importance on {facts['cells']:,} test cells{part} of {facts['subject_groups']} subject groups, "
         f"AUROC {facts['auroc']:.3f}"
     )
     figure.supxlabel("drop in AUROC (95% interval over subject groups)", fontsize="medium")

@@ -40,7 +40,7 @@ class Importance:
         by_feature: `feature`, `family`, `drop` (in AUROC, mean over repeats), `low`, `high` (95% interval), the largest
             first. The interval is empty where a class has fewer than two subject groups.
         by_family: `family`, `features` (how many), `drop`, `low`, `high`.
-        facts: Cells and groups it was computed on, their AUROC, repeats and resamples.
+        facts: Cells it was computed on, of how many in the test part, their groups and AUROC, repeats, resamples.
     """
 
     by_feature: pd.DataFrame
@@ -65,6 +65,7 @@ def permutation_importance(tested: Tested, columns: Sequence[str], seed: int = 0
     rng = np.random.default_rng(seed)
     most = min(MOST_CELLS, MOST_VALUES // len(columns)) // len(tested)
     repeats = REPEATS if len(columns) <= MANY_COLUMNS else 1
+    all_cells = sum(len(cells) for _, cells in tested)
     tested = [(model, cells.take(_evenly(cells.group, most, rng))) for model, cells in tested]
     positive = np.concatenate([cells.positive for _, cells in tested])
     if positive.all() or not positive.any():
@@ -96,6 +97,7 @@ def permutation_importance(tested: Tested, columns: Sequence[str], seed: int = 0
         by_family.sort_values("drop", ascending=False, kind="stable", ignore_index=True),
         {
             "cells": len(positive),
+            "test_cells": all_cells,
             "subject_groups": len(groups),
             "auroc": float(intact.sum() / pairs.sum()),
             "repeats": repeats,

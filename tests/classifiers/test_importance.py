@@ -83,7 +83,7 @@ def test_of_many_cells_some_of_each_group_are_taken(tested: tuple[Model, Labelle
     model, cells = tested
     many = LabelledCells(*(np.concatenate([values] * 4) for values in (cells.features, cells.positive, cells.group)))
     facts = permutation_importance([(model, many), (model, many)], COLUMNS).facts
-    assert (facts["cells"], facts["subject_groups"]) == (2000, 20)
+    assert (facts["cells"], facts["test_cells"], facts["subject_groups"]) == (2000, 6400, 20)
 
 
 def searched(**settings: list[object]) -> pd.DataFrame:
