@@ -26,7 +26,7 @@ from study.errors import StudyError
 
 Settings = dict[str, Any]  # one combination of a recipe's grid
 
-COMPONENTS = 1000  # of the approximate kernel; benchmarks/classical.py measures what that costs
+COMPONENTS = 500  # of the approximate kernel; benchmarks/classical.py measures what that costs
 NCA_CELLS = 2000  # neighbourhood components compare every pair of cells in every step: more would take hours
 CACHE_MB = 500  # of libsvm: holds the kernel of 11,000 cells, which its default of 200 does not
 

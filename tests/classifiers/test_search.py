@@ -179,7 +179,7 @@ def test_the_approximate_kernel_takes_over_says_so_and_loses_little() -> None:
     recipe = SVM.changed({"C": "1", "gamma": "0.1"})
     exact, approximate = fit(recipe, cells), fit(recipe.changed({"approximate_above": "599"}), cells)
     assert exact.notes == ()
-    assert "approximate kernel (Nystroem, 600 components) for 600 training cells" in approximate.notes[0]
+    assert "approximate kernel (Nystroem, 500 components) for 600 training cells" in approximate.notes[0]
     assert approximate.support_vectors is None
     auroc = [roc_auc_score(unseen.positive, of.model.decision(unseen.features)) for of in (exact, approximate)]
     assert auroc[1] == pytest.approx(auroc[0], abs=0.02)
