@@ -137,7 +137,7 @@ def wide_importance(family: str, cells: LabelledCells, many: LabelledCells, jobs
 
 
 def sharing(cells: LabelledCells, columns: int) -> None:
-    """Print the seconds of every C on one fold by one kernel matrix, and one by one; more columns save more."""
+    """Print the seconds of every C on one fold, by one kernel matrix and one by one."""
     wide = LabelledCells(cells.features[:, np.arange(columns) % cells.features.shape[1]], cells.positive, cells.group)
     fold, gamma = group_folds(wide, 0)[:1], 1 / columns
     recipe = RECIPES["leukobench-svm"].changed({"gamma": f"{gamma}"})

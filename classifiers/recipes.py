@@ -20,8 +20,8 @@ from classifiers.settings import (
 )
 from study.errors import StudyError
 
-# The search holds the kernel matrix of four fifths of the cells: at 20,000 cells 2 GB in every process. From about there
-# on the approximate kernel is the faster one, too (benchmarks/classical.py).
+# The search holds the kernel matrix of four fifths of the cells: at 20,000 cells 2 GB in every process. From about
+# there on the approximate kernel is faster, too (benchmarks/classical.py).
 MOST_EXACT = 20_000
 
 
