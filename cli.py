@@ -428,40 +428,117 @@ def extract(
         )
 
 
+def classifier_options(family: str) -> Any:
+    """The options of a classical training command: the recipe, and every value of it that can be set."""
+    settings = {
+        "svm": (
+            ("--kernel", "kernel", "rbf,linear,poly", "Kernel."),
+            ("--C", "C", "NUMBERS", "Cost of a training cell on the wrong side."),
+            ("--gamma", "gamma", "NUMBERS|scale", "Of the kernels rbf and poly."),
+            ("--degree", "degree", "NUMBERS", "Of the kernel poly."),
+            (
+                "--weight",
+                "weight",
+                "none,class,subject,class-subject",
+                "What counts the same in sum: cells, classes, subjects.",
+            ),
+            ("--approximate-above", "approximate_above", "CELLS", "Take an approximate kernel above so many cells."),
+        ),
+        "knn": (
+            ("--neighbors", "n_neighbors", "NUMBERS", "How many neighbours vote."),
+            ("--metric", "metric", "euclidean,manhattan,cosine", "Distance between cells."),
+            ("--neighbor-weight", "neighbor_weight", "uniform,distance", "Whether nearer neighbours count more."),
+        ),
+    }
+    shared = (
+        ("--scaling", "scaling", "standard,minmax", "Columns to mean 0 and deviation 1, or to [0, 1]."),
+        ("--select", "select", "none,anova:N,mutual-information:N", "Keep the N columns that tell most by themselves."),
+        ("--projection", "projection", "none,pca:N,nca:N", "Project on N principal or neighbourhood components."),
+        ("--calibration", "calibration", "sigmoid,isotonic,none", "How probabilities are made of decision values."),
+        ("--criterion", "criterion", "auroc|average-precision|balanced-accuracy", "What the search goes by."),
+    )
+    plain = (
+        click.argument("features", type=FILE),
+        split_option,
+        output("Run folder"),
+        click.option("--recipe", default=f"leukobench-{family}", show_default=True, help="See `recipes`."),
+        *(
+            click.option(option, name, metavar=values, help=text)
+            for option, name, values, text in (*settings[family], *shared)
+        ),
+        click.option(
+            "--importance/--no-importance",
+            default=True,
+            show_default=True,
+            help="Permutation importance by feature and family, on the test part.",
+        ),
+        seed_option,
+        jobs_option,
+    )
+
+    def decorate(command: Any) -> Any:
+        for option in reversed(plain):
+            command = option(command)
+        return command
+
+    return decorate
+
+
 @main.command("train-svm")
-@click.argument("features", type=FILE)
-@split_option
-@output("Run folder")
-@click.option("--recipe", default="leukobench-svm", show_default=True, help="See `recipes`.")
-@seed_option
-@jobs_option
-def train_svm(features: Path, partition: Path, out: Path, recipe: str, seed: int, jobs: int) -> None:
+@classifier_options("svm")
+def train_svm(**arguments: Any) -> None:
     """Train a support vector machine on the table FEATURES.
 
-    Settings are chosen by cross-validation over subject groups inside the training part.
+    Settings are chosen by cross-validation over subject groups inside the training part. Every setting of the recipe
+    can be replaced here; of several values with commas between them the search chooses. The run folder holds the
+    search, and which features matter on people never seen, as tables and figures.
 
     \b
-    Example:  leukobench train-svm features.csv --split split.csv -o runs/svm
+    Example:  leukobench train-svm features.csv --split split.csv -o runs/svm --jobs 2
+              leukobench train-svm features.csv --split split.csv --weight class,subject \\
+                  --select none,anova:16 -o runs/svm-16
+              leukobench train-svm clinton19.csv --split image.csv --recipe clinton-svm -o runs/clinton
     """
-    _train_classifier("svm", features, partition, out, recipe, seed, jobs)
+    _train_classifier("svm", **arguments)
 
 
 @main.command("train-knn")
-@click.argument("features", type=FILE)
-@split_option
-@output("Run folder")
-@click.option("--recipe", default="leukobench-knn", show_default=True, help="See `recipes`.")
-@seed_option
-@jobs_option
-def train_knn(features: Path, partition: Path, out: Path, recipe: str, seed: int, jobs: int) -> None:
+@classifier_options("knn")
+def train_knn(**arguments: Any) -> None:
     """Train k nearest neighbours on the table FEATURES.
 
-    Settings are chosen by cross-validation over subject groups inside the training part.
+    Settings are chosen by cross-validation over subject groups inside the training part. Every setting of the recipe
+    can be replaced here; of several values with commas between them the search chooses. The run folder holds the
+    search, and which features matter on people never seen, as tables and figures.
 
     \b
-    Example:  leukobench train-knn features.csv --split split.csv -o runs/knn
+    Example:  leukobench train-knn features.csv --split split.csv -o runs/knn --jobs 2
+              leukobench train-knn features.csv --split split.csv --projection none,pca:10,nca:5 -o runs/knn-nca
     """
-    _train_classifier("knn", features, partition, out, recipe, seed, jobs)
+    _train_classifier("knn", **arguments)
+
+
+@main.command()
+@click.argument("run", type=FOLDER)
+@click.argument("features", type=FILE)
+@output("Predictions (CSV)")
+def predict(run: Path, features: Path, out: Path) -> None:
+    """Score the table FEATURES by the model of the folder RUN.
+
+    RUN is of train-svm or train-knn. The table must have been extracted as the training table was: the same features,
+    set, version, settings and background. Of a cross-validation, the model fitted on every image is taken. Labels are
+    not looked at.
+
+    \b
+    Example:  leukobench predict runs/svm new.csv -o predictions.csv
+    """
+    from classifiers.prediction import predict as score
+    from study.files import write_csv
+
+    table = score(run, features)
+    write_csv(table, out)
+    counts = ", ".join(f"{count} {label}" for label, count in table["predicted"].value_counts().items())
+    click.echo(f"{out}: {len(table)} cells scored ({counts})")
 
 
 @main.command("train-cnn")
@@ -663,11 +740,37 @@ def features(feature_set: str) -> None:
 
 
 def _train_classifier(
-    family: str, features: Path, partition: Path, out: Path, recipe: str, seed: int, jobs: int
+    family: str,
+    features: Path,
+    partition: Path,
+    out: Path,
+    recipe: str,
+    importance: bool,
+    seed: int,
+    jobs: int,
+    **changes: str | None,
 ) -> None:
     from classifiers.training import train
 
-    _print_run(train(features, partition, out, family=family, recipe=recipe, seed=seed, jobs=jobs))
+    run = train(
+        features,
+        partition,
+        out,
+        family=family,
+        recipe=recipe,
+        changes={name: text for name, text in changes.items() if text is not None},
+        importance=importance,
+        seed=seed,
+        jobs=jobs,
+    )
+    _print_run(run)
+    parameters = run.info["parameters"]
+    chosen = ", ".join(f"{name} {value}" for name, value in parameters["chosen"]["all"].items())
+    click.echo(f"chosen over subject groups: {chosen}")
+    if vectors := parameters["support_vectors"]["all"]:
+        click.echo(f"support vectors: {sum(vectors.values())} ({vectors['all']} all, {vectors['hem']} hem)")
+    if run.info["importance"]:
+        click.echo(f"what matters on the test part: {run.folder / 'importance.png'}")
 
 
 def _print_run(run: Any) -> None:

@@ -1,100 +1,206 @@
-"""Choosing a classifier's settings by cross-validation over subject groups."""
+"""Choosing a classifier's settings by cross-validation over subject groups.
+
+What combinations share is computed once: the preparation and the kernel matrix serve every C, the neighbours of the
+largest k serve every smaller one.
+"""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
-from sklearn.base import clone
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import ParameterGrid, StratifiedGroupKFold
-from sklearn.pipeline import Pipeline
+from sklearn.metrics import average_precision_score, balanced_accuracy_score, roc_auc_score
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.neighbors import NearestNeighbors
+from sklearn.svm import SVC
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from classifiers.calibration import Folds
+from classifiers.cells import LabelledCells
+from classifiers.kernels import kernel_matrix
+from classifiers.pipelines import (
+    CACHE_MB,
+    Settings,
+    approximate_kernel,
+    fit_preparation,
+    kernel_arguments,
+    linear_machine,
+    possible,
+)
 from classifiers.recipes import ClassicalRecipe
+from classifiers.weighting import cell_weights
 from study.errors import StudyError
 
 FOLDS = 5
+PREPARATION = ("scaling", "select", "projection")
+APART = ("kernel", "gamma", "degree", "metric")  # what the kernel matrix, or the order of the neighbours, depends on
 
-Folds = list[tuple[np.ndarray, np.ndarray]]
+Prepared = tuple[np.ndarray, np.ndarray]  # training and held-out cells of a fold
 
 
-def group_folds(positive: np.ndarray, groups: np.ndarray, seed: int, name: str) -> Folds:
-    """Divide training rows into folds of whole subject groups, with both classes in every fold.
+def group_folds(cells: LabelledCells, seed: int) -> Folds:
+    """Divide training cells into folds of whole subject groups, with both classes on both sides of each.
 
     There are five folds, or as many as the rarer class has groups.
 
     Raises:
-        StudyError: a class has fewer than two groups; `name` says where.
+        StudyError: a class has fewer than two groups.
     """
-    fewest = min(len(np.unique(groups[positive])), len(np.unique(groups[~positive])))
+    positive, group = cells.positive, cells.group
+    fewest = min(len(np.unique(group[positive])), len(np.unique(group[~positive])))
     if fewest < 2:
         raise StudyError(
-            f"{name}: the training part has {fewest} subject group{'s' * (fewest != 1)} of one class; choosing "
-            "settings over subject groups takes two of each class: add subjects or make the test part smaller"
+            f"the training part has {fewest} subject group{'s' * (fewest != 1)} of one class; choosing settings over "
+            "subject groups takes two of each class: add subjects or make the test part smaller"
         )
     for folds in range(min(FOLDS, fewest), 1, -1):
         splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # fewer groups than folds
-            pairs = list(splitter.split(positive, positive, groups))
+            pairs = list(splitter.split(positive, positive, group))
         if all(len(np.unique(positive[side])) == 2 for pair in pairs for side in pair):
             return pairs
-    raise StudyError(f"{name}: the training part cannot be divided so that each side has both classes; add subjects")
+    raise StudyError("the training part cannot be divided so that each side has both classes; add subjects")
 
 
 def search(
-    recipe: ClassicalRecipe, features: np.ndarray, positive: np.ndarray, folds: Folds, seed: int, jobs: int
-) -> tuple[Pipeline, pd.DataFrame]:
-    """Try every combination of the recipe's grid on every fold; score each by AUROC on the fold left out.
+    recipe: ClassicalRecipe, cells: LabelledCells, folds: Folds, seed: int, jobs: int
+) -> tuple[Settings, np.ndarray, pd.DataFrame]:
+    """Try every combination of the recipe's grid on every fold; score each on the fold left out.
 
     Args:
         recipe: The recipe.
-        features: Training rows. [shape=(n, columns)]
-        positive: Which rows are blasts. [shape=(n,), bool]
+        cells: The training cells.
         folds: Pairs of training and held-out row numbers.
-        seed: For the classifier.
+        seed: For what draws in a pipeline.
         jobs: Processes.
 
     Returns:
-        The untrained pipeline with the best settings (highest mean AUROC, the earlier on a tie), and the table of what
-        was tried: one row a combination, with the AUROC of each fold, their mean and their minimum. More neighbours
-        than a fold has rows are not tried.
+        The best settings (highest mean over the folds, the earlier on a tie); the decision value of each cell by them
+        while its fold was left out [shape=(n,)]; and the table of what was tried: one row a combination, with the score
+        of each fold, their mean and their minimum. More neighbours than a fold has cells, and more columns kept than
+        there are, are not tried.
 
     Raises:
-        StudyError: too few rows for any combination.
+        StudyError: too few cells or columns for any combination.
     """
-    fewest_rows = min(len(train) for train, _ in folds)
-    combinations = [
-        {f"classify__{key}": value for key, value in combination.items()}
-        for combination in ParameterGrid({key: list(values) for key, values in recipe.grid.items()})
-        if combination.get("n_neighbors", 1) <= fewest_rows
-    ]
+    fewest = min(len(train) for train, _ in folds)
+    columns = int((np.ptp(cells.features, axis=0) > 0).sum())
+    combinations = [settings for settings in recipe.combinations() if possible(settings, fewest, columns)]
     if not combinations:
-        raise StudyError(f"{fewest_rows} training rows a fold are too few for {recipe.name}; add images")
-    pipelines = [recipe.pipeline(seed).set_params(**combination) for combination in combinations]
-    scoring = Parallel(n_jobs=jobs, return_as="generator")(
-        delayed(_auroc)(pipeline, features, positive, train, held_out)
-        for pipeline in pipelines
-        for train, held_out in folds
+        raise StudyError(
+            f"{fewest} training cells a fold and {columns} columns are too few for the settings of {recipe.name}; "
+            "add images, or ask for fewer neighbours or columns"
+        )
+    decision = _left_out_decisions(recipe, combinations, cells, folds, seed, jobs)
+    by_fold = np.array(
+        [[criterion(recipe, cells.positive[rows], values[rows]) for _, rows in folds] for values in decision]
     )
-    total = len(pipelines) * len(folds)
-    scores = list(tqdm(scoring, total=total, desc="searching", unit="fit", disable=None))
-    by_fold = np.reshape(scores, (len(pipelines), len(folds)))
-    table = pd.DataFrame([{key.split("__")[1]: of for key, of in each.items()} for each in combinations])
+    table = pd.DataFrame(combinations)
+    name = recipe.criterion.replace("-", "_")
     for number in range(len(folds)):
-        table[f"auroc_fold_{number}"] = by_fold[:, number]
-    table["auroc_mean"], table["auroc_min"] = by_fold.mean(axis=1), by_fold.min(axis=1)
-    return pipelines[int(np.argmax(by_fold.mean(axis=1)))], table
+        table[f"{name}_fold_{number}"] = by_fold[:, number]
+    table[f"{name}_mean"], table[f"{name}_min"] = by_fold.mean(axis=1), by_fold.min(axis=1)
+    best = int(np.argmax(by_fold.mean(axis=1)))
+    return combinations[best], decision[best], table
 
 
-def _auroc(
-    pipeline: Pipeline, features: np.ndarray, positive: np.ndarray, train: np.ndarray, held_out: np.ndarray
-) -> float:
-    fitted = clone(pipeline).fit(features[train], positive[train])
-    if hasattr(fitted, "decision_function"):
-        score = fitted.decision_function(features[held_out])
-    else:
-        score = fitted.predict_proba(features[held_out])[:, 1]
-    return float(roc_auc_score(positive[held_out], score))
+def criterion(recipe: ClassicalRecipe, positive: np.ndarray, decision: np.ndarray) -> float:
+    """Score decision values by the recipe's criterion: AUROC, average precision, or balanced accuracy."""
+    if recipe.criterion == "auroc":
+        return float(roc_auc_score(positive, decision))
+    if recipe.criterion == "average-precision":
+        return float(average_precision_score(positive, decision))
+    return float(balanced_accuracy_score(positive, decision >= (0 if recipe.family == "svm" else 0.5)))
+
+
+def _left_out_decisions(
+    recipe: ClassicalRecipe, combinations: list[Settings], cells: LabelledCells, folds: Folds, seed: int, jobs: int
+) -> np.ndarray:
+    """Return the decision value of each cell by each combination. [shape=(combinations, n)]"""
+    approximate = recipe.family == "svm" and len(cells) > recipe.approximate_above
+    decision = np.full((len(combinations), len(cells)), np.nan)
+    progress = tqdm(total=len(combinations) * len(folds), desc="searching", unit="fit", disable=None)
+    with progress, Parallel(n_jobs=jobs, return_as="generator") as parallel:
+        for prepared_alike in _grouped(range(len(combinations)), combinations, set(PREPARATION)):
+            first = combinations[prepared_alike[0]]
+            prepared = list(parallel(delayed(_prepare)(first, cells, *fold, seed) for fold in folds))
+            tasks = [
+                (numbers, fold)
+                for fold in range(len(folds))
+                for numbers in _grouped(prepared_alike, combinations, set(APART))
+            ]
+            done = parallel(
+                delayed(_decisions)(
+                    [combinations[number] for number in numbers],
+                    prepared[fold],
+                    cells.take(folds[fold][0]),
+                    seed,
+                    approximate,
+                )
+                for numbers, fold in tasks
+            )
+            for (numbers, fold), values in zip(tasks, done, strict=True):
+                decision[np.ix_(numbers, folds[fold][1])] = values
+                progress.update(len(numbers))
+    return decision
+
+
+def _grouped(numbers: Iterable[int], combinations: list[Settings], names: set[str]) -> list[list[int]]:
+    """Put the numbers of combinations that agree in some settings together."""
+    alike: dict[tuple[Any, ...], list[int]] = {}
+    for number in numbers:
+        key = tuple((name, value) for name, value in combinations[number].items() if name in names)
+        alike.setdefault(key, []).append(number)
+    return list(alike.values())
+
+
+def _prepare(settings: Settings, cells: LabelledCells, train: np.ndarray, held_out: np.ndarray, seed: int) -> Prepared:
+    with threadpool_limits(1):  # the processes share the cores already; and sums do not depend on the number of threads
+        preparation = fit_preparation(settings, cells.take(train), seed)
+        return preparation.transform(cells.features[train]), preparation.transform(cells.features[held_out])
+
+
+def _decisions(
+    combinations: list[Settings], prepared: Prepared, seen: LabelledCells, seed: int, approximate: bool
+) -> np.ndarray:
+    """Fit combinations that share the kernel, or the metric, on a fold. [shape=(combinations, held out)]"""
+    a, b = prepared
+    with threadpool_limits(1):
+        if "kernel" not in combinations[0]:
+            return _votes(combinations, a, b, seen.positive)
+        weights = [cell_weights(settings["weight"], seen) for settings in combinations]
+        if approximate:
+            mapping = approximate_kernel(combinations[0], a, seed)
+            a, b = mapping.transform(a), mapping.transform(b)
+            machines = [linear_machine(settings, seed) for settings in combinations]
+            fitted = [machine.fit(a, seen.positive, weight) for machine, weight in zip(machines, weights, strict=True)]
+            return np.array([machine.decision_function(b) for machine in fitted])
+        of_kernel = kernel_arguments(combinations[0], a)
+        among, between = kernel_matrix(a=a, b=a, **of_kernel), kernel_matrix(a=b, b=a, **of_kernel)
+        values = []
+        for settings, weight in zip(combinations, weights, strict=True):
+            machine = SVC(kernel="precomputed", C=settings["C"], cache_size=CACHE_MB)
+            machine.fit(among, seen.positive, weight)
+            values.append(between[:, machine.support_] @ machine.dual_coef_[0] + machine.intercept_[0])
+        return np.array(values)
+
+
+def _votes(combinations: list[Settings], a: np.ndarray, b: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """Return the share of blasts among the nearest of `a` to each of `b`, as scikit-learn weighs them."""
+    most = max(settings["n_neighbors"] for settings in combinations)
+    nearest = NearestNeighbors(n_neighbors=most, metric=combinations[0]["metric"], algorithm="brute").fit(a)
+    distance, index = nearest.kneighbors(b)
+    values = []
+    for settings in combinations:
+        near, of = distance[:, : settings["n_neighbors"]], positive[index[:, : settings["n_neighbors"]]]
+        weight = np.ones_like(near)
+        if settings["neighbor_weight"] == "distance":
+            same = near == 0  # where there are cells at no distance at all, they alone vote
+            weight = np.where(same.any(axis=1, keepdims=True), same, 1 / np.where(same, 1, near))
+        values.append((weight * of).sum(axis=1) / weight.sum(axis=1))
+    return np.array(values)

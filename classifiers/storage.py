@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile
 
 import skops.io
 
+from classifiers.model import Model
 from study.errors import StudyError
 
-# What our models hold beyond the types that skops trusts by itself: scikit-learn's own parts of a calibration.
-TRUSTED = ("sklearn.calibration._CalibratedClassifier", "sklearn.calibration._SigmoidCalibration")
+TRUSTED = (f"{Model.__module__}.{Model.__qualname__}",)  # beyond the types of scikit-learn that skops trusts by itself
 
 
-def save_model(model: Any, path: Path) -> None:
-    """Write a fitted model."""
+def save_model(model: Model, path: Path) -> None:
+    """Write a model."""
     skops.io.dump(model, path)
 
 
-def load_model(path: Path) -> Any:
-    """Load a fitted model.
+def load_model(path: Path) -> Model:
+    """Load a model.
 
     Raises:
-        StudyError: no skops file, or one with types that are none of ours.
+        StudyError: no skops file, one with types that are none of ours, or one that holds something else.
     """
     try:
         foreign = sorted(set(skops.io.get_untrusted_types(file=path)) - set(TRUSTED))
         if foreign:
             raise StudyError(f"{path}: holds {', '.join(foreign)}, which no model of ours does; not loaded")
-        return skops.io.load(path, trusted=list(TRUSTED))
+        model = skops.io.load(path, trusted=list(TRUSTED))
     except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise StudyError(f"{path}: cannot be loaded as a model ({' '.join(str(error).split())})") from None
+    if not isinstance(model, Model):
+        raise StudyError(f"{path}: holds a {type(model).__name__}, no model of ours; train again")
+    return model

@@ -33,6 +33,7 @@ def test_every_command_of_the_plan_is_there() -> None:
         "features",
         "leakage",
         "manifest",
+        "predict",
         "recipes",
         "split",
         "train-cnn",

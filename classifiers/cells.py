@@ -1,0 +1,39 @@
+"""What classifiers learn from: the features of cells, whether each is a blast, and whose it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from study.manifest import POSITIVE
+
+
+@dataclass(frozen=True)
+class LabelledCells:
+    """Rows of a feature table with their labels.
+
+    Attributes:
+        features: One row a cell. [shape=(n, columns)]
+        positive: Which cells are blasts. [shape=(n,), bool]
+        group: Subject group of each cell. [shape=(n,)]
+    """
+
+    features: np.ndarray
+    positive: np.ndarray
+    group: np.ndarray
+
+    def __len__(self) -> int:
+        """Number of cells."""
+        return len(self.positive)
+
+    def take(self, rows: np.ndarray) -> LabelledCells:
+        """Return some of the rows, by number or by mask."""
+        return LabelledCells(self.features[rows], self.positive[rows], self.group[rows])
+
+
+def labelled_cells(values: pd.DataFrame, label: Sequence[str], group: Sequence[str]) -> LabelledCells:
+    """Put features, labels (`all` or `hem`) and subject groups of the same rows together."""
+    return LabelledCells(values.to_numpy(float), np.asarray(label, str) == POSITIVE, np.asarray(group, str))

@@ -1,0 +1,168 @@
+"""Why: how much AUROC is lost on people never seen when a feature, or a family of features, says nothing any more.
+
+The values of the columns are dealt out anew among the test cells (Breiman 2001; Fisher et al. 2019). Features are
+correlated: where one says what another says too, neither is missed by itself, so the columns of a family are also dealt
+out together. Intervals come from resampling subject groups, class by class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from classifiers.cells import LabelledCells
+from classifiers.model import Model
+
+RESAMPLES = 1000
+LEVEL = 0.95
+# Each column is a prediction of every cell, and the more columns the longer that takes: of hundreds of columns with ten
+# thousand cells it would be an hour. The cells, of all folds together, are taken evenly of the groups.
+MOST_CELLS = 2000
+MOST_VALUES = 200_000  # cells times columns
+MANY_COLUMNS = 100  # up to so many each is dealt out REPEATS times, beyond once
+REPEATS = 3
+
+Tested = Sequence[tuple[Model, LabelledCells]]  # of each fold: its model and its test cells
+
+
+@dataclass(frozen=True)
+class Importance:
+    """What the test part says about the features.
+
+    Attributes:
+        by_feature: `feature`, `family`, `drop` (in AUROC, mean over repeats), `low`, `high` (95% interval), the largest
+            first. The interval is empty where a class has fewer than two subject groups.
+        by_family: `family`, `features` (how many), `drop`, `low`, `high`.
+        facts: Cells it was computed on, of how many in the test part, their groups and AUROC, repeats, resamples.
+    """
+
+    by_feature: pd.DataFrame
+    by_family: pd.DataFrame
+    facts: dict[str, Any]
+
+
+def permutation_importance(tested: Tested, columns: Sequence[str], seed: int = 0, jobs: int = 1) -> Importance | None:
+    """Compute permutation importance by feature and by family.
+
+    The cells of all folds are pooled, each scored by the model that has not seen it.
+
+    Args:
+        tested: Of each fold, the model and its test cells.
+        columns: Names of the columns; the family is the word before the first underscore.
+        seed: For the permutations and resamples; equal seeds give equal results for any number of jobs.
+        jobs: Threads.
+
+    Returns:
+        The importance; None where the test cells lack a class, so that they have no AUROC.
+    """
+    rng = np.random.default_rng(seed)
+    most = min(MOST_CELLS, MOST_VALUES // len(columns)) // len(tested)
+    repeats = REPEATS if len(columns) <= MANY_COLUMNS else 1
+    all_cells = sum(len(cells) for _, cells in tested)
+    tested = [(model, cells.take(_evenly(cells.group, most, rng))) for model, cells in tested]
+    positive = np.concatenate([cells.positive for _, cells in tested])
+    if positive.all() or not positive.any():
+        return None
+    groups, code = np.unique(np.concatenate([cells.group for _, cells in tested]), return_inverse=True)
+    family = pd.Series([column.partition("_")[0] for column in columns])
+    units = [np.array([number]) for number in range(len(columns))]
+    units += [np.flatnonzero(family == name) for name in family.unique()]
+
+    def lost_wins(number: int) -> np.ndarray:
+        drawing = np.random.default_rng([seed, number])
+        scores = [_scores(tested, units[number], drawing) for _ in range(repeats)]
+        return intact - np.mean([wins(score, positive, code) for score in scores], axis=0)
+
+    with threadpool_limits(1):
+        whole = np.concatenate([model.predict_proba(cells.features)[:, 1] for model, cells in tested])
+        intact, pairs = wins(whole, positive, code), wins(positive.astype(float), positive, code)
+        lost = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")(
+            delayed(lost_wins)(number) for number in range(len(units))
+        )
+        lost = list(tqdm(lost, total=len(units), desc="importance", unit="permutation", disable=None))
+    counts = _group_resamples(positive, code, rng)
+    drops = pd.DataFrame([_drop(of, pairs, counts) for of in lost], columns=["drop", "low", "high"])
+    by_feature = pd.concat([pd.DataFrame({"feature": columns, "family": family}), drops[: len(columns)]], axis=1)
+    sizes = pd.DataFrame({"family": family.unique(), "features": [len(unit) for unit in units[len(columns) :]]})
+    by_family = pd.concat([sizes, drops[len(columns) :].reset_index(drop=True)], axis=1)
+    return Importance(
+        by_feature.sort_values("drop", ascending=False, kind="stable", ignore_index=True),
+        by_family.sort_values("drop", ascending=False, kind="stable", ignore_index=True),
+        {
+            "cells": len(positive),
+            "test_cells": all_cells,
+            "subject_groups": len(groups),
+            "auroc": float(intact.sum() / pairs.sum()),
+            "repeats": repeats,
+            "resamples": RESAMPLES,
+        },
+    )
+
+
+def wins(score: np.ndarray, positive: np.ndarray, code: np.ndarray) -> np.ndarray:
+    """Count, for every two groups, the pairs in which a blast of one outscores a normal cell of the other.
+
+    The sum over all groups, divided by the number of pairs, is the AUROC; weighted by how often each group was drawn,
+    that of a resample.
+
+    Args:
+        score: [shape=(n,)]
+        positive: [shape=(n,), bool]
+        code: Number of each cell's group, from 0 on. [shape=(n,)]
+
+    Returns:
+        Ties count half. Rows: group of the blast; columns: group of the normal cell. [shape=(groups, groups)]
+    """
+    groups = code.max() + 1
+    distinct, rank = np.unique(score, return_inverse=True)
+    cell = rank[~positive] * groups + code[~positive]
+    normal = np.bincount(cell, minlength=len(distinct) * groups).reshape(len(distinct), groups)
+    outscored = np.cumsum(normal, axis=0) - normal / 2
+    counted = np.zeros((groups, groups))
+    np.add.at(counted, code[positive], outscored[rank[positive]])
+    return counted
+
+
+def _scores(tested: Tested, columns: np.ndarray, drawing: np.random.Generator) -> np.ndarray:
+    """Score the cells of each fold with some columns dealt out anew among them, together."""
+    scores = []
+    for model, cells in tested:
+        features = cells.features.copy()
+        features[:, columns] = features[drawing.permutation(len(cells))][:, columns]
+        scores.append(model.predict_proba(features)[:, 1])
+    return np.concatenate(scores)
+
+
+def _evenly(group: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the numbers of at most `most` rows: one of each group, then a second of each, and so on."""
+    order = rng.permutation(len(group))
+    turn = pd.Series(group[order]).groupby(group[order]).cumcount().to_numpy()
+    return np.sort(order[np.argsort(turn, kind="stable")[:most]])
+
+
+def _group_resamples(positive: np.ndarray, code: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
+    """Draw groups with replacement among those with the same majority class; None where a class has fewer than two."""
+    share = np.bincount(code, positive) / np.bincount(code)
+    counts = np.zeros((RESAMPLES, len(share)))
+    for members in (np.flatnonzero(share >= 0.5), np.flatnonzero(share < 0.5)):
+        if len(members) < 2:
+            return None
+        counts[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), RESAMPLES)
+    return counts
+
+
+def _drop(lost: np.ndarray, pairs: np.ndarray, counts: np.ndarray | None) -> tuple[float, float, float]:
+    """Return the drop in AUROC and its interval."""
+    drop = lost.sum() / pairs.sum()
+    if counts is None:
+        return drop, np.nan, np.nan
+    drops = ((counts @ lost) * counts).sum(axis=1) / ((counts @ pairs) * counts).sum(axis=1)
+    low, high = np.quantile(drops, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return drop, float(low), float(high)

@@ -1,0 +1,53 @@
+"""A trained classifier: a fitted pipeline and what makes probabilities of its decision values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.svm import SVC
+
+from classifiers.calibration import Calibrator, probability
+from classifiers.kernels import decision_values
+
+
+@dataclass
+class Model:
+    """A trained classifier.
+
+    Attributes:
+        pipeline: Fitted steps, the classifier last.
+        calibrator: From `classifiers.calibration`, or None.
+    """
+
+    pipeline: Pipeline
+    calibrator: Calibrator | None = None
+
+    @property
+    def classifier(self) -> SVC | KNeighborsClassifier:
+        """The pipeline's last step; a linear machine where the kernel is approximate."""
+        return self.pipeline.steps[-1][1]
+
+    def decision(self, features: np.ndarray) -> np.ndarray:
+        """Return the decision values: margins of a support vector machine, shares of votes of k-NN. [shape=(n,)]"""
+        prepared = self.pipeline[:-1].transform(features)
+        if isinstance(self.classifier, SVC):
+            return decision_values(self.classifier, prepared)
+        if isinstance(self.classifier, KNeighborsClassifier):
+            return self.classifier.predict_proba(prepared)[:, 1]
+        return self.classifier.decision_function(prepared)
+
+    def predict_proba(self, features: np.ndarray) -> np.ndarray:
+        """Return the probability of `hem` and of `all`.
+
+        Args:
+            features: Rows with the columns that were trained on, in their order. [shape=(n, columns)]
+
+        Returns:
+            [shape=(n, 2)]
+        """
+        margin = not isinstance(self.classifier, KNeighborsClassifier)
+        positive = probability(self.calibrator, self.decision(features), margin)
+        return np.column_stack([1 - positive, positive])
