@@ -18,7 +18,7 @@ class Augment(keras.layers.Layer):
     """
 
     def __init__(self, augmentation: Augmentation, seed: int) -> None:
-        super().__init__(name="augment", trainable=False)
+        super().__init__(name="augment", trainable=False, dtype="float32")
         self.augmentation = augmentation
         self.seed_generator = keras.random.SeedGenerator(seed)
 

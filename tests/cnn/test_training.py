@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-import cnn.recipes
+import cnn.published
 from cnn.backend import keras
 from cnn.data import load_images
 from cnn.network import load_network, positive_score
@@ -44,15 +44,17 @@ TINY_FROZEN = Recipe(
     optimizer={"name": "Adam", "learning_rate": 1e-3},
     batch=8,
     epochs=3,
+    loss="CategoricalCrossentropy",
+    scaling="symmetric",
     pretrained=True,
-    frozen=True,
+    trained="head",
 )
 
 
 @pytest.fixture(autouse=True)
 def _tiny_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(cnn.recipes.RECIPES, "tiny", TINY)
-    monkeypatch.setitem(cnn.recipes.RECIPES, "tiny-frozen", TINY_FROZEN)
+    monkeypatch.setitem(cnn.published.RECIPES, "tiny", TINY)
+    monkeypatch.setitem(cnn.published.RECIPES, "tiny-frozen", TINY_FROZEN)
 
 
 @pytest.fixture
@@ -105,8 +107,7 @@ def test_a_frozen_base_keeps_its_weights_and_the_head_learns(cohort: Path, tmp_p
     run = run_tiny(cohort, tmp_path / "run", recipe="tiny-frozen", weights=str(weights))
     stored = load_network(str(run.folder / "model.keras"))
     source = keras.applications.MobileNet(weights=str(weights), include_top=False, input_shape=(32, 32, 3))
-    base = next(layer for layer in stored.layers if layer.name == "base")
-    for ours, theirs in zip(base.get_weights(), source.get_weights(), strict=True):
+    for ours, theirs in zip(stored.get_layer("network").get_weights(), source.get_weights(), strict=True):
         assert np.array_equal(ours, theirs)
     assert run.history["loss"].nunique() == 3
     assert len(run.info["checksums"]["weights"]) == 64
@@ -137,7 +138,7 @@ def test_training_from_scratch_goes_by_another_name(cohort: Path, tmp_path: Path
     run = run_tiny(cohort, tmp_path / "run", recipe="tiny-frozen", weights="none", epochs=1)
     assert run.info["recipe"] == "tiny-frozen-from-scratch"
     assert run.info["parameters"]["pretrained"] is False
-    assert run.info["parameters"]["frozen"] is False
+    assert run.info["parameters"]["trained"] == "all"
 
 
 def test_what_is_set_on_the_command_line_is_recorded(cohort: Path, tmp_path: Path) -> None:
