@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,7 +81,7 @@ class Checkpoint:
                 arrays = [stored[f"a{number}"] for number in range(len(state) + facts["best"])]
             if [array.shape for array in arrays[: len(state)]] != [tuple(variable.shape) for variable in state]:
                 raise ValueError("of another network")
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise StudyError(f"{path}: cannot be continued ({error}); remove {self._folder} and train again") from None
         for variable, array in zip(state, arrays, strict=False):
             variable.assign(array)
