@@ -437,6 +437,28 @@ def train_cnn(images: Path, manifest: Path, partition: Path, out: Path, **option
 
 
 @main.command()
+@click.argument("run", type=FOLDER)
+@click.argument("images", type=FILE, nargs=-1, required=True)
+@output("Folder")
+@click.option("--fold", help="Of a run of a cross-validation: the fold whose network is taken.")
+def explain(run: Path, images: tuple[Path, ...], out: Path, fold: str | None) -> None:
+    """Show what the network of a RUN sees in IMAGES.
+
+    For each image: Grad-CAM of the class it is called, on the cell and beyond, with the share of the heat that falls on
+    the background (a network that looks there has learned the wrong thing), and the feature maps of every layer as
+    tiles. For the network: its summary and a diagram.
+
+    \b
+    Example:  leukobench explain runs/mobilenet UID_H1_1_1_hem.bmp UID_1_1_1_all.bmp -o seen
+    """
+    from cnn.explain import explain as look_inside
+
+    for found in look_inside(run, images, out, fold=fold):
+        click.echo(found.line())
+    click.echo(f"{out}: heat maps, feature maps, summary.csv and diagram.png")
+
+
+@main.command()
 @click.argument("runs", type=FOLDER, nargs=-1, required=True)
 @output("Report folder")
 def compare(runs: tuple[Path, ...], out: Path) -> None:

@@ -63,7 +63,7 @@ def base_outputs(network: Network, recipe: Recipe, images: Images, trained_on: n
 def _augmented(base: keras.Model, recipe: Recipe, seed: int) -> keras.Model:
     """Return the base with augmentation before it, which it keeps up when it predicts."""
     images = keras.Input(base.input.shape[1:])
-    return keras.Model(images, base(Augment(recipe.augmentation, seed)(images, training=True), training=False))
+    return keras.Model(images, base(Augment(recipe.augmentation, seed, always=True)(images)))
 
 
 def _fill(

@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 from cnn.backend import keras
 
+SCALING = "scaling"  # name of the layer, where there is one
 _CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)  # of ImageNet, for the networks that were first trained with Caffe
 
 
 def _rescaled(scale: float, offset: float | list[float]) -> Callable[[keras.KerasTensor], keras.KerasTensor]:
-    return keras.layers.Rescaling(scale, offset, dtype="float32", name="scaling")
+    return keras.layers.Rescaling(scale, offset, dtype="float32", name=SCALING)
 
 
 def _caffe(pixels: keras.KerasTensor) -> keras.KerasTensor:

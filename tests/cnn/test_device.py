@@ -12,6 +12,9 @@ import pytest
 
 from cnn.backend import keras
 from cnn.device import building_in, choose_devices, memory_for, mixed_policy, policy_for
+from cnn.network import build
+from cnn.published import recipe_named
+from cnn.settings import with_settings
 from study.errors import StudyError
 from tests.conftest import REPOSITORY
 
@@ -109,7 +112,7 @@ def test_a_batch_that_devices_cannot_share_is_refused_with_one_that_they_can() -
 
 @pytest.mark.skipif(has_gpu, reason="this machine has a GPU")
 def test_a_gpu_that_is_not_there_is_an_error() -> None:
-    with pytest.raises(StudyError, match="--device gpu: .* finds no GPU; install"):
+    with pytest.raises(StudyError, match="finds no GPU; install"):
         choose_devices("gpu")
     assert choose_devices("auto") == ["cpu:0"]
     assert policy_for("auto", ["cpu:0"]) == "float32"
@@ -125,10 +128,6 @@ def test_precision_follows_the_compute_capability_of_the_gpu() -> None:
 
 
 def test_networks_of_mixed_precision_compute_in_16_bits_and_put_out_32() -> None:
-    from cnn.network import build
-    from cnn.published import recipe_named
-    from cnn.settings import with_settings
-
     with building_in("mixed_bfloat16"):
         network = build(with_settings(recipe_named("small-lightxception"), ["input_side=32"]), None)
     assert keras.config.dtype_policy().name == "float32"
