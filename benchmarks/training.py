@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import math
 import os
 import platform
@@ -104,7 +105,7 @@ def _their_way(network: Network, recipe: Recipe, folder: Path, table: pd.DataFra
         horizontal_flip=by.flip,
         fill_mode="nearest",
     )
-    with contextlib.redirect_stdout(None):  # it prints how many files it found
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints how many files it found
         batches = generator.flow_from_dataframe(
             table,
             directory=str(folder),

@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pandas as pd
 
 from cnn.backend import keras
 from study.errors import StudyError
-from study.files import whole_file, write_csv, write_json
+from study.files import whole_file, whole_folder, write_csv, write_json
 
 SHARE = 0.1  # of the time that may go into writing checkpoints: a small head has thousands of epochs an hour
 HISTORY = "history.csv"
@@ -40,14 +40,20 @@ class Progress:
 
 
 class Checkpoint:
-    """The checkpoint of one training: a folder that holds `state.npz` and, as it goes, `history.csv`."""
+    """The checkpoint of one training: a folder that holds `state.npz` and, as it goes, `history.csv`.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    Args:
+        folder: The folder, made after the first epoch: a training that fails before leaves nothing behind.
+        begin: Called before that.
+    """
+
+    def __init__(self, folder: Path, begin: Callable[[], None] = lambda: None) -> None:
+        self._folder, self._begin = folder, begin
         self._written, self._took = -np.inf, 0.0
 
     def save(self, model: keras.Model, progress: Progress, last: bool) -> None:
         """Write the history, and the state unless that would take more than `SHARE` of the time; always the last."""
+        self._begin()
         self._folder.mkdir(parents=True, exist_ok=True)
         write_csv(pd.DataFrame(progress.history), self._folder / HISTORY)
         if not last and time.perf_counter() - self._written < self._took / SHARE:
@@ -91,9 +97,15 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """The folder of a training that is under way, `NAME.training` beside the run folder NAME."""
+    """The folder of a training that is under way, `NAME.training` beside the run folder NAME.
+
+    Attributes:
+        folder: The folder; it is not there before the first checkpoint.
+        identity: What the result depends on, in types that JSON has; kept in the folder.
+    """
 
     folder: Path
+    identity: Mapping[str, Any]
 
     @classmethod
     def beside(cls, out: Path, identity: Mapping[str, Any], resume: bool) -> Unfinished:
@@ -101,7 +113,7 @@ class Unfinished:
 
         Args:
             out: The run folder that is to be.
-            identity: What the result depends on, in types that JSON has.
+            identity: What the result depends on.
             resume: Whether to continue what is there.
 
         Raises:
@@ -109,7 +121,7 @@ class Unfinished:
         """
         folder = out.with_name(f"{out.name}.training")
         if not folder.exists():
-            return cls(folder)
+            return cls(folder, identity)
         if not resume:
             raise StudyError(
                 f"{folder}: a training that was cut short; continue it with --resume, or remove the folder"
@@ -124,21 +136,20 @@ class Unfinished:
             raise StudyError(
                 f"{folder}: was trained with another {', '.join(changed)}; give the same arguments, or remove it"
             )
-        return cls(folder)
-
-    def begin(self, identity: Mapping[str, Any]) -> None:
-        """Make the folder, and write down what is trained in it."""
-        if not self.folder.exists():
-            self.folder.mkdir(parents=True)
-            write_json(dict(identity), self.folder / "training.json")
+        return cls(folder, identity)
 
     def checkpoint(self, fold: str) -> Checkpoint:
         """Return the checkpoint of a fold, or of the only training (fold "")."""
-        return Checkpoint(self.folder / f"fold_{fold}" if fold else self.folder)
+        return Checkpoint(self.folder / f"fold_{fold}" if fold else self.folder, self._begin)
 
     def remove(self) -> None:
         """Remove the folder, after the run folder was written."""
         shutil.rmtree(self.folder)
+
+    def _begin(self) -> None:
+        if not self.folder.exists():
+            with whole_folder(self.folder) as partial:
+                write_json(dict(self.identity), partial / "training.json")
 
 
 def _state(model: keras.Model) -> list[keras.Variable]:

@@ -114,7 +114,7 @@ def _train_epoch(model: keras.Model, batches: Batches, batch: int, bar: tqdm) ->
         logs: dict[str, Any] = model.fit(batches, shuffle=False, verbose=0, callbacks=[step]).history
     loss = float(logs["loss"][-1])
     if not np.isfinite(loss):
-        raise StudyError("the loss is no finite number any more; lower the rate: --set optimizer.learning_rate=... ")
+        raise StudyError("the loss is no finite number any more; lower the rate: --set optimizer.learning_rate=...")
     return {"loss": loss, "accuracy": float(logs["accuracy"][-1])}
 
 

@@ -98,7 +98,6 @@ def train(
         images = load_images(
             images_folder, manifest, frame=chosen.frame, side=chosen.input_side, background=background, jobs=jobs
         )
-        unfinished.begin(identity)
         trained = _train_folds(first, chosen, weights, partitions, images, seed, unfinished)
         info = {
             **identity,

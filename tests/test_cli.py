@@ -26,6 +26,7 @@ def test_every_command_of_the_plan_is_there() -> None:
         "audit",
         "compare",
         "demo",
+        "explain",
         "extract",
         "features",
         "manifest",

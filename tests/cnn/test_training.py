@@ -173,6 +173,12 @@ def test_a_frozen_base_sees_as_many_augmented_copies_as_the_recipe_says_and_is_r
     assert again.predictions["score"].tolist() == run.predictions["score"].tolist()
 
 
+def test_a_training_that_diverges_at_once_says_what_to_lower_and_leaves_nothing(cohort: Path, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"no finite number any more; lower the rate: --set optimizer\.learning_rate"):
+        run_tiny(cohort, tmp_path / "run", settings=["input_side=16", "optimizer.learning_rate=1e38"])
+    assert not list(tmp_path.iterdir())
+
+
 def test_training_stops_after_as_many_epochs_without_a_better_one_as_the_recipe_has_patience(
     cohort: Path, tmp_path: Path
 ) -> None:
