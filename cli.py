@@ -556,47 +556,72 @@ def predict(run: Path, features: Path, out: Path) -> None:
 @output("Run folder")
 @click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's.")
 @click.option("--batch", type=click.IntRange(min=1), help="Images a step, instead of the recipe's.")
+@click.option(
+    "--set",
+    "settings",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Any other value of the recipe, as `recipes NAME` shows it: optimizer.learning_rate=1e-5, "
+    "class_weights=balanced, patience=5. May be given several times; all are recorded in run.json.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "gpu"]),
+    default="auto",
+    show_default=True,
+    help="auto: GPUs where there are any. gpu: an error where there is none.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "mixed"]),
+    default="auto",
+    show_default=True,
+    help="auto: 16 and 32 bits mixed on a GPU that gains from it.",
+)
+@click.option("--resume", is_flag=True, help="Go on with a training that was cut short, with the same arguments.")
 @seed_option
 @jobs_option
-def train_cnn(
-    images: Path,
-    manifest: Path,
-    partition: Path,
-    recipe: str,
-    background: str,
-    weights: str | None,
-    out: Path,
-    epochs: int | None,
-    batch: int | None,
-    seed: int,
-    jobs: int,
-) -> None:
+def train_cnn(images: Path, manifest: Path, partition: Path, out: Path, **options: Any) -> None:
     """Train a network on the folder IMAGES.
 
-    Where the split has a validation part, the weights of the epoch with the best validation AUROC are kept. Images are
-    read and resized once and kept in $LEUKOBENCH_CACHE, by default leukobench in your cache folder. Set
-    KERAS_BACKEND=jax to compute with JAX instead of TensorFlow.
+    Where the split has a validation part, the weights of the epoch with the best validation AUROC are kept, or as the
+    recipe says. Images are read and resized once and kept in $LEUKOBENCH_CACHE, by default leukobench in your cache
+    folder; so is what a frozen base puts out. While it trains, the folder NAME.training beside the run folder NAME
+    holds the history so far and a checkpoint; --resume goes on from there and, on a CPU, ends in the same result as an
+    unbroken run. Set KERAS_BACKEND=jax to compute with JAX, which shares each batch among all GPUs of the machine
+    (TensorFlow takes one).
 
     \b
     Example:  leukobench train-cnn C-NMC_Leukemia --manifest manifest.csv --split split.csv \\
                   --recipe dhuri-mobilenet --weights imagenet -o runs/mobilenet
+              leukobench train-cnn C-NMC_Leukemia --manifest manifest.csv --split split.csv \\
+                  --recipe leukobench-efficientnetb1 --set optimizer.learning_rate=1e-5 -o runs/b1 --resume
     """
     from cnn.training import train
 
-    run = train(
-        images,
-        manifest,
-        partition,
-        out,
-        recipe=recipe,
-        background=background,
-        weights=weights,
-        epochs=epochs,
-        batch=batch,
-        seed=seed,
-        jobs=jobs,
-    )
-    _print_run(run)
+    _print_run(train(images, manifest, partition, out, **options))
+
+
+@main.command()
+@click.argument("run", type=FOLDER)
+@click.argument("images", type=FILE, nargs=-1, required=True)
+@output("Folder")
+@click.option("--fold", help="Of a run of a cross-validation: the fold whose network is taken.")
+def explain(run: Path, images: tuple[Path, ...], out: Path, fold: str | None) -> None:
+    """Show what the network of a RUN sees in IMAGES.
+
+    For each image: Grad-CAM of the class it is called, on the cell and beyond, with the share of the heat that falls on
+    the background (a network that looks there has learned the wrong thing), and the feature maps of every layer as
+    tiles. For the network: its summary and a diagram.
+
+    \b
+    Example:  leukobench explain runs/mobilenet UID_H1_1_1_hem.bmp UID_1_1_1_all.bmp -o seen
+    """
+    from cnn.explain import explain as look_inside
+
+    for found in look_inside(run, images, out, fold=fold):
+        click.echo(found.line())
+    click.echo(f"{out}: heat maps, feature maps, summary.csv and diagram.png")
 
 
 @main.command()
@@ -696,7 +721,9 @@ def leakage(
 @main.command()
 @click.argument("name", required=False)
 def recipes(name: str | None) -> None:
-    """List the recipes, or print the recipe NAME in full.
+    """List the recipes and what their sources reported, or print NAME in full.
+
+    What a source left open, and what was chosen for it, is under left_open. `train-cnn --set` changes any value.
 
     \b
     Example:  leukobench recipes dhuri-mobilenet
@@ -704,13 +731,15 @@ def recipes(name: str | None) -> None:
     import json
 
     from classifiers.recipes import RECIPES as CLASSICAL
-    from cnn.recipes import RECIPES as NETWORKS
+    from cnn.published import RECIPES as NETWORKS
 
     known = CLASSICAL | NETWORKS
     if name is None:
         for recipe in known.values():
             family = getattr(recipe, "family", "cnn")
-            click.echo(f"{recipe.name:24} {family:4} {recipe.description}")
+            click.echo(f"{recipe.name:26} {family:4} {recipe.description}")
+            if getattr(recipe, "reported", ""):
+                click.echo(f"{'':32}reported: {recipe.reported}")
     elif name in known:
         click.echo(json.dumps(known[name].as_json(), indent=2))
     else:

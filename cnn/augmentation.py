@@ -14,18 +14,18 @@ class Augment(keras.layers.Layer):
     """Rotate, shear, zoom, shift and mirror each image of a batch at random about its middle, and vary its stain.
 
     Images of values 0 to 255 [shape=(n, side, side, 3)] go in; float32 images of the same shape come out, interpolated
-    linearly, with pixels from outside repeating the nearest. It changes nothing outside training.
+    linearly, with pixels from outside repeating the nearest. It changes nothing outside training, unless `always`.
     """
 
-    def __init__(self, augmentation: Augmentation, seed: int) -> None:
-        super().__init__(name="augment", trainable=False)
-        self.augmentation = augmentation
+    def __init__(self, augmentation: Augmentation, seed: int, *, always: bool = False) -> None:
+        super().__init__(name="augment", trainable=False, dtype="float32")
+        self.augmentation, self.always = augmentation, always
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, images: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
         """Apply the layer."""
         images = ops.cast(images, "float32")
-        if not training:
+        if not (training or self.always):
             return images
         shape = ops.shape(images)
         moved = ops.image.affine_transform(

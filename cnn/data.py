@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,6 @@ import pandas as pd
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from cnn.backend import keras
 from study.cell import BACKGROUNDS, Cell, read_cell
 from study.errors import StudyError
 from study.files import whole_folder
@@ -29,11 +27,13 @@ class Images:
     """Preprocessed images.
 
     Attributes:
+        key: What the pixels are known by in the cache: it tells files and preprocessing.
         pixels: One row an image, mapped from disk. [shape=(n, side, side, 3), uint8]
         row: Row of each image, by path.
         failed: Reason of each image that could not be read, by path.
     """
 
+    key: str
     pixels: np.ndarray
     row: dict[str, int]
     failed: dict[str, str]
@@ -100,45 +100,7 @@ def load_images(
             _read_all(folder, manifest["path"].tolist(), background, frame, side, jobs, partial)
     failed = json.loads((cached / "failed.json").read_text(encoding="utf-8"))
     row = {path: number for number, path in enumerate(manifest["path"]) if path not in failed}
-    return Images(np.load(cached / "pixels.npy", mmap_mode="r"), row, failed)
-
-
-class Batches(keras.utils.PyDataset):
-    """Rows of an image array in batches, in order or newly shuffled every epoch.
-
-    The order of epoch e depends on the seed and e alone, so that a resumed training sees what an unbroken one does.
-    """
-
-    def __init__(
-        self,
-        inputs: np.ndarray,
-        rows: np.ndarray,
-        batch: int,
-        targets: np.ndarray | None = None,
-        shuffle_seed: int | None = None,
-    ) -> None:
-        super().__init__()
-        self._inputs, self._rows, self._targets = inputs, rows, targets
-        self._batch, self._seed, self._epoch = batch, shuffle_seed, 0
-        self._order = np.arange(len(rows))
-        self._shuffle()
-
-    def __len__(self) -> int:
-        return math.ceil(len(self._rows) / self._batch)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
-        chosen = self._order[index * self._batch : (index + 1) * self._batch]
-        pixels = self._inputs[self._rows[chosen]]
-        return (pixels,) if self._targets is None else (pixels, self._targets[chosen])
-
-    def on_epoch_end(self) -> None:
-        """Shuffle for the next epoch."""
-        self._epoch += 1
-        self._shuffle()
-
-    def _shuffle(self) -> None:
-        if self._seed is not None:
-            self._order = np.random.default_rng([self._seed, self._epoch]).permutation(len(self._rows))
+    return Images(key, np.load(cached / "pixels.npy", mmap_mode="r"), row, failed)
 
 
 def _read_all(folder: Path, paths: list[str], background: str, frame: int, side: int, jobs: int, out: Path) -> None:

@@ -1,4 +1,4 @@
-"""A recipe made into a Keras model: base, head, what is trained."""
+"""A recipe made into a Keras model: scaling, base, pooling, head, and what of it is trained."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import numpy as np
 from cnn.architectures import ARCHITECTURES
 from cnn.backend import keras
 from cnn.recipes import Recipe
+from cnn.scaling import SCALINGS
 from study.errors import StudyError
+
+NETWORK, POOL, HEAD = "network", "pool", "head"  # layers of a stored model, beside its scaling
 
 
 @dataclass(frozen=True)
 class Network:
-    """A compiled network in two parts that share their weights with the whole.
+    """A network, and two parts of it that share their weights with the whole.
 
     Attributes:
         whole: Images to outputs; what is stored and predicts.
@@ -26,6 +29,11 @@ class Network:
     base: keras.Model
     head: keras.Model
 
+    @property
+    def maps(self) -> keras.Model:
+        """Scaled pixels to feature maps: the convolutional part."""
+        return self.whole.get_layer(NETWORK)
+
 
 def build(recipe: Recipe, weights: str | None) -> Network:
     """Build a recipe's network.
@@ -35,25 +43,44 @@ def build(recipe: Recipe, weights: str | None) -> Network:
         weights: A file or "imagenet" for a recipe that starts from ImageNet, else None.
 
     Raises:
-        StudyError: the weights cannot be had.
+        StudyError: the weights cannot be had, or the architecture takes no such option or input.
     """
-    maps = ARCHITECTURES[recipe.architecture](recipe.input_side, weights, **recipe.options)
-    pooling = {"average": keras.layers.GlobalAveragePooling2D, "flatten": keras.layers.Flatten}[recipe.head[0]]
-    base = keras.Model(maps.input, pooling()(maps.output), name="base")
-    base.trainable = not recipe.frozen
-    head = keras.Sequential([keras.Input(base.output.shape[1:]), *map(_layer, recipe.head[1:])], name="head")
+    try:
+        maps = ARCHITECTURES[recipe.architecture](recipe.input_side, weights, **recipe.options)
+    except (TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise StudyError(f"{recipe.name}: {recipe.architecture} cannot be built ({reason})") from None
+    maps.name = NETWORK
+    _choose_trained(maps, recipe.trained)
     images = keras.Input((recipe.input_side, recipe.input_side, 3), name="images")
-    whole = keras.Model(images, head(base(images)), name=recipe.name.replace("-", "_"))
-    return Network(whole, base, head)
+    pooling = {"average": keras.layers.GlobalAveragePooling2D, "flatten": keras.layers.Flatten}[recipe.head[0]]
+    pooled = pooling(name=POOL)(maps(SCALINGS[recipe.scaling](images)))
+    layers = [_layer(specification, recipe.l2) for specification in recipe.head[1:]]
+    head = keras.Sequential([keras.Input(pooled.shape[1:]), *layers], name=HEAD)
+    whole = keras.Model(images, head(pooled), name=recipe.name.replace("-", "_"))
+    return Network(whole, keras.Model(images, pooled, name="base"), head)
 
 
-def compile_for(recipe: Recipe, model: keras.Model) -> None:
-    """Give a model the recipe's optimiser and the loss that its output calls for."""
+def compile_for(recipe: Recipe, model: keras.Model, steps: int) -> None:
+    """Give a model the recipe's optimiser and loss.
+
+    Args:
+        recipe: The recipe.
+        model: The whole network or its head.
+        steps: Of an epoch, for the schedule.
+    """
     settings = dict(recipe.optimizer)
+    if recipe.schedule == "cosine":
+        rate = settings["learning_rate"]
+        settings["learning_rate"] = keras.optimizers.schedules.CosineDecay(rate, steps * recipe.epochs)
     optimizer = getattr(keras.optimizers, settings.pop("name"))(**settings)
-    softmax = recipe.head[-1] == "softmax"
-    loss = keras.losses.SparseCategoricalCrossentropy() if softmax else keras.losses.BinaryCrossentropy()
-    model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
+    model.compile(optimizer=optimizer, loss=getattr(keras.losses, recipe.loss)(), metrics=["accuracy"])
+
+
+def targets_for(recipe: Recipe, positive: np.ndarray) -> np.ndarray:
+    """Return what a network is trained to put out: one column for a sigmoid, two for a softmax. [shape=(n, 1 or 2)]"""
+    positive = np.asarray(positive, np.float32)[:, None]
+    return positive if recipe.head[-1] == "sigmoid" else np.hstack([1 - positive, positive])
 
 
 def positive_score(outputs: np.ndarray) -> np.ndarray:
@@ -73,11 +100,21 @@ def load_network(path: str) -> keras.Model:
         raise StudyError(f"{path}: cannot be loaded as a network ({' '.join(str(error).split())[:200]})") from None
 
 
-def _layer(specification: str) -> keras.layers.Layer:
+def _choose_trained(maps: keras.Model, trained: str) -> None:
+    maps.trainable = trained != "head"
+    if trained == "head+batchnorm":
+        for layer in maps.layers:
+            layer.trainable = isinstance(layer, keras.layers.BatchNormalization)
+
+
+def _layer(specification: str, l2: float) -> keras.layers.Layer:
     kind, _, value = specification.partition("=")
+    penalty = keras.regularizers.L2(l2) if l2 else None
+    # in mixed precision too, probabilities are float32
+    output = {"dtype": "float32", "kernel_regularizer": penalty}
     return {
         "dropout": lambda: keras.layers.Dropout(float(value)),
-        "dense": lambda: keras.layers.Dense(int(value), activation="relu"),
-        "sigmoid": lambda: keras.layers.Dense(1, activation="sigmoid"),
-        "softmax": lambda: keras.layers.Dense(2, activation="softmax"),
+        "dense": lambda: keras.layers.Dense(int(value), activation="relu", kernel_regularizer=penalty),
+        "sigmoid": lambda: keras.layers.Dense(1, activation="sigmoid", **output),
+        "softmax": lambda: keras.layers.Dense(2, activation="softmax", **output),
     }[kind]()

@@ -1,4 +1,7 @@
-"""The recipes of the networks, as data: what is built, what is trained, on what pixels, for how long."""
+"""What a recipe of a network is: what is built, what is trained, on what pixels, for how long.
+
+The recipes themselves are in `cnn.published`; values of one are changed with `cnn.settings`.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,10 @@ from dataclasses import asdict, dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
-from study.errors import StudyError
-
-_CLINTON = "Clinton, Somes, Chu & Javed 2020, SMU Data Science Review 3(2) art. 4"
-_DHURI = "Dhuri & Guinde 2020, Goa College of Engineering"
+TRAINED = ("all", "head", "head+batchnorm")
+SCHEDULES = ("constant", "cosine")
+KEPT = ("val_auroc", "val_accuracy", "last")
+CLASS_WEIGHTS = ("none", "balanced")
 
 
 @dataclass(frozen=True)
@@ -45,15 +48,27 @@ class Recipe:
         architecture: A name in `cnn.architectures`.
         input_side: Side of the network's input, px.
         head: What follows the feature maps, in order: `average` or `flatten`, `dropout=RATE`, `dense=UNITS` (ReLU),
-            and `sigmoid` or `softmax` for the output.
+            and `sigmoid` or `softmax` (of two) for the output.
         optimizer: Name of a Keras optimiser and its arguments.
         batch: Images a step.
         epochs: Passes over the training part.
+        scaling: What pixels are scaled to, a name in `cnn.scaling`.
         pretrained: Whether the base starts from ImageNet weights.
-        frozen: Whether the base is left as it is and only the head trained.
+        trained: `all` layers, the `head` alone, or `head+batchnorm`: with it the batch normalisations of the base.
+        loss: A loss of Keras, by name; it is given one column for `sigmoid` and two (one-hot) for `softmax`.
+        schedule: `constant` learning rate, or `cosine`, down to zero at the last step.
+        class_weights: `none`, or `balanced`: both classes weigh the same in the loss.
+        keep: The epoch whose weights are kept, where there is a validation part: that of the best `val_auroc` or
+            `val_accuracy`, or the `last`.
+        patience: Epochs without a better one after which training stops; None for never.
+        l2: Strength of the L2 penalty on the weights of the head's dense layers.
         frame: Side of the square cut from the middle of the image before resizing, px.
         augmentation: Random changes, or None.
+        augmented_passes: How often the images are augmented and run through a frozen base; epochs take turns.
+        enlarged: Number of images that the training part is enlarged to, once, by drawing with replacement and turning
+            and mirroring by quarters; None for as it is. See `cnn.epochs`.
         options: Further arguments of the architecture.
+        split: How the source split its images, as a command.
         reported: Figures in the source, with the split that they were measured on.
         left_open: What the source does not say, and what we chose.
     """
@@ -67,82 +82,35 @@ class Recipe:
     optimizer: Mapping[str, Any]
     batch: int
     epochs: int
+    scaling: str = "unit"
     pretrained: bool = False
-    frozen: bool = False
+    trained: str = "all"
+    loss: str = "BinaryCrossentropy"
+    schedule: str = "constant"
+    class_weights: str = "none"
+    keep: str = "val_auroc"
+    patience: int | None = None
+    l2: float = 0.0
     frame: int = 450
     augmentation: Augmentation | None = None
+    augmented_passes: int = 4
+    enlarged: int | None = None
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    split: str = ""
     reported: str = ""
     left_open: str = ""
+
+    @property
+    def frozen(self) -> bool:
+        """Whether nothing of the base is trained, so that it need run only once."""
+        return self.trained == "head"
 
     def as_json(self) -> dict[str, Any]:
         """Return every value of the recipe in types that JSON has."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        augmentation = asdict(self.augmentation) if self.augmentation else None
         return values | {
             "head": list(self.head),
             "optimizer": dict(self.optimizer),
             "options": dict(self.options),
-            "augmentation": augmentation,
+            "augmentation": asdict(self.augmentation) if self.augmentation else None,
         }
-
-
-RECIPES = {
-    recipe.name: recipe
-    for recipe in (
-        Recipe(
-            name="clinton-lightxception",
-            source=_CLINTON,
-            description="light Xception from scratch, 1,248,060 parameters",
-            architecture="lightxception",
-            input_side=450,
-            head=("average", "dropout=0.2", "sigmoid"),
-            optimizer={"name": "SGD", "learning_rate": 0.02, "momentum": 0.4, "nesterov": True},
-            batch=32,
-            epochs=10,
-            augmentation=Augmentation(rotation=30, shift=0.2, shear=0.2, zoom=0.2),
-            reported="accuracy 91.07% in training, 82.53% in validation (15% of the images, split by image)",
-            left_open="loss: binary cross-entropy; shear 0.2: radians; fill: nearest pixel",
-        ),
-        Recipe(
-            name="dhuri-mobilenet",
-            source=_DHURI,
-            description="MobileNet from ImageNet, frozen; a head of 2048 units is trained",
-            architecture="mobilenet",
-            input_side=224,
-            head=("average", "dropout=0.5", "dense=2048", "dropout=0.5", "softmax"),
-            optimizer={"name": "SGD", "learning_rate": 1e-4, "momentum": 0.9},
-            batch=32,
-            epochs=100,
-            pretrained=True,
-            frozen=True,
-            reported="accuracy 91.4% in test (70 images, balanced, split by image)",
-            left_open="dropout: 0.5; which layers are trained: the head",
-        ),
-        Recipe(
-            name="small-lightxception",
-            source="leukobench",
-            description="light Xception at 96 px for a few epochs: what a laptop trains in a minute; for the demo",
-            architecture="lightxception",
-            input_side=96,
-            frame=320,
-            head=("average", "dropout=0.2", "sigmoid"),
-            optimizer={"name": "Adam", "learning_rate": 3e-4},
-            batch=16,
-            epochs=10,
-            augmentation=Augmentation(rotation=180, flip=True, stain=0.2),
-            options=MappingProxyType({"batch_norm_momentum": 0.9}),
-        ),
-    )
-}
-
-
-def recipe_named(name: str) -> Recipe:
-    """Return a recipe.
-
-    Raises:
-        StudyError: no recipe of that name.
-    """
-    if name not in RECIPES:
-        raise StudyError(f"no network recipe {name!r}; there is {', '.join(RECIPES)}")
-    return RECIPES[name]

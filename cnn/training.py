@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
-from tqdm import tqdm
 
-from cnn.augmentation import Augment
 from cnn.backend import keras
-from cnn.data import Batches, load_images
-from cnn.network import Network, build, compile_for, positive_score
-from cnn.recipes import Recipe, recipe_named
+from cnn.checkpoint import Checkpoint, Unfinished
+from cnn.curves import training_figure
+from cnn.data import Images, load_images
+from cnn.device import building_in, choose_devices, computing_on, name_devices, policy_for
+from cnn.epochs import Examples, balanced_weights, enlargement
+from cnn.fitting import Validation, fit, run
+from cnn.frozen import base_outputs, passes_of
+from cnn.network import Network, build, positive_score, targets_for
+from cnn.published import recipe_named
+from cnn.recipes import Recipe
+from cnn.settings import with_settings
 from study.cell import BACKGROUNDS
 from study.errors import StudyError
 from study.files import refuse_existing, sha256_of
 from study.manifest import POSITIVE, read_manifest
-from study.metrics import THRESHOLD
 from study.partition import read_partitions
 from study.run import Run, predictions_table, split_facts, write_run
-
-PREDICTION_BATCH = 32
 
 
 def train(
@@ -37,15 +41,20 @@ def train(
     recipe: str,
     background: str = BACKGROUNDS[0],
     weights: str | None = None,
+    settings: Sequence[str] = (),
     epochs: int | None = None,
     batch: int | None = None,
     seed: int = 0,
     jobs: int = 1,
+    device: str = "auto",
+    precision: str = "auto",
+    resume: bool = False,
 ) -> Run:
     """Train a network on the training part, predict every part, and write the run folder.
 
-    Where there is a validation part, the weights of the epoch with the highest validation AUROC are kept, else those
-    of the last. A frozen base that sees no augmented images is run once: only the head is trained, on its outputs.
+    Where there is a validation part, the weights of the epoch that the recipe says are kept, else those of the last. A
+    frozen base is run once: only the head is trained, on its outputs. While it trains, `NAME.training` beside the run
+    folder holds the history so far and a checkpoint; it is removed at the end.
 
     Args:
         images_folder: Folder that the manifest's paths are relative to.
@@ -56,72 +65,143 @@ def train(
         background: What lies around the cells, see `study.cell.find_cell`.
         weights: A file, "imagenet", or "none" for random ones, which names the run `<recipe>-from-scratch` where the
             recipe starts from ImageNet, and trains the whole network; by default what the recipe says.
+        settings: Values of the recipe to change, see `cnn.settings`.
         epochs: Instead of the recipe's.
         batch: Instead of the recipe's.
         seed: For initial weights, order, dropout and augmentation.
         jobs: Threads that read images.
+        device: One of `cnn.device.DEVICES`.
+        precision: One of `cnn.device.PRECISIONS`.
+        resume: Whether to continue a training of the same things that was cut short.
 
     Raises:
         StudyError: a file is malformed or missing, the partition is of another manifest, the weights cannot be had,
-            or `out` exists.
+            there is no such device, memory is too small, an unfinished training is in the way, or `out` exists.
     """
-    chosen, weights = _as_asked(recipe_named(recipe), weights, epochs, batch)
+    settings = [*(f"{name}={value}" for name, value in (("epochs", epochs), ("batch", batch)) if value), *settings]
+    chosen, weights = _as_asked(recipe_named(recipe), weights, settings)
     refuse_existing(out)
     manifest, partitions = _cohort(manifest_path, partition_path)
-    network = _seeded(chosen, weights, seed)  # before the images are read: weights that cannot be had are told at once
-    images = load_images(
-        images_folder, manifest, frame=chosen.frame, side=chosen.input_side, background=background, jobs=jobs
-    )
-    fits: dict[str, _Fit] = {}
-    predictions = []
-    features, seconds_base = None, 0.0
-    for fold, partition in partitions.items():
-        network = _seeded(chosen, weights, seed) if fits else network
-        rows = partition[~partition["path"].isin(list(images.failed))]
-        model, inputs = network.whole, images.pixels
-        if chosen.frozen and chosen.augmentation is None:
-            # a frozen base gives the same features every epoch: run it once, then train the head on them
-            if features is None:
-                start = time.perf_counter()
-                features = _run(network.base, images.pixels, np.arange(len(manifest)), "running the frozen base")
-                seconds_base = time.perf_counter() - start
-            model, inputs = network.head, features
-        fits[fold] = _fit(network, model, chosen, inputs, rows["path"].map(images.row).to_numpy(), rows, seed)
-        predictions.append(predictions_table(rows, fits[fold].score, fold))
+    with _computing(device, precision, chosen.batch) as (devices, policy):
+        first = _seeded(chosen, weights, seed)  # before images are read: weights that cannot be had are told at once
+        facts = split_facts(partitions, partition_path)
+        facts["checksums"]["weights"] = sha256_of(Path(weights)) if weights not in (None, "imagenet") else weights
+        identity = {
+            "parameters": chosen.as_json(),
+            "seed": seed,
+            "background": background,
+            "checksums": facts["checksums"],
+            "precision": policy,
+            "device": name_devices(devices),
+        }
+        unfinished = Unfinished.beside(out, identity, resume)
+        images = load_images(
+            images_folder, manifest, frame=chosen.frame, side=chosen.input_side, background=background, jobs=jobs
+        )
+        trained = _train_folds(first, chosen, weights, partitions, images, seed, unfinished)
+        info = {
+            **identity,
+            **facts,
+            "family": "cnn",
+            "recipe": chosen.name,
+            "changed": settings,
+            "excluded": images.failed,
+            "seconds": trained.seconds,
+            "model_parameters": first.whole.count_params(),
+        }
+        result = _write(out, info, trained)
+    unfinished.remove()
+    return result
 
-    facts = split_facts(partitions, partition_path)
-    facts["checksums"]["weights"] = sha256_of(Path(weights)) if weights not in (None, "imagenet") else weights
-    info = {
-        "family": "cnn",
-        "recipe": chosen.name,
-        "parameters": chosen.as_json(),
-        "background": background,
-        "seed": seed,
-        **facts,
-        "excluded": images.failed,
-        "device": _device(),
-        "seconds": {"frozen_base": seconds_base, **_seconds(fits)},
-        "model_parameters": network.whole.count_params(),
-    }
+
+@dataclasses.dataclass
+class _Trained:
+    """What came out of all folds."""
+
+    networks: dict[str, Network]
+    predictions: list[pd.DataFrame]
+    history: list[pd.DataFrame]
+    seconds: dict[str, float]
+
+
+@contextmanager
+def _computing(device: str, asked: str, batch: int) -> Iterator[tuple[list[str], str]]:
+    devices = choose_devices(device)
+    policy = policy_for(asked, devices)
+    with building_in(policy), computing_on(devices, batch):
+        yield devices, policy
+
+
+def _train_folds(
+    first: Network,
+    recipe: Recipe,
+    weights: str | None,
+    partitions: dict[str, pd.DataFrame],
+    images: Images,
+    seed: int,
+    unfinished: Unfinished,
+) -> _Trained:
+    """Train a network on each partition; the first is built already."""
+    trained = _Trained({}, [], [], {"frozen_base": 0.0, "fit": 0.0, "predict": 0.0})
+    inputs = images.pixels
+    if recipe.frozen:
+        start = time.perf_counter()
+        parts = pd.concat(partitions.values())
+        used = parts["path"][(parts["part"] == "train") & ~parts["path"].isin(list(images.failed))].drop_duplicates()
+        inputs = base_outputs(first, recipe, images, np.sort(used.map(images.row).to_numpy()), seed)
+        trained.seconds["frozen_base"] = time.perf_counter() - start
+    for fold, partition in partitions.items():
+        network = _seeded(recipe, weights, seed) if trained.networks else first
+        model = network.head if recipe.frozen else network.whole
+        shown = partition[~partition["path"].isin(list(images.failed))]
+        rows = shown["path"].map(images.row).to_numpy()
+        start = time.perf_counter()
+        history = _fit(model, recipe, inputs, rows, shown, seed, unfinished.checkpoint(fold))
+        fitted = time.perf_counter()
+        score = positive_score(run(model, inputs, rows, recipe.batch, "predicting"))
+        trained.seconds["fit"] += fitted - start
+        trained.seconds["predict"] += time.perf_counter() - fitted
+        trained.networks[fold] = network
+        trained.predictions.append(predictions_table(shown, score, fold))
+        trained.history.append(pd.DataFrame(history).assign(**({"fold": fold} if fold else {})))
+    return trained
+
+
+def _fit(
+    model: keras.Model,
+    recipe: Recipe,
+    inputs: np.ndarray,
+    rows: np.ndarray,
+    partition: pd.DataFrame,
+    seed: int,
+    checkpoint: Checkpoint,
+) -> list[dict[str, float]]:
+    """Train a model on the training part of `inputs[rows]`."""
+    positive = (partition["label"] == POSITIVE).to_numpy()
+    training, validating = (partition["part"].to_numpy() == part for part in ("train", "validation"))
+    of_training, turns = positive[training], None
+    trained_rows = rows[training]
+    if recipe.enlarged is not None:
+        drawn, turns = enlargement(len(trained_rows), recipe.enlarged)
+        of_training, trained_rows = of_training[drawn], trained_rows[drawn]
+    weights = balanced_weights(of_training) if recipe.class_weights == "balanced" else None
+    passes = passes_of(recipe) if recipe.frozen else 0
+    examples = Examples(inputs, trained_rows, targets_for(recipe, of_training), weights, turns, passes)
+    return fit(model, recipe, examples, Validation(rows[validating], positive[validating]), seed, checkpoint)
+
+
+def _write(out: Path, info: dict[str, Any], trained: _Trained) -> Run:
+    history = pd.concat(trained.history, ignore_index=True)
 
     def save(folder: Path) -> None:
-        for fold, fit in fits.items():
-            fit.network.whole.save(folder / (f"model_fold_{fold}.keras" if fold else "model.keras"))
+        for fold, network in trained.networks.items():
+            network.whole.save(folder / (f"model_fold_{fold}.keras" if fold else "model.keras"))
+        figure = training_figure(history, f"{info['recipe']}, seed {info['seed']}")
+        for suffix in ("png", "svg"):
+            figure.savefig(folder / f"history.{suffix}", dpi=150)
 
-    history = pd.concat([fit.history.assign(**({"fold": fold} if fold else {})) for fold, fit in fits.items()])
     libraries = ("keras", keras.backend.backend(), "numpy", "pandas", "scikit-learn")
-    return write_run(out, info, pd.concat(predictions, ignore_index=True), save, history, libraries)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Fit:
-    """A trained network, the scores of all rows, one row an epoch, and what it took."""
-
-    network: Network
-    score: np.ndarray
-    history: pd.DataFrame
-    seconds_fit: float
-    seconds_predict: float
+    return write_run(out, info, pd.concat(trained.predictions, ignore_index=True), save, history, libraries)
 
 
 def _seeded(recipe: Recipe, weights: str | None, seed: int) -> Network:
@@ -129,22 +209,15 @@ def _seeded(recipe: Recipe, weights: str | None, seed: int) -> Network:
     return build(recipe, weights)
 
 
-def _seconds(fits: dict[str, _Fit]) -> dict[str, float]:
-    return {
-        "fit": sum(fit.seconds_fit for fit in fits.values()),
-        "predict": sum(fit.seconds_predict for fit in fits.values()),
-    }
-
-
-def _as_asked(recipe: Recipe, weights: str | None, epochs: int | None, batch: int | None) -> tuple[Recipe, str | None]:
+def _as_asked(recipe: Recipe, weights: str | None, settings: Sequence[str]) -> tuple[Recipe, str | None]:
     """Return the recipe with what was set on the command line, and its weights."""
+    recipe = with_settings(recipe, settings)
     weights = weights or ("imagenet" if recipe.pretrained else "none")
-    recipe = dataclasses.replace(recipe, epochs=epochs or recipe.epochs, batch=batch or recipe.batch)
     if weights != "none":
         return recipe, weights
     if recipe.pretrained:
         name = f"{recipe.name}-from-scratch"
-        recipe = dataclasses.replace(recipe, name=name, pretrained=False, frozen=False, reported="")
+        recipe = dataclasses.replace(recipe, name=name, pretrained=False, trained="all", reported="")
     return recipe, None
 
 
@@ -161,96 +234,3 @@ def _cohort(manifest_path: Path, partition_path: Path) -> tuple[pd.DataFrame, di
     if next(iter(partitions.values()))["manifest"].iloc[0] != sha256_of(manifest_path)[:16]:
         raise StudyError(f"{partition_path}: was made from another manifest than {manifest_path}; split it again")
     return manifest[manifest["path"].isin(named)], partitions
-
-
-def _fit(
-    network: Network,
-    model: keras.Model,
-    recipe: Recipe,
-    inputs: np.ndarray,
-    rows: np.ndarray,
-    partition: pd.DataFrame,
-    seed: int,
-) -> _Fit:
-    """Train a model, the whole network or its head, on the training part of `inputs[rows]`; score all rows.
-
-    The weights of the epoch with the best validation AUROC are kept, where there is a validation part.
-    """
-    start = time.perf_counter()
-    trained = model
-    if recipe.augmentation is not None:
-        trained = keras.Sequential([keras.Input(model.input.shape[1:]), Augment(recipe.augmentation, seed), model])
-    compile_for(recipe, trained)
-    part = partition["part"].to_numpy()
-    target = (partition["label"] == POSITIVE).to_numpy().astype(np.float32)
-    training, validating = part == "train", part == "validation"
-    watch = _Watch(model, inputs, rows[validating], target[validating], recipe.epochs)
-    batches = Batches(inputs, rows[training], recipe.batch, target[training], shuffle_seed=seed)
-    trained.fit(batches, epochs=recipe.epochs, shuffle=False, verbose=0, callbacks=[watch])
-    watch.restore_best()
-    fitted = time.perf_counter()
-    score = positive_score(_run(model, inputs, rows, "predicting"))
-    return _Fit(network, score, pd.DataFrame(watch.history), fitted - start, time.perf_counter() - fitted)
-
-
-class _Watch(keras.callbacks.Callback):
-    """Shows progress, validates after every epoch, and remembers the best weights."""
-
-    def __init__(
-        self, network: keras.Model, inputs: np.ndarray, rows: np.ndarray, target: np.ndarray, epochs: int
-    ) -> None:
-        super().__init__()
-        self.history: list[dict[str, float]] = []
-        self._network, self._inputs, self._rows, self._target = network, inputs, rows, target
-        self._epochs, self._best, self._best_auroc = epochs, None, -np.inf
-        self._start = time.perf_counter()
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        steps = self.params["steps"] * self._epochs
-        self._bar = tqdm(total=steps, desc="training", unit="step", disable=None)
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self._bar.update()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        row = {"epoch": epoch + 1, "loss": float(logs["loss"]), "accuracy": float(logs["accuracy"])}
-        if not np.isfinite(row["loss"]):
-            raise StudyError(f"the loss is no finite number after epoch {epoch + 1}; lower the learning rate")
-        if len(self._rows):
-            row |= self._validate()
-            if row["val_auroc"] > self._best_auroc:
-                self._best_auroc, self._best = row["val_auroc"], self._network.get_weights()
-        row["seconds"] = time.perf_counter() - self._start
-        self.history.append(row)
-        shown = {key: f"{row[key]:.3f}" for key in ("loss", "val_auroc") if key in row}
-        self._bar.set_postfix(epoch=f"{epoch + 1}/{self._epochs}", **shown)
-
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        self._bar.close()
-
-    def restore_best(self) -> None:
-        """Put the best weights back, where there was a validation part."""
-        if self._best is not None:
-            self._network.set_weights(self._best)
-
-    def _validate(self) -> dict[str, float]:
-        score = positive_score(_run(self._network, self._inputs, self._rows))
-        return {
-            "val_loss": float(log_loss(self._target, score, labels=[0, 1])),
-            "val_accuracy": float(accuracy_score(self._target, score >= THRESHOLD)),
-            "val_auroc": float(roc_auc_score(self._target, score)),
-        }
-
-
-def _run(model: keras.Model, inputs: np.ndarray, rows: np.ndarray, task: str | None = None) -> np.ndarray:
-    """Return a model's outputs for `inputs[rows]`, with a progress bar where `task` names it."""
-    batches = Batches(inputs, rows, PREDICTION_BATCH)
-    with tqdm(total=len(batches), desc=task, unit="batch", disable=None if task else True) as bar:
-        progress = keras.callbacks.LambdaCallback()
-        progress.on_predict_batch_end = lambda batch, logs=None: bar.update()
-        return model.predict(batches, verbose=0, callbacks=[progress])
-
-
-def _device() -> str:
-    """Name the backend and the devices that it computes on: `tensorflow on cpu:0`."""
-    return f"{keras.backend.backend()} on {', '.join(keras.distribution.list_devices())}"

@@ -29,6 +29,7 @@ def test_every_command_of_the_plan_is_there() -> None:
         "audit",
         "compare",
         "demo",
+        "explain",
         "extract",
         "features",
         "leakage",

@@ -1,12 +1,18 @@
 """Network architectures: each a function that returns the convolutional part as a Keras model.
 
 An entry of `ARCHITECTURES` takes the side of the square input (px) and the weights (a file, "imagenet", or None for
-random ones) and maps images of values 0 to 255 [shape=(n, side, side, 3)] to feature maps
-[shape=(n, height, width, channels)]; scaling the pixels to what the network expects is part of it. Pooling and
-head come from the recipe.
+random ones) and maps pixels [shape=(n, side, side, 3)], already scaled, to feature maps
+[shape=(n, height, width, channels)]. Scaling of the pixels, pooling and head come from the recipe.
 """
 
+from cnn.architectures.alexnet import alexnet
+from cnn.architectures.applications import APPLICATIONS
 from cnn.architectures.lightxception import light_xception
-from cnn.architectures.mobilenet import mobilenet
+from cnn.architectures.mir import mir_proposed
 
-ARCHITECTURES = {"lightxception": light_xception, "mobilenet": mobilenet}
+ARCHITECTURES = {
+    "alexnet": alexnet,
+    "lightxception": light_xception,
+    "mir-proposed": mir_proposed,
+    **APPLICATIONS,
+}

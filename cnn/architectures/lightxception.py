@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from cnn.architectures.pretrained import refuse_weights
 from cnn.backend import keras
-from study.errors import StudyError
 
 BLOCKS = (128, 256, 512)
 
@@ -13,7 +13,7 @@ def light_xception(side: int, weights: str | None = None, *, batch_norm_momentum
 
     Separable convolutions of 32 (stride 2) and 64 filters; three residual blocks of 128, 256 and 512 filters that each
     halve the size; a separable convolution of 1024. All convolutions 3x3 and same-padded, each followed by batch
-    normalisation. Pixels are divided by 255.
+    normalisation.
 
     Args:
         side: Side of the input, px.
@@ -23,18 +23,14 @@ def light_xception(side: int, weights: str | None = None, *, batch_norm_momentum
     Raises:
         StudyError: weights were asked for.
     """
-    if weights is not None:
-        raise StudyError(
-            "no pretrained weights of the light Xception exist: it is trained from scratch (--weights none)"
-        )
+    refuse_weights("the light Xception", weights)
 
     def separable(x: keras.KerasTensor, filters: int, strides: int = 1) -> keras.KerasTensor:
         x = keras.layers.SeparableConv2D(filters, 3, strides=strides, padding="same")(x)
         return keras.layers.BatchNormalization(momentum=batch_norm_momentum)(x)
 
-    images = keras.layers.Input((side, side, 3))
-    x = keras.layers.Rescaling(1 / 255)(images)
-    x = keras.layers.ReLU()(separable(x, 32, strides=2))
+    pixels = keras.layers.Input((side, side, 3))
+    x = keras.layers.ReLU()(separable(pixels, 32, strides=2))
     x = keras.layers.ReLU()(separable(x, 64))
     for filters in BLOCKS:
         shortcut = keras.layers.Conv2D(filters, 1, strides=2, padding="same")(x)
@@ -43,4 +39,4 @@ def light_xception(side: int, weights: str | None = None, *, batch_norm_momentum
         x = keras.layers.MaxPooling2D(3, strides=2, padding="same")(x)
         x = keras.layers.Add()([x, shortcut])
     x = keras.layers.ReLU()(separable(x, 1024))
-    return keras.Model(images, x, name="lightxception")
+    return keras.Model(pixels, x, name="lightxception")

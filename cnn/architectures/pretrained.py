@@ -42,6 +42,12 @@ def with_weights(network: Callable[..., keras.Model], weights: str | None, **arg
         raise
 
 
+def refuse_weights(network: str, weights: str | None) -> None:
+    """Raise StudyError where weights are asked for of a network that nobody has published any of."""
+    if weights is not None:
+        raise StudyError(f"no pretrained weights of {network} exist: it is trained from scratch (--weights none)")
+
+
 def _unusable(network: str, weights: str | None, problem: str, error: Exception) -> StudyError:
     reason = " ".join(str(error).split())[:200]
     return StudyError(f"{weights}: pretrained weights of {network} {problem} ({reason}); {_REMEDY}")

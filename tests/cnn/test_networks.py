@@ -7,35 +7,98 @@ import numpy as np
 import pytest
 
 from cnn.architectures import ARCHITECTURES
+from cnn.architectures.applications import TABLE
 from cnn.architectures.lightxception import light_xception
 from cnn.augmentation import Augment
 from cnn.backend import keras
-from cnn.data import Batches, square
+from cnn.data import square
+from cnn.epochs import Examples, balanced_weights, enlargement, turned
 from cnn.network import build, load_network, positive_score
-from cnn.recipes import RECIPES, Augmentation, recipe_named
+from cnn.published import RECIPES, recipe_named
+from cnn.recipes import Augmentation
+from cnn.scaling import SCALINGS
+from cnn.settings import with_settings
 from study.cell import find_cell
 from study.errors import StudyError
 
 
-def trainable(model: keras.Model) -> int:
-    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+def count(weights: list[keras.Variable]) -> int:
+    return sum(int(np.prod(weight.shape)) for weight in weights)
 
 
-def test_the_light_xception_has_the_published_number_of_parameters() -> None:
-    network = build(recipe_named("clinton-lightxception"), None)
-    assert network.whole.count_params() == 1_248_060
-    assert network.whole.input_shape == (None, 450, 450, 3)
-    assert network.whole.output_shape == (None, 1)
+# recipe: parameters, trainable ones (None where the source gives none), side, feature maps, outputs
+PUBLISHED = {
+    "clinton-lightxception": (1_248_060, None, 450, (29, 29, 1024), 1),
+    "mir-proposed": (64_066_938, 64_066_938 - 5_568, 300, (5, 5, 512), 2),
+    "garg-vgg19": (26_447_682, 6_423_298, 224, (7, 7, 512), 2),
+}
 
 
-def test_mobilenet_has_the_published_number_of_parameters_and_only_the_head_is_trained() -> None:
-    recipe = recipe_named("dhuri-mobilenet")
-    network = build(recipe, None)
-    assert network.base.count_params() == 3_228_864  # Keras' MobileNet 1.0 without top
-    head = 1024 * 2048 + 2048 + 2048 * 2 + 2
-    assert network.whole.count_params() == 3_228_864 + head
-    assert trainable(network.whole) == head
-    assert network.whole.output_shape == (None, 2)
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_networks_have_the_published_numbers_of_parameters_and_shapes(name: str) -> None:
+    parameters, trainable, side, maps, outputs = PUBLISHED[name]
+    network = build(recipe_named(name), None)
+    assert network.whole.count_params() == parameters
+    assert trainable is None or count(network.whole.trainable_weights) == trainable
+    assert network.whole.input_shape == (None, side, side, 3)
+    assert network.maps.output_shape[1:] == maps
+    assert network.whole.output_shape == (None, outputs)
+
+
+def test_the_convolutions_of_mir_and_un_nissa_have_their_totals_and_sizes() -> None:
+    maps = ARCHITECTURES["mir-proposed"](300)
+    assert maps.count_params() == 7_535_040
+    assert count(maps.non_trainable_weights) == 5_568
+    pools = [layer.output.shape[1] for layer in maps.layers if isinstance(layer, keras.layers.MaxPooling2D)]
+    assert pools == [150, 75, 38, 19, 10, 5]
+    dense = [layer for layer in build(recipe_named("mir-proposed"), None).head.layers if layer.weights]
+    convolutions = [layer for layer in maps.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert (len(convolutions), len(dense)) == (13, 3)  # and the flattening makes 17
+    assert dense[0].kernel.shape == (12_800, 4096)
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "millions"),
+    [("clinton-inceptionv3", 312, 22), ("clinton-xception", 133, 21), ("clinton-nasnetlarge", 1040, 86)],
+)
+def test_the_transfer_models_have_the_published_layers_and_trainable_millions(name, layers, millions) -> None:
+    network = build(recipe_named(name), None)
+    assert len(network.maps.layers) + 1 == layers
+    assert round(count(network.whole.trainable_weights) / 1e6) == millions
+
+
+def test_alexnet_has_62_million_parameters_at_1000_classes() -> None:
+    maps = ARCHITECTURES["alexnet"](227)
+    assert maps.output_shape == (None, 6, 6, 256)
+    dense = (9216 + 1) * 4096 + (4096 + 1) * 4096 + (4096 + 1) * 1000
+    assert maps.count_params() + dense == 62_378_344
+
+
+# parameters without top, as Keras' documentation of each network has them
+APPLICATION_PARAMETERS = {
+    "vgg16": 14_714_688,
+    "vgg19": 20_024_384,
+    "resnet50": 23_587_712,
+    "inceptionv3": 21_802_784,
+    "xception": 20_861_480,
+    "mobilenet": 3_228_864,
+    "efficientnetb1": 6_575_239,
+}
+
+
+@pytest.mark.parametrize("name", APPLICATION_PARAMETERS)
+def test_bases_have_the_parameters_of_keras_applications(name: str) -> None:
+    assert ARCHITECTURES[name](96).count_params() == APPLICATION_PARAMETERS[name]
+
+
+def test_a_frozen_base_is_not_trained_and_of_resnet50_the_batch_normalisation_is() -> None:
+    mobilenet = build(recipe_named("dhuri-mobilenet"), None)
+    assert count(mobilenet.whole.trainable_weights) == 1024 * 2048 + 2048 + 2048 * 2 + 2
+    resnet = build(recipe_named("dhuri-resnet50"), None)
+    normalised = [layer for layer in resnet.maps.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    channels = sum(layer.gamma.shape[0] for layer in normalised)
+    assert len(normalised) == 53
+    assert count(resnet.whole.trainable_weights) == 2 * channels + 2048 * 2 + 2
 
 
 def test_every_recipe_names_an_architecture_and_keeps_its_own_name() -> None:
@@ -60,13 +123,87 @@ def test_the_whole_is_the_head_on_the_base() -> None:
     assert positive_score(direct) == pytest.approx(direct[:, 1])
 
 
-def test_pixels_are_scaled_as_each_network_expects() -> None:
-    black, white = (np.full((1, 64, 64, 3), value, np.uint8) for value in (0, 255))
-    for name, low, high in (("lightxception", 0.0, 1.0), ("mobilenet", -1.0, 1.0)):
-        model = ARCHITECTURES[name](64, None)
-        scale = next(layer for layer in model.layers if isinstance(layer, keras.layers.Rescaling))
-        assert np.allclose(scale(black), low)
-        assert np.allclose(scale(white), high, atol=1e-6)
+@pytest.mark.parametrize("name", [name for name in TABLE if name != "efficientnetb1"])
+def test_pixels_are_scaled_as_the_preprocessing_of_keras_applications_does(name: str) -> None:
+    module = getattr(keras.applications, {"resnet50": "resnet", "inceptionv3": "inception_v3"}.get(name, name), None)
+    module = module or keras.applications.nasnet
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 5, 3)).astype(np.float32)
+    images = keras.Input((5, 5, 3))
+    scaled = keras.Model(images, SCALINGS[TABLE[name].scaling](images)).predict(pixels, verbose=0)
+    assert scaled == pytest.approx(module.preprocess_input(pixels.copy()), abs=1e-4)
+
+
+def test_recipes_scale_pixels_as_their_base_expects_unless_the_source_says_otherwise() -> None:
+    for name, recipe in RECIPES.items():
+        if not recipe.pretrained or name.startswith("clinton-"):
+            assert recipe.scaling == "unit"  # Clinton et al. say so
+        else:
+            assert recipe.scaling == TABLE[recipe.architecture].scaling
+
+
+def test_all_fourteen_published_networks_say_what_was_reported_and_what_was_left_open() -> None:
+    published = [recipe for recipe in RECIPES.values() if recipe.source != "leukobench"]
+    assert len(published) == 14
+    for recipe in published:
+        assert "accuracy" in recipe.reported
+        assert recipe.left_open
+        assert recipe.split.startswith("split --method image")
+
+
+def test_values_of_a_recipe_are_set_by_name_and_the_rest_stays() -> None:
+    recipe = recipe_named("clinton-xception")
+    changed = with_settings(
+        recipe,
+        [
+            "batch=4",
+            "optimizer.learning_rate=1e-5",
+            "augmentation.flip=false",
+            "head=average,dense=8,softmax",
+            "loss=CategoricalCrossentropy",
+            "patience=3",
+        ],
+    )
+    assert (changed.batch, changed.patience, changed.head) == (4, 3, ("average", "dense=8", "softmax"))
+    assert changed.optimizer == dict(recipe.optimizer) | {"learning_rate": 1e-5}
+    assert changed.augmentation == dataclasses.replace(recipe.augmentation, flip=False)
+    assert with_settings(recipe, ["augmentation=null"]).augmentation is None
+    assert with_settings(recipe, []) == recipe
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("batch", "expected NAME=VALUE"),
+        ("batches=3", "no such value to set; there is architecture"),
+        ("name=mine", "no such value to set"),
+        ("pretrained=false", "no such value to set"),
+        ("batch=0", "expected a whole number above 0"),
+        ("batch=2.5", "expected a whole number above 0"),
+        ("epochs=true", "expected a whole number above 0"),
+        ("trained=some", "expected one of all, head, head"),
+        ("loss=Best", "expected the name of a Keras loss"),
+        ("optimizer.name=Best", "expected the name of a Keras optimiser"),
+        ("optimizer.momentum_of_mine=1", "expected the name of a Keras optimiser"),
+        ("augmentation.rotation=-3", "expected a number of at least 0"),
+        ("augmentation.flip=1", "expected true or false"),
+        ("augmentation.colour=1", "an augmentation has no colour"),
+        ("augmentation=much", "expected null or an object"),
+        ("head=dense=8", "expected average or flatten"),
+        ("head=average,dropout=1.5,sigmoid", "expected average or flatten"),
+        ("frame.side=3", "frame has no parts"),
+        ("loss=CategoricalCrossentropy", "takes a head that ends in softmax"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(setting: str, says: str) -> None:
+    with pytest.raises(StudyError, match=says):
+        with_settings(recipe_named("clinton-xception"), [setting])
+
+
+def test_a_base_of_random_weights_cannot_be_frozen() -> None:
+    with pytest.raises(StudyError, match="starts from random weights"):
+        with_settings(recipe_named("clinton-lightxception"), ["trained=head"])
+    with pytest.raises(StudyError, match="enlarged takes a base that is trained"):
+        with_settings(recipe_named("garg-vgg19"), ["enlarged=100"])
 
 
 def test_weights_that_cannot_be_had_stop_the_training_with_a_remedy(tmp_path: Path) -> None:
@@ -146,20 +283,46 @@ def test_a_square_holds_the_cell_where_it_lay() -> None:
     assert square(find_cell(image), 60, 20).shape == (20, 20, 3)
 
 
-def test_batches_hold_every_row_once_an_epoch_in_an_order_of_their_own() -> None:
-    inputs, rows, targets = np.arange(20)[:, None] * 10, np.arange(3, 14), np.arange(3, 14)
-    batches = Batches(inputs, rows, 4, targets, shuffle_seed=1)
+def test_an_epoch_deals_out_every_row_in_an_order_of_its_own_and_fills_the_last_batch() -> None:
+    rows = np.arange(3, 14)
+    examples = Examples(np.arange(20)[:, None] * 10, rows, rows[:, None].astype(float))
 
-    def epoch() -> tuple[np.ndarray, np.ndarray]:
+    def deal(epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        batches = examples.of_epoch(epoch, 4, seed=1)
         pixels, labels = zip(*(batches[index] for index in range(len(batches))), strict=True)
-        return np.concatenate(pixels)[:, 0], np.concatenate(labels)
+        assert [len(batch) for batch in pixels] == [4, 4, 4]
+        return np.concatenate(pixels)[:, 0], np.concatenate(labels)[:, 0]
 
-    first = epoch()
-    batches.on_epoch_end()
-    second = epoch()
+    first, second = deal(0), deal(1)
     for pixels, labels in (first, second):
         assert np.array_equal(pixels, labels * 10)
-        assert sorted(labels) == rows.tolist()
+        assert sorted(labels[:11]) == rows.tolist()
+        assert labels[11] == labels[0]
     assert first[1].tolist() != second[1].tolist()
-    resumed = Batches(inputs, rows, 4, targets, shuffle_seed=1)
-    assert np.array_equal(np.concatenate([resumed[index][1] for index in range(3)]), first[1])
+    assert deal(0)[1].tolist() == first[1].tolist()
+
+
+def test_epochs_take_turns_with_the_augmented_copies_of_a_frozen_base() -> None:
+    inputs = np.repeat(np.arange(3), 5)[:, None]  # plain, first and second pass over five images
+    examples = Examples(inputs, np.array([1, 4]), np.zeros((2, 1)), passes=2)
+    assert [int(examples.of_epoch(epoch, 2, seed=0)[0][0].max()) for epoch in range(4)] == [1, 2, 1, 2]
+
+
+def test_the_enlargement_turns_and_mirrors_in_all_eight_ways_as_often_as_chance_has_it() -> None:
+    image = np.arange(9).reshape(1, 3, 3, 1)
+    ways = {turned(image, np.array([turn])).tobytes() for turn in range(8)}
+    assert len(ways) == 8
+    assert np.array_equal(turned(image, np.array([1]))[0], np.rot90(image[0]))
+    assert np.array_equal(turned(image, np.array([4]))[0], np.fliplr(image[0]))
+    assert np.array_equal(turned(image, np.array([6]))[0], np.flipud(image[0]))
+    drawn, turns = enlargement(1000, 20_000)
+    assert np.array_equal(np.unique(drawn), np.arange(1000))
+    # none, 90, 270 and both are as likely, and half of the images are then turned by 180 with one of the mirrors
+    assert np.bincount(turns, minlength=8) / 20_000 == pytest.approx(np.full(8, 1 / 8), abs=0.01)
+
+
+def test_balanced_weights_make_both_classes_weigh_the_same() -> None:
+    positive = np.array([True] * 6 + [False] * 2)
+    weights = balanced_weights(positive)
+    assert weights[positive].sum() == pytest.approx(weights[~positive].sum())
+    assert weights.mean() == pytest.approx(1)

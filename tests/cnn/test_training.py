@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -9,10 +10,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-import cnn.recipes
+import cnn.published
 from cnn.backend import keras
-from cnn.data import load_images
-from cnn.network import load_network, positive_score
+from cnn.checkpoint import Checkpoint
+from cnn.data import Images, load_images
+from cnn.epochs import Examples
+from cnn.fitting import Validation, fit, run
+from cnn.frozen import base_outputs
+from cnn.network import build, load_network, positive_score, targets_for
 from cnn.recipes import Augmentation, Recipe
 from cnn.training import train
 from study.errors import StudyError
@@ -44,21 +49,33 @@ TINY_FROZEN = Recipe(
     optimizer={"name": "Adam", "learning_rate": 1e-3},
     batch=8,
     epochs=3,
+    loss="CategoricalCrossentropy",
+    scaling="symmetric",
     pretrained=True,
-    frozen=True,
+    trained="head",
 )
 
 
 @pytest.fixture(autouse=True)
 def _tiny_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(cnn.recipes.RECIPES, "tiny", TINY)
-    monkeypatch.setitem(cnn.recipes.RECIPES, "tiny-frozen", TINY_FROZEN)
+    monkeypatch.setitem(cnn.published.RECIPES, "tiny", TINY)
+    monkeypatch.setitem(cnn.published.RECIPES, "tiny-frozen", TINY_FROZEN)
+
+
+def enliven(network: keras.Model) -> None:
+    """Give a network weights after He et al. 2015, with which the signal neither fades nor explodes."""
+    rng = np.random.default_rng(9)
+    for variable in network.weights:
+        if len(variable.shape) == 4:
+            depthwise = variable.shape[3] == 1
+            inputs = np.prod(variable.shape[: 2 if depthwise else 3])
+            variable.assign(rng.normal(0, np.sqrt(2 / inputs), variable.shape))
 
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    keras.utils.set_random_seed(9)
     network = keras.applications.MobileNet(weights=None, include_top=False, input_shape=(32, 32, 3))
+    enliven(network)
     network.save_weights(tmp_path / "mobilenet.weights.h5")
     return tmp_path / "mobilenet.weights.h5"
 
@@ -105,11 +122,70 @@ def test_a_frozen_base_keeps_its_weights_and_the_head_learns(cohort: Path, tmp_p
     run = run_tiny(cohort, tmp_path / "run", recipe="tiny-frozen", weights=str(weights))
     stored = load_network(str(run.folder / "model.keras"))
     source = keras.applications.MobileNet(weights=str(weights), include_top=False, input_shape=(32, 32, 3))
-    base = next(layer for layer in stored.layers if layer.name == "base")
-    for ours, theirs in zip(base.get_weights(), source.get_weights(), strict=True):
+    for ours, theirs in zip(stored.get_layer("network").get_weights(), source.get_weights(), strict=True):
         assert np.array_equal(ours, theirs)
     assert run.history["loss"].nunique() == 3
     assert len(run.info["checksums"]["weights"]) == 64
+
+
+def test_a_head_trained_on_kept_outputs_is_the_one_trained_with_its_frozen_base(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    positive, rows = np.arange(30) % 3 > 0, np.arange(20)
+    images = rng.integers(0, 60 + 190 * positive[:, None, None, None], (30, 32, 32, 3)).astype(np.uint8)
+    validation = Validation(np.arange(20, 30), positive[20:])
+    head, optimizer = ("average", "dropout=0.5", "dense=8", "softmax"), {"name": "Adam", "learning_rate": 0.01}
+    recipe = dataclasses.replace(TINY_FROZEN, head=head, optimizer=optimizer)
+    results = []
+    for whole in (True, False):
+        keras.utils.set_random_seed(4)
+        network = build(recipe, None)
+        enliven(network.maps)
+        loaded = Images("random", images, {str(row): row for row in range(30)}, {})
+        inputs = images if whole else base_outputs(network, recipe, loaded, rows, 0)
+        examples = Examples(inputs, rows, targets_for(recipe, positive[rows]))
+        model = network.whole if whole else network.head
+        history = fit(model, recipe, examples, validation, 0, Checkpoint(tmp_path / str(whole)))
+        results.append(([row["loss"] for row in history], run(network.whole, images, np.arange(30), 8)))
+    assert results[0][0] == pytest.approx(results[1][0], rel=1e-5)
+    assert results[0][1] == pytest.approx(results[1][1], abs=1e-5)
+    assert len(set(results[0][0])) == 3
+    assert results[0][1].std(axis=0).min() > 0.003  # and it is no constant that they agree on
+
+
+def test_a_frozen_base_sees_as_many_augmented_copies_as_the_recipe_says_and_is_run_once(
+    cohort: Path, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEUKOBENCH_CACHE", str(tmp_path / "cache"))
+    settings = ['augmentation={"flip": true, "rotation": 30}', "augmented_passes=2"]
+    arguments = {"recipe": "tiny-frozen", "weights": str(weights), "settings": settings}
+    run = run_tiny(cohort, tmp_path / "run", **arguments)
+    (kept,) = (tmp_path / "cache" / "features").rglob("features.npy")
+    features = np.load(kept).reshape(3, 40, 1024)
+    training = (run.predictions["part"] == "train").to_numpy()
+    assert features[0].any(axis=1).all()
+    for copy in features[1:]:  # only what is trained on is augmented, and each copy otherwise
+        assert np.array_equal(copy.any(axis=1), training)
+        assert not np.allclose(copy[training], features[0][training])
+    assert not np.allclose(features[1][training], features[2][training])
+    changed = kept.stat().st_mtime_ns
+    again = run_tiny(cohort, tmp_path / "again", **arguments)
+    assert [path.stat().st_mtime_ns for path in (tmp_path / "cache" / "features").rglob("features.npy")] == [changed]
+    assert again.predictions["score"].tolist() == run.predictions["score"].tolist()
+
+
+def test_a_training_that_diverges_at_once_says_what_to_lower_and_leaves_nothing(cohort: Path, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"no finite number any more; lower the rate: --set optimizer\.learning_rate"):
+        run_tiny(cohort, tmp_path / "run", settings=["input_side=16", "optimizer.learning_rate=1e38"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_training_stops_after_as_many_epochs_without_a_better_one_as_the_recipe_has_patience(
+    cohort: Path, tmp_path: Path
+) -> None:
+    run = run_tiny(cohort, tmp_path / "run", settings=["patience=1", "epochs=30", "input_side=16", "keep=val_auroc"])
+    best = run.history["val_auroc"].idxmax()
+    assert len(run.history) == best + 2 < 30
+    assert run.metrics["validation"]["auroc"] == pytest.approx(run.history["val_auroc"].max(), abs=1e-9)
 
 
 def test_a_cross_validation_keeps_each_image_as_it_was_tested(
@@ -137,7 +213,7 @@ def test_training_from_scratch_goes_by_another_name(cohort: Path, tmp_path: Path
     run = run_tiny(cohort, tmp_path / "run", recipe="tiny-frozen", weights="none", epochs=1)
     assert run.info["recipe"] == "tiny-frozen-from-scratch"
     assert run.info["parameters"]["pretrained"] is False
-    assert run.info["parameters"]["frozen"] is False
+    assert run.info["parameters"]["trained"] == "all"
 
 
 def test_what_is_set_on_the_command_line_is_recorded(cohort: Path, tmp_path: Path) -> None:
@@ -196,5 +272,8 @@ def test_the_run_says_on_what_it_was_computed(cohort: Path, tmp_path: Path) -> N
     info = json.loads((run.folder / "run.json").read_text())
     assert info["device"].startswith(keras.backend.backend())
     assert info["background"] == "black"
+    assert info["precision"] == "float32"
+    assert info["changed"] == ["epochs=1"]
+    assert {"history.png", "history.svg"} <= set(info["files"])
     assert {"python", "keras", keras.backend.backend()} <= set(info["versions"])
     assert info["seconds"]["fit"] > 0

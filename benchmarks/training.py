@@ -1,0 +1,142 @@
+"""Images per second of each recipe in training, against the way in which the reproduced studies trained.
+
+    LEUKOBENCH_CNMC=C-NMC_Leukemia python benchmarks/training.py [--recipe NAME ...] [--images 64]
+
+Their way is Keras' own ImageDataGenerator: every epoch, each image is decoded, resized and transformed by itself on
+the CPU, and a frozen base is run anew. Ours is that of `leukobench train-cnn`: images are decoded once, the network's
+first layer augments, a frozen base is run once. Both train the same network from the same random weights, on the same
+images, in this process, one after the other; the time of the first epoch, which compiles, and of getting ready are told
+apart from that of a later one. The whole training is that of the recipe's epochs on so many images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import math
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cnn.backend import keras
+from cnn.checkpoint import Checkpoint
+from cnn.data import CACHE_VARIABLE, load_images
+from cnn.epochs import Examples
+from cnn.fitting import Validation, fit
+from cnn.frozen import base_outputs, passes_of
+from cnn.network import Network, build, compile_for, targets_for
+from cnn.published import RECIPES, recipe_named
+from cnn.recipes import Augmentation, Recipe
+
+TIMED_EPOCHS = 2  # after the first
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds until the first epoch is done, and of a later one."""
+
+    first: float
+    later: float
+
+
+def main() -> None:
+    """Measure the recipes that were asked for, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", action="append", choices=list(RECIPES), help="by default all")
+    parser.add_argument("--images", type=int, default=64, help="images of an epoch")
+    asked = parser.parse_args()
+    folder = Path(os.environ["LEUKOBENCH_CNMC"])
+    table = _some_images(folder, asked.images)
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, keras {keras.__version__} on "
+          f"{keras.backend.backend()}; {len(table)} images an epoch\n")  # fmt: skip
+    print("| recipe | theirs, images/s | ours, images/s | a later epoch | whole training |")
+    print("|---|---|---|---|---|")
+    for name in asked.recipe or RECIPES:
+        recipe = replace(recipe_named(name), epochs=1 + TIMED_EPOCHS, enlarged=None)
+        theirs, ours = _timed(recipe, folder, table, _their_way), _timed(recipe, folder, table, _our_way)
+        epochs = recipe_named(name).epochs
+        whole = [timing.first + (epochs - 1) * timing.later for timing in (theirs, ours)]
+        print(
+            f"| {name} | {len(table) / theirs.later:.2f} | {len(table) / ours.later:.2f} "
+            f"| {theirs.later / ours.later:.2f} times faster "
+            f"| {whole[0]:.0f} s -> {whole[1]:.0f} s, {whole[0] / whole[1]:.2f} times faster |",
+            flush=True,
+        )
+
+
+def _some_images(folder: Path, count: int) -> pd.DataFrame:
+    """Return the first images of each class, as rows of a manifest that training would read."""
+    paths = []
+    for label in ("all", "hem"):
+        paths += sorted(folder.rglob(f"*_{label}.bmp"))[: count // 2]
+    relative = [path.relative_to(folder).as_posix() for path in paths]
+    labels = [path.stem.rsplit("_", 1)[1] for path in paths]
+    return pd.DataFrame({"path": relative, "label": labels, "sha256": relative})
+
+
+def _timed(recipe: Recipe, folder: Path, table: pd.DataFrame, way: Callable[..., list[float]]) -> Timing:
+    keras.utils.set_random_seed(0)
+    network = build(recipe, None)
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ[CACHE_VARIABLE] = scratch
+        start = time.perf_counter()
+        ends = way(network, recipe, folder, table)
+    return Timing(ends[0] - start, (ends[-1] - ends[0]) / (len(ends) - 1))
+
+
+def _their_way(network: Network, recipe: Recipe, folder: Path, table: pd.DataFrame) -> list[float]:
+    from keras.src.legacy.preprocessing.image import ImageDataGenerator
+
+    by = recipe.augmentation or Augmentation()
+    generator = ImageDataGenerator(
+        rotation_range=by.rotation,
+        width_shift_range=by.shift,
+        height_shift_range=by.shift,
+        shear_range=math.degrees(by.shear),
+        zoom_range=by.zoom,
+        horizontal_flip=by.flip,
+        fill_mode="nearest",
+    )
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints how many files it found
+        batches = generator.flow_from_dataframe(
+            table,
+            directory=str(folder),
+            x_col="path",
+            y_col="label",
+            classes=["hem", "all"],
+            class_mode="binary" if recipe.head[-1] == "sigmoid" else "categorical",
+            target_size=(recipe.input_side, recipe.input_side),
+            batch_size=recipe.batch,
+            seed=0,
+        )
+    compile_for(recipe, network.whole, len(batches))
+    ends: list[float] = []
+    clock = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter()))
+    network.whole.fit(batches, epochs=recipe.epochs, verbose=0, callbacks=[clock])
+    return ends
+
+
+def _our_way(network: Network, recipe: Recipe, folder: Path, table: pd.DataFrame) -> list[float]:
+    images = load_images(folder, table, frame=recipe.frame, side=recipe.input_side, jobs=os.cpu_count() or 1)
+    rows = np.arange(len(table))
+    inputs = base_outputs(network, recipe, images, rows, 0) if recipe.frozen else images.pixels
+    targets = targets_for(recipe, (table["label"] == "all").to_numpy())
+    examples = Examples(inputs, rows, targets, passes=passes_of(recipe) if recipe.frozen else 0)
+    model = network.head if recipe.frozen else network.whole
+    nothing = Validation(np.array([], int), np.array([], bool))
+    with tempfile.TemporaryDirectory() as scratch:
+        begun = time.perf_counter()
+        history = fit(model, recipe, examples, nothing, 0, Checkpoint(Path(scratch)))
+    return [begun + row["seconds"] for row in history]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""AlexNet (Krizhevsky, Sutskever & Hinton 2012, NeurIPS 25) on one device: 62,378,344 parameters at 1000 classes."""
+
+from __future__ import annotations
+
+from cnn.architectures.pretrained import refuse_weights
+from cnn.backend import keras
+
+
+def alexnet(side: int, weights: str | None = None) -> keras.Model:
+    """Build the five convolutions of AlexNet; with 227 px in, they put out 6 x 6 x 256.
+
+    The two dense layers of 4096 belong to the head. Convolutions are not divided into two groups, which was done to fit
+    two GPUs, and the local response normalisation is left out, as in every later implementation.
+
+    Args:
+        side: Side of the input, px; 227 in the original.
+        weights: Must be None: Keras offers none.
+
+    Raises:
+        StudyError: weights were asked for.
+    """
+    refuse_weights("AlexNet", weights)
+
+    def convolution(x: keras.KerasTensor, filters: int, size: int, **arguments: object) -> keras.KerasTensor:
+        return keras.layers.Conv2D(filters, size, activation="relu", **arguments)(x)
+
+    pixels = keras.layers.Input((side, side, 3))
+    x = convolution(pixels, 96, 11, strides=4)
+    x = keras.layers.MaxPooling2D(3, strides=2)(x)
+    x = convolution(x, 256, 5, padding="same")
+    x = keras.layers.MaxPooling2D(3, strides=2)(x)
+    for filters in (384, 384, 256):
+        x = convolution(x, filters, 3, padding="same")
+    x = keras.layers.MaxPooling2D(3, strides=2)(x)
+    return keras.Model(pixels, x, name="alexnet")

@@ -1,0 +1,63 @@
+"""The networks that come from Keras Applications, ImageNet weights included, as one table.
+
+| name           | source                                         |
+|----------------|------------------------------------------------|
+| vgg16, vgg19   | Simonyan & Zisserman 2014, arXiv 1409.1556     |
+| resnet50       | He et al. 2015, arXiv 1512.03385               |
+| inceptionv3    | Szegedy et al. 2015, arXiv 1512.00567          |
+| xception       | Chollet 2016, arXiv 1610.02357                 |
+| nasnetlarge    | Zoph et al. 2017, arXiv 1707.07012             |
+| mobilenet      | Howard et al. 2017, arXiv 1704.04861           |
+| efficientnetb1 | Tan & Le 2019, arXiv 1905.11946                |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from cnn.architectures.pretrained import with_weights
+from cnn.backend import keras
+
+
+@dataclass(frozen=True)
+class Application:
+    """A network of Keras Applications.
+
+    Attributes:
+        function: What builds it.
+        scaling: What its ImageNet weights expect of the pixels, a name in `cnn.scaling`.
+    """
+
+    function: Callable[..., keras.Model]
+    scaling: str
+
+
+TABLE = {
+    "vgg16": Application(keras.applications.VGG16, "caffe"),
+    "vgg19": Application(keras.applications.VGG19, "caffe"),
+    "resnet50": Application(keras.applications.ResNet50, "caffe"),
+    "inceptionv3": Application(keras.applications.InceptionV3, "symmetric"),
+    "xception": Application(keras.applications.Xception, "symmetric"),
+    "nasnetlarge": Application(keras.applications.NASNetLarge, "symmetric"),
+    "mobilenet": Application(keras.applications.MobileNet, "symmetric"),
+    "efficientnetb1": Application(keras.applications.EfficientNetB1, "none"),  # scales by itself
+}
+
+
+def application(name: str, side: int, weights: str | None = None) -> keras.Model:
+    """Build a network of `TABLE` without its top.
+
+    Args:
+        name: Its name there.
+        side: Side of the input, px.
+        weights: A file, "imagenet" (downloaded by Keras), or None for random ones.
+
+    Raises:
+        StudyError: the weights cannot be had.
+    """
+    return with_weights(TABLE[name].function, weights, input_shape=(side, side, 3), include_top=False, name=name)
+
+
+APPLICATIONS = {name: partial(application, name) for name in TABLE}

@@ -1,0 +1,157 @@
+"""The state of a training, kept on disk, so that one that was killed goes on and ends as if it had not been."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cnn.backend import keras
+from study.errors import StudyError
+from study.files import whole_file, whole_folder, write_csv, write_json
+
+SHARE = 0.1  # of the time that may go into writing checkpoints: a small head has thousands of epochs an hour
+HISTORY = "history.csv"
+
+
+@dataclass
+class Progress:
+    """How far a training is.
+
+    Attributes:
+        history: One row an epoch.
+        best: Weights of the best epoch so far; None before there is one.
+        best_value: Its figure on the validation part.
+        best_epoch: Its number, from 1.
+    """
+
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: list[np.ndarray] | None = None
+    best_value: float = -np.inf
+    best_epoch: int = 0
+
+
+class Checkpoint:
+    """The checkpoint of one training: a folder that holds `state.npz` and, as it goes, `history.csv`.
+
+    Args:
+        folder: The folder, made after the first epoch: a training that fails before leaves nothing behind.
+        begin: Called before that.
+    """
+
+    def __init__(self, folder: Path, begin: Callable[[], None] = lambda: None) -> None:
+        self._folder, self._begin = folder, begin
+        self._written, self._took = -np.inf, 0.0
+
+    def save(self, model: keras.Model, progress: Progress, last: bool) -> None:
+        """Write the history, and the state unless that would take more than `SHARE` of the time; always the last."""
+        self._begin()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_csv(pd.DataFrame(progress.history), self._folder / HISTORY)
+        if not last and time.perf_counter() - self._written < self._took / SHARE:
+            return
+        start = time.perf_counter()
+        facts = {
+            "history": progress.history,
+            "best_value": progress.best_value,
+            "best_epoch": progress.best_epoch,
+            "best": len(progress.best or []),
+        }
+        arrays = [keras.ops.convert_to_numpy(variable) for variable in _state(model)] + list(progress.best or [])
+        with whole_file(self._folder / "state.npz") as partial, open(partial, "wb") as file:
+            np.savez(file, facts=np.array(json.dumps(facts)), **{f"a{n}": array for n, array in enumerate(arrays)})
+        self._written = time.perf_counter()
+        self._took = self._written - start
+
+    def restore(self, model: keras.Model) -> Progress:
+        """Put the state back into a compiled model; return where the training stood: at its start, if nothing is kept.
+
+        Raises:
+            StudyError: the file is damaged, or of another network.
+        """
+        path = self._folder / "state.npz"
+        if not path.is_file():
+            return Progress()
+        state = _state(model)
+        try:
+            with np.load(path) as stored:
+                facts = json.loads(str(stored["facts"]))
+                arrays = [stored[f"a{number}"] for number in range(len(state) + facts["best"])]
+            if [array.shape for array in arrays[: len(state)]] != [tuple(variable.shape) for variable in state]:
+                raise ValueError("of another network")
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise StudyError(f"{path}: cannot be continued ({error}); remove {self._folder} and train again") from None
+        for variable, array in zip(state, arrays, strict=False):
+            variable.assign(array)
+        best = arrays[len(state) :] or None
+        return Progress(facts["history"], best, facts["best_value"], facts["best_epoch"])
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """The folder of a training that is under way, `NAME.training` beside the run folder NAME.
+
+    Attributes:
+        folder: The folder; it is not there before the first checkpoint.
+        identity: What the result depends on, in types that JSON has; kept in the folder.
+    """
+
+    folder: Path
+    identity: Mapping[str, Any]
+
+    @classmethod
+    def beside(cls, out: Path, identity: Mapping[str, Any], resume: bool) -> Unfinished:
+        """Return the folder, checked against what is to be trained.
+
+        Args:
+            out: The run folder that is to be.
+            identity: What the result depends on.
+            resume: Whether to continue what is there.
+
+        Raises:
+            StudyError: an unfinished training is there and is not to be resumed, or is of something else.
+        """
+        folder = out.with_name(f"{out.name}.training")
+        if not folder.exists():
+            return cls(folder, identity)
+        if not resume:
+            raise StudyError(
+                f"{folder}: a training that was cut short; continue it with --resume, or remove the folder"
+            )
+        try:
+            before = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise StudyError(f"{folder}: holds no training that can be continued; remove it") from None
+        wanted = json.loads(json.dumps(identity))
+        changed = [key for key in wanted if before.get(key) != wanted[key]]
+        if changed:
+            raise StudyError(
+                f"{folder}: was trained with another {', '.join(changed)}; give the same arguments, or remove it"
+            )
+        return cls(folder, identity)
+
+    def checkpoint(self, fold: str) -> Checkpoint:
+        """Return the checkpoint of a fold, or of the only training (fold "")."""
+        return Checkpoint(self.folder / f"fold_{fold}" if fold else self.folder, self._begin)
+
+    def remove(self) -> None:
+        """Remove the folder, after the run folder was written."""
+        shutil.rmtree(self.folder)
+
+    def _begin(self) -> None:
+        if not self.folder.exists():
+            with whole_folder(self.folder) as partial:
+                write_json(dict(self.identity), partial / "training.json")
+
+
+def _state(model: keras.Model) -> list[keras.Variable]:
+    """Return all that changes in training: weights, states of random generators, the optimiser's moments."""
+    return [*model.variables, *model.optimizer.variables]

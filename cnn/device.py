@@ -1,0 +1,139 @@
+"""What computes: which devices, with what precision, and what to do where their memory is too small."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from cnn.backend import keras
+from study.errors import StudyError
+
+DEVICES = ("auto", "cpu", "gpu")
+PRECISIONS = ("auto", "float32", "mixed")
+_OUT_OF_MEMORY = re.compile(r"RESOURCE_EXHAUSTED|OOM when allocating|[Oo]ut of memory|Unable to allocate")
+
+
+def choose_devices(asked: str) -> list[str]:
+    """Return the devices that compute: `["gpu:0"]`.
+
+    Args:
+        asked: `auto` for GPUs where there are any, `cpu`, or `gpu`.
+
+    Raises:
+        StudyError: a GPU is asked for and there is none, or the CPU and the GPUs are in use already.
+    """
+    if asked == "cpu":
+        _hide_gpus()
+    found = keras.distribution.list_devices()
+    kind = found[0].partition(":")[0]
+    if asked == "gpu" and kind == "cpu":
+        raise StudyError(
+            f"--device gpu: {keras.backend.backend()} finds no GPU; install leukobench[gpu] and the driver, "
+            "or take --device cpu"
+        )
+    return found
+
+
+@contextlib.contextmanager
+def computing_on(devices: Sequence[str], batch: int) -> Iterator[None]:
+    """Share each batch among several devices, where the backend can.
+
+    Keras does so under JAX; its TensorFlow backend has no data parallelism, so there the first device computes.
+
+    Args:
+        devices: From `choose_devices`.
+        batch: Images a step.
+
+    Raises:
+        StudyError: the batch cannot be divided by the number of devices.
+    """
+    if len(devices) == 1 or keras.backend.backend() != "jax":
+        yield
+        return
+    if batch % len(devices):
+        fitting = -(-batch // len(devices)) * len(devices)
+        raise StudyError(f"a batch of {batch} cannot be shared by {len(devices)} devices; try --batch {fitting}")
+    with keras.distribution.DataParallel(devices=list(devices), auto_shard_dataset=False).scope():
+        yield
+
+
+def policy_for(asked: str, devices: Sequence[str]) -> str:
+    """Return Keras' name of the precision: mixed where the GPU multiplies 16-bit numbers faster.
+
+    Raises:
+        StudyError: mixed precision is asked for on a device that has none.
+    """
+    best = mixed_policy(_capability()) if devices[0].startswith("gpu") else "float32"
+    if asked == "mixed" and best == "float32":
+        raise StudyError(f"--precision mixed: {devices[0]} gains nothing from it; take --precision float32")
+    return "float32" if asked == "float32" else best
+
+
+def mixed_policy(capability: tuple[int, int] | None) -> str:
+    """Return the mixed precision of a CUDA compute capability: bfloat16 from 8.0 on, float16 from 7.0 on."""
+    if capability is None or capability < (7, 0):
+        return "float32"
+    return "mixed_bfloat16" if capability >= (8, 0) else "mixed_float16"
+
+
+@contextlib.contextmanager
+def building_in(policy: str) -> Iterator[None]:
+    """Build networks in a precision."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+@contextlib.contextmanager
+def memory_for(batch: int) -> Iterator[None]:
+    """Tell which batch to try where a step of `batch` images does not fit into memory.
+
+    Raises:
+        StudyError: it does not.
+    """
+    try:
+        yield
+    except Exception as error:  # each backend has its own class for it
+        if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(str(error)):
+            raise
+        remedy = f"try --batch {batch // 2}" if batch > 1 else "take a smaller --set input_side, or a larger machine"
+        raise StudyError(f"out of memory in steps of {batch} images; {remedy}") from None
+
+
+def name_devices(devices: Sequence[str]) -> str:
+    """Name backend and devices: `tensorflow on cpu:0`."""
+    used = devices if keras.backend.backend() == "jax" else devices[:1]
+    return f"{keras.backend.backend()} on {', '.join(used)}"
+
+
+def _hide_gpus() -> None:
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.config.update("jax_platforms", "cpu")
+        return
+    import tensorflow as tf
+
+    try:
+        tf.config.set_visible_devices([], "GPU")
+    except RuntimeError:
+        raise StudyError("--device cpu: TensorFlow has the GPU in use already; start a new process") from None
+
+
+def _capability() -> tuple[int, int] | None:
+    """Return the CUDA compute capability of the first GPU; None where it has none."""
+    found: Any
+    if keras.backend.backend() == "jax":
+        import jax
+
+        found = getattr(jax.devices()[0], "compute_capability", None)
+        return None if found is None else tuple(int(number) for number in str(found).split("."))[:2]
+    import tensorflow as tf
+
+    details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
+    return details.get("compute_capability")

@@ -1,0 +1,116 @@
+"""Figures of what is inside a network: heat on a cell, feature maps as tiles, the network as a row of blocks."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from cnn.backend import keras
+from cnn.network import HEAD, NETWORK
+
+if TYPE_CHECKING:
+    from cnn.explain import Explanation
+
+TILE = (16, 64)  # px: the shortest and the longest side of a tile
+_GAP = 2  # px between tiles
+_BESIDE = (keras.layers.InputLayer, keras.layers.ZeroPadding2D, keras.layers.Cropping2D, keras.layers.Rescaling)
+_HEAT = "inferno"  # even steps of lightness, also for those who do not see all colours
+
+
+def grad_cam_figure(found: Explanation) -> Figure:
+    """Draw a cell, the heat within its outline, and the whole heat map with the outline on it."""
+    figure = Figure(figsize=(10.5, 4.0), layout="constrained")
+    cell, inside, everywhere = figure.subplots(1, 3)
+    cell.imshow(found.pixels)
+    cell.set_title(f"called {found.predicted}, probability of all {found.score:.3f}", fontsize=10)
+    inside.imshow(found.pixels)
+    # the more heat the less of the cell shows; none of it is drawn outside
+    inside.imshow(found.heat, cmap=_HEAT, vmin=0, vmax=1, alpha=0.65 * found.heat * found.mask)
+    inside.set_title(f"Grad-CAM for {found.predicted}, on the cell", fontsize=10)
+    shown = everywhere.imshow(found.heat, cmap=_HEAT, vmin=0, vmax=1)
+    everywhere.contour(found.mask, levels=[0.5], colors="white", linewidths=1.2)
+    figure.colorbar(shown, ax=everywhere, shrink=0.85, label="share of the largest")
+    share = "no heat" if found.on_background is None else f"{found.on_background:.0%} of the heat on the background"
+    everywhere.set_title(f"{share},\nwhich is {found.background:.0%} of the image", fontsize=10)
+    for axes in (cell, inside, everywhere):
+        axes.set_axis_off()
+    figure.suptitle(found.path.name, fontsize=10)
+    return figure
+
+
+def tile_grid(maps: np.ndarray) -> np.ndarray:
+    """Lay the channels of a layer out as tiles, each stretched from its lowest (black) to its highest value (white).
+
+    Args:
+        maps: Feature maps. [shape=(height, width, channels)]
+
+    Returns:
+        A picture, in about as many columns as rows, grey between the tiles. [shape=(height, width), uint8]
+    """
+    maps = np.asarray(maps, np.float32)
+    side = min(max(maps.shape[0], TILE[0]), TILE[1])
+    columns = math.ceil(math.sqrt(maps.shape[2]))
+    rows = math.ceil(maps.shape[2] / columns)
+    picture = np.full((rows * (side + _GAP) - _GAP, columns * (side + _GAP) - _GAP), 96, np.uint8)
+    method = cv2.INTER_AREA if side < maps.shape[0] else cv2.INTER_NEAREST
+    for channel in range(maps.shape[2]):
+        tile = cv2.resize(np.ascontiguousarray(maps[..., channel]), (side, side), interpolation=method)
+        low, high = tile.min(), tile.max()
+        tile = np.zeros_like(tile) if high == low else (tile - low) / (high - low) * 255
+        top, left = (number * (side + _GAP) for number in divmod(channel, columns))
+        picture[top : top + side, left : left + side] = np.round(tile)
+    return picture
+
+
+def diagram(model: keras.Model, title: str) -> Figure:
+    """Draw a stored network: one block for each size of feature maps, then its head, layer by layer.
+
+    A block is as high as its maps, and as wide as the logarithm of their channels.
+    """
+    blocks = [*_stages(model.get_layer(NETWORK)), *_head(model.get_layer(HEAD))]
+    tallest = max(height for height, _, _ in blocks)
+    figure = Figure(figsize=(1.2 + 1.15 * len(blocks), 3.6), layout="constrained")
+    axes, x = figure.add_subplot(), 0.0
+    for height, width, text in blocks:
+        tall = 0.06 + 0.94 * height / tallest
+        wide = 0.12 + 0.06 * math.log2(width + 1)
+        color = "#56B4E9" if height else "#E69F00"
+        axes.add_patch(Rectangle((x - wide / 2, -tall / 2), wide, tall, facecolor=color, edgecolor="black"))
+        axes.annotate(text, (x, -0.56), ha="center", va="top", fontsize=8)
+        x += 1.25
+    axes.plot([0, x - 1.25], [0, 0], color="#777777", zorder=0)
+    axes.set(xlim=(-0.9, x - 0.3), ylim=(-0.8, 0.55), title=f"{title}: {model.count_params():,} parameters")
+    axes.set_axis_off()
+    return figure
+
+
+def _stages(network: keras.Model) -> list[tuple[float, int, str]]:
+    """Return side, most channels and text of each size of feature maps, in order of appearance."""
+    sizes: dict[int, list[keras.layers.Layer]] = {}
+    for layer in network.layers:
+        shape = layer.output.shape
+        if len(shape) == 4 and not isinstance(layer, _BESIDE):
+            sizes.setdefault(shape[1], []).append(layer)
+    side = network.input.shape[1]
+    stages = [(float(side), 3, f"{side} x {side} x 3\nimage")]
+    for side, layers in sizes.items():
+        channels = max(layer.output.shape[3] for layer in layers)
+        convolutions = sum("Conv" in type(layer).__name__ for layer in layers)
+        counted = f"\n{convolutions} convolution{'s' * (convolutions > 1)}" if convolutions else ""
+        stages.append((float(side), channels, f"{side} x {side} x {channels}{counted}"))
+    return stages
+
+
+def _head(head: keras.Model) -> list[tuple[float, int, str]]:
+    blocks = []
+    for layer in head.layers:
+        if isinstance(layer, keras.layers.Dropout):
+            blocks.append((0.0, 1, f"dropout\n{layer.rate}"))
+        else:
+            blocks.append((0.0, layer.units, f"dense {layer.units}\n{layer.activation.__name__}"))
+    return blocks

@@ -1,0 +1,130 @@
+"""Fitting: epochs of training with validation, checkpoints and early stopping, and prediction."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
+from tqdm import tqdm
+
+from cnn.augmentation import Augment
+from cnn.backend import keras
+from cnn.checkpoint import Checkpoint, Progress
+from cnn.device import memory_for
+from cnn.epochs import Batches, Examples
+from cnn.network import compile_for, positive_score
+from cnn.recipes import Recipe
+from study.errors import StudyError
+from study.metrics import THRESHOLD
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Rows of the inputs that a network is validated on after every epoch, and which of them are positive."""
+
+    rows: np.ndarray
+    positive: np.ndarray
+
+
+def fit(
+    model: keras.Model,
+    recipe: Recipe,
+    examples: Examples,
+    validation: Validation,
+    seed: int,
+    checkpoint: Checkpoint,
+) -> list[dict[str, float]]:
+    """Train a model by a recipe, from where its checkpoint stands, and put the weights of the kept epoch into it.
+
+    Args:
+        model: The whole network, or its head where `examples` are features.
+        recipe: The recipe; its augmentation is applied where `examples` are images.
+        examples: What to train on.
+        validation: What to validate on; without rows the last epoch is kept.
+        seed: For order and augmentation.
+        checkpoint: Where the state is kept.
+
+    Returns:
+        One row an epoch: epoch, loss, accuracy, val_loss, val_accuracy, val_auroc, seconds since the start.
+
+    Raises:
+        StudyError: the loss diverged, or a step does not fit into memory.
+    """
+    trained = model
+    if recipe.augmentation is not None and examples.inputs.ndim == 4:
+        trained = keras.Sequential([keras.Input(model.input.shape[1:]), Augment(recipe.augmentation, seed), model])
+    batch = recipe.batch
+    steps = len(examples.of_epoch(0, batch, seed))
+    compile_for(recipe, trained, steps)
+    trained.optimizer.build(trained.trainable_variables)
+    progress = checkpoint.restore(trained)
+    start = time.perf_counter() - (progress.history[-1]["seconds"] if progress.history else 0.0)
+    done = len(progress.history)
+    total = recipe.epochs * steps * batch
+    with tqdm(total=total, initial=done * steps * batch, desc="training", unit="image", disable=None) as bar:
+        for epoch in range(done, recipe.epochs):
+            if _out_of_patience(recipe, progress):
+                break
+            row = {"epoch": epoch + 1} | _train_epoch(trained, examples.of_epoch(epoch, batch, seed), batch, bar)
+            if len(validation.rows):
+                row |= validate(model, examples.inputs, validation, batch)
+            row["seconds"] = time.perf_counter() - start
+            progress.history.append(row)
+            _keep_best(model, recipe, progress, row)
+            last = epoch + 1 == recipe.epochs or _out_of_patience(recipe, progress)
+            checkpoint.save(trained, progress, last)
+            shown = {key: f"{row[key]:.3f}" for key in ("loss", "val_auroc") if key in row}
+            bar.set_postfix(epoch=f"{epoch + 1}/{recipe.epochs}", **shown)
+    if progress.best is not None:
+        model.set_weights(progress.best)
+    return progress.history
+
+
+def validate(model: keras.Model, inputs: np.ndarray, validation: Validation, batch: int) -> dict[str, float]:
+    """Return loss, accuracy and AUROC of a model on a validation part."""
+    score = positive_score(run(model, inputs, validation.rows, batch))
+    truth = validation.positive
+    return {
+        "val_loss": float(log_loss(truth, score, labels=[0, 1])),
+        "val_accuracy": float(accuracy_score(truth, score >= THRESHOLD)),
+        "val_auroc": float(roc_auc_score(truth, score)),
+    }
+
+
+def run(model: keras.Model, inputs: np.ndarray, rows: np.ndarray, batch: int, task: str | None = None) -> np.ndarray:
+    """Return a model's outputs for `inputs[rows]`, in steps of `batch`, with a progress bar where `task` names it.
+
+    Raises:
+        StudyError: a step does not fit into memory.
+    """
+    batches = Batches(inputs, rows, batch)
+    with tqdm(total=len(rows), desc=task, unit="image", disable=None if task else True) as bar:
+        progress = keras.callbacks.LambdaCallback()
+        progress.on_predict_batch_end = lambda index, logs=None: bar.update(min(batch, bar.total - bar.n))
+        with memory_for(batch):
+            return np.asarray(model.predict(batches, verbose=0, callbacks=[progress]), np.float32)[: len(rows)]
+
+
+def _train_epoch(model: keras.Model, batches: Batches, batch: int, bar: tqdm) -> dict[str, float]:
+    step = keras.callbacks.LambdaCallback(on_train_batch_end=lambda index, logs: bar.update(batch))
+    with memory_for(batch):
+        logs: dict[str, Any] = model.fit(batches, shuffle=False, verbose=0, callbacks=[step]).history
+    loss = float(logs["loss"][-1])
+    if not np.isfinite(loss):
+        raise StudyError("the loss is no finite number any more; lower the rate: --set optimizer.learning_rate=...")
+    return {"loss": loss, "accuracy": float(logs["accuracy"][-1])}
+
+
+def _keep_best(model: keras.Model, recipe: Recipe, progress: Progress, row: dict[str, float]) -> None:
+    value = row.get(recipe.keep, -np.inf)
+    if value > progress.best_value:
+        progress.best, progress.best_value, progress.best_epoch = model.get_weights(), value, int(row["epoch"])
+
+
+def _out_of_patience(recipe: Recipe, progress: Progress) -> bool:
+    """Whether as many epochs as the recipe's patience have brought no better one."""
+    waited = len(progress.history) - progress.best_epoch
+    return recipe.patience is not None and progress.best is not None and waited >= recipe.patience

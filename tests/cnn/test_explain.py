@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from cnn.backend import keras
+from cnn.drawing import tile_grid
+from cnn.explain import Explanation, explain, explain_pixels, feature_maps, grad_cam
+from cnn.network import build
+from cnn.published import recipe_named
+from cnn.settings import with_settings
+from cnn.training import train
+from study.errors import StudyError
+from study.run import Run
+from tests.conftest import REPOSITORY
+
+
+@pytest.fixture(scope="module")
+def run(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train(
+        *(cohort / name for name in ("images", "manifest.csv", "split.csv")),
+        tmp_path_factory.mktemp("run") / "small",
+        recipe="small-lightxception",
+        settings=["epochs=1", "input_side=64"],
+    )
+
+
+def network(*settings: str) -> keras.Model:
+    keras.utils.set_random_seed(3)
+    return build(with_settings(recipe_named("small-lightxception"), ["input_side=64", *settings]), None).whole
+
+
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("head", ["average,sigmoid", "average,softmax"])
+def test_after_average_pooling_and_one_dense_layer_grad_cam_is_the_class_activation_map(head: str) -> None:
+    # Selvaraju et al. 2017, section 3: there the weights of the maps are the dense layer's, over height times width
+    loss = "loss=CategoricalCrossentropy" if "softmax" in head else "loss=BinaryCrossentropy"
+    model = network(f"head={head}", loss)
+    maps = feature_maps(model, pixels())
+    last = next(reversed(maps.values()))
+    kernel = model.get_layer("head").layers[-1].kernel.numpy()
+    weights = kernel[:, 0] if kernel.shape[1] == 1 else kernel[:, 1] - kernel[:, 0]
+    for positive, sign in ((True, 1), (False, -1)):
+        expected = np.maximum(last @ (sign * weights), 0)
+        assert grad_cam(model, pixels(), positive=positive) == pytest.approx(expected / expected.max(), abs=1e-4)
+
+
+def test_heat_on_the_background_is_counted_outside_the_mask() -> None:
+    heat, mask = np.zeros((4, 4)), np.zeros((4, 4), bool)
+    mask[:, :2] = True
+    heat[0, 0], heat[0, 3] = 1.0, 0.25
+    found = Explanation(Path("cell.bmp"), 0.9, "all", np.zeros((4, 4, 3), np.uint8), mask, heat)
+    assert found.on_background == pytest.approx(0.2)
+    assert found.background == 0.5
+    assert "20% of the heat on the background, which is 50% of the image" in found.line()
+    cold = Explanation(Path("cell.bmp"), 0.9, "all", found.pixels, mask, np.zeros((4, 4)))
+    assert cold.on_background is None
+    assert "no heat" in cold.line()
+
+
+def test_what_is_explained_is_the_class_that_the_network_calls() -> None:
+    model = network()
+    found = explain_pixels(model, Path("cell.bmp"), pixels(), np.ones((64, 64), bool))
+    assert found.score == pytest.approx(float(model.predict(pixels()[None], verbose=0)[0, 0]))
+    assert found.predicted == ("all" if found.score >= 0.5 else "hem")
+    assert found.heat.shape == (64, 64)
+    assert found.on_background == 0
+
+
+def test_tiles_show_each_channel_from_its_lowest_to_its_highest_value() -> None:
+    maps = np.zeros((16, 16, 3))
+    maps[:8, :, 0], maps[:, :8, 1] = 5.0, -2.0
+    grid = tile_grid(maps)
+    assert grid.shape == (34, 34)  # two by two tiles of 16 px, 2 px between them
+    assert np.array_equal(grid[:16, :16], np.where(np.arange(16)[:, None] < 8, 255, 0) * np.ones(16))
+    assert np.array_equal(grid[:16, 18:], np.where(np.arange(16) < 8, 0, 255) * np.ones((16, 1)))
+    assert not grid[18:, :16].any()  # a channel that is the same everywhere
+    assert (grid[18:, 18:] == 96).all()  # no tile
+
+
+def test_explain_writes_heat_maps_and_the_maps_of_every_layer(run: Run, cohort: Path, tmp_path: Path) -> None:
+    paths = [cohort / "images" / path for path in run.predictions["path"][:2]]
+    found = explain(run.folder, paths, tmp_path / "seen")
+    assert [each.score for each in found] == pytest.approx(run.predictions["score"][:2].tolist(), abs=1e-5)
+    table = pd.read_csv(tmp_path / "seen" / "explanations.csv")
+    assert table["path"].tolist() == [path.as_posix() for path in paths]
+    assert table["background"].between(0.2, 0.95).all()
+    layers = sorted((tmp_path / "seen" / f"001_{paths[0].stem}" / "layers").iterdir())
+    assert len(layers) == 36  # of the network's 37 layers all but its input
+    with Image.open(tmp_path / "seen" / f"001_{paths[0].stem}" / "grad_cam.png") as figure:
+        assert figure.width > 1000
+    summary = pd.read_csv(tmp_path / "seen" / "summary.csv")
+    assert summary["parameters"].sum() == 1_248_060
+    assert summary["output"].iloc[0] == "64 x 64 x 3"
+    assert (tmp_path / "seen" / "diagram.svg").is_file()
+
+
+def test_explain_refuses_what_it_cannot_explain(run: Run, cohort: Path, tmp_path: Path) -> None:
+    image = cohort / "images" / run.predictions["path"][0]
+    (tmp_path / "broken.bmp").write_bytes(image.read_bytes()[:999])
+    with pytest.raises(StudyError, match=r"broken\.bmp: cannot be read"):
+        explain(run.folder, [image, tmp_path / "broken.bmp"], tmp_path / "seen")
+    with pytest.raises(StudyError, match=r"holds no model_fold_1\.keras; it is of no cross-validation"):
+        explain(run.folder, [image], tmp_path / "seen", fold="1")
+    shutil.copytree(run.folder, tmp_path / "svm")
+    text = (tmp_path / "svm" / "run.json").read_text()
+    (tmp_path / "svm" / "run.json").write_text(text.replace('"family": "cnn"', '"family": "svm"'))
+    with pytest.raises(StudyError, match="explain takes runs of train-cnn"):
+        explain(tmp_path / "svm", [image], tmp_path / "seen")
+    assert not (tmp_path / "seen").exists()
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("jax") is None, reason="JAX is not installed: pip install 'leukobench[jax]'"
+)
+def test_tensorflow_and_jax_give_the_same_heat_and_load_the_same_file(run: Run, tmp_path: Path) -> None:
+    code = (
+        "import sys, numpy as np\n"
+        "from cnn.explain import grad_cam\n"
+        "from cnn.network import load_network\n"
+        "pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)\n"
+        "np.save(sys.argv[2], grad_cam(load_network(sys.argv[1]), pixels, positive=True))"
+    )
+    heat = {}
+    for backend in ("tensorflow", "jax"):
+        environment = os.environ | {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"}
+        arguments = [run.folder / "model.keras", tmp_path / f"{backend}.npy"]
+        subprocess.run([sys.executable, "-c", code, *arguments], cwd=REPOSITORY, env=environment, check=True)
+        heat[backend] = np.load(tmp_path / f"{backend}.npy")
+    assert heat["jax"].shape == (4, 4)
+    assert heat["jax"] == pytest.approx(heat["tensorflow"], abs=1e-3)

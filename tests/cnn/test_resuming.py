@@ -1,0 +1,84 @@
+"""A training that is really killed, continued, and compared with one that was not."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from cnn.training import train
+from study.errors import StudyError
+from study.run import Run
+from tests.conftest import REPOSITORY
+
+SETTINGS = ("input_side=32", "epochs=3", "batch=8", "keep=val_accuracy", "schedule=cosine", "class_weights=balanced")
+
+# arguments: cohort, run folder, epochs after whose checkpoint the process kills itself, then train's settings
+SCRIPT = """
+import os, signal, sys
+from pathlib import Path
+import cnn.checkpoint
+from cnn.training import train
+
+cohort, out, last = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+save = cnn.checkpoint.Checkpoint.save
+def save_and_die(self, model, progress, final):
+    save(self, model, progress, final)
+    if len(progress.history) == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+cnn.checkpoint.Checkpoint.save = save_and_die
+train(cohort / "images", cohort / "manifest.csv", cohort / "split.csv", out, recipe="small-lightxception",
+      settings=sys.argv[4:], seed=1)
+"""
+
+
+def run_script(cohort: Path, out: Path, last: int) -> int:
+    command = [sys.executable, "-c", SCRIPT, cohort, out, str(last), *SETTINGS]
+    return subprocess.run(command, cwd=REPOSITORY, stderr=subprocess.DEVNULL).returncode
+
+
+@pytest.fixture(scope="module")
+def cut_short(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a training that was killed after its first epoch leaves behind."""
+    out = tmp_path_factory.mktemp("killed") / "run"
+    assert run_script(cohort, out, last=1) == -signal.SIGKILL
+    assert not out.exists()
+    return out.with_name("run.training")
+
+
+def go_on(cohort: Path, out: Path, **changes) -> Run:
+    arguments = {"recipe": "small-lightxception", "settings": SETTINGS, "seed": 1, "resume": True} | changes
+    return train(cohort / "images", cohort / "manifest.csv", cohort / "split.csv", out, **arguments)
+
+
+def test_a_killed_training_ends_as_an_unbroken_one(cohort: Path, cut_short: Path, tmp_path: Path) -> None:
+    shutil.copytree(cut_short, tmp_path / "broken.training")
+    assert len(pd.read_csv(tmp_path / "broken.training" / "history.csv")) == 1
+    broken, unbroken = go_on(cohort, tmp_path / "broken"), go_on(cohort, tmp_path / "unbroken", resume=False)
+    assert broken.predictions["score"].tolist() == unbroken.predictions["score"].tolist()
+    figures = [column for column in unbroken.history if column != "seconds"]
+    assert len(figures) == 6
+    pd.testing.assert_frame_equal(broken.history[figures], unbroken.history[figures], check_exact=True)
+    assert not list(tmp_path.glob("*.training"))
+
+
+def test_an_unfinished_training_is_neither_overwritten_nor_mixed_with_another(
+    cohort: Path, cut_short: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(cut_short, tmp_path / "run.training")
+    with pytest.raises(StudyError, match=r"run\.training: a training that was cut short; continue it with --resume"):
+        go_on(cohort, tmp_path / "run", resume=False)
+    with pytest.raises(StudyError, match="was trained with another seed; give the same arguments"):
+        go_on(cohort, tmp_path / "run", seed=2)
+    state = tmp_path / "run.training" / "state.npz"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(StudyError, match=r"state\.npz: cannot be continued"):
+        go_on(cohort, tmp_path / "run")
+    (tmp_path / "run.training" / "training.json").write_text("{")
+    with pytest.raises(StudyError, match="holds no training that can be continued"):
+        go_on(cohort, tmp_path / "run")
