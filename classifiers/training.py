@@ -201,6 +201,7 @@ def _parameters(recipe: ClassicalRecipe, fits: dict[str, _Fit], table: FeatureTa
     by_fold = {fold or EVERYTHING: of for fold, of in fits.items()}
     described = recipe.as_json()
     return {
+        **{key: described[key] for key in ("source", "reported", "notes")},
         **{key: described[key] for key in ("grid", "calibration", "criterion", "approximate_above")},
         "chosen": {fold: of.fitted.settings for fold, of in by_fold.items()},
         "chosen_calibration": {fold: of.fitted.calibration for fold, of in by_fold.items()},

@@ -155,13 +155,13 @@ def matched_partitions(cohort: pd.DataFrame, test_size: float, seed: int) -> dic
 
 def _classical(features: Path, family: str, jobs: int) -> _Model:
     def train(partition: Path, folder: Path, seed: int) -> Run:
-        return train_classifier(features, partition, folder, family=family, seed=seed, jobs=jobs)
+        return train_classifier(features, partition, folder, family=family, importance=False, seed=seed, jobs=jobs)
 
     return _Model(family, train)
 
 
 def _network(images: Path, manifest: Path, options: dict[str, Any], background: str | None) -> _Model:
-    from cnn.recipes import recipe_named
+    from cnn.published import recipe_named
     from cnn.training import train as train_network  # here: TensorFlow is loaded only where a network is asked for
 
     recipe_named(options["recipe"])  # an unknown recipe is told before anything is trained
