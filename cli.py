@@ -453,7 +453,7 @@ def classifier_options(family: str) -> Any:
     shared = (
         ("--scaling", "scaling", "standard,minmax", "Columns to mean 0 and deviation 1, or to [0, 1]."),
         ("--select", "select", "none,anova:N,mutual-information:N", "Keep the N columns that tell most by themselves."),
-        ("--projection", "projection", "none,pca:N,nca:N", "Project on N principal or neighbourhood components."),
+        ("--projection", "projection", "none,whiten,pca:N,nca:N", "Whiten within classes, or project on N components."),
         ("--calibration", "calibration", "sigmoid,isotonic,none", "How probabilities are made of decision values."),
         ("--criterion", "criterion", "auroc|average-precision|balanced-accuracy", "What the search goes by."),
     )
@@ -747,15 +747,15 @@ def recipes(name: str | None) -> None:
 
 
 @main.command()
-@click.option("--set", "feature_set", default="full", show_default=True, help="clinton19, patel, or full: all of them.")
+@click.option("--set", "feature_set", default="full", show_default=True, help="clinton19, patel, full or leukobench.")
 def features(feature_set: str) -> None:
     """List the features of a set: name, unit, formula, source, and the sets that it belongs to.
 
     \b
-    clinton19  the 19 columns of Clinton et al. 2020, computed rightly: red channel, 4 grey levels, at 128 px
-    patel      what Patel & Mishra 2015 list, the default of `extract`
-    full       everything
-
+    clinton19   the 19 columns of Clinton et al. 2020, computed rightly: red channel, 4 grey levels, at 128 px
+    patel       what Patel & Mishra 2015 list, the default of `extract`
+    full        everything: texture and statistics of grey, textures at 1, 2 and 4 px
+    leukobench  everything, texture and statistics of blue: what told cells of people never seen best
     \b
     Example:  leukobench features --set patel
     """

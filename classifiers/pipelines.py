@@ -20,8 +20,9 @@ from sklearn.svm import SVC, LinearSVC
 
 from classifiers.cells import LabelledCells
 from classifiers.kernels import COEF0, resolve_gamma
-from classifiers.settings import applies, numbered
+from classifiers.settings import WHITEN, applies, numbered
 from classifiers.weighting import cell_weights
+from classifiers.whitening import fit_whitening
 from study.errors import StudyError
 
 Settings = dict[str, Any]  # one combination of a recipe's grid
@@ -52,6 +53,8 @@ def fit_preparation(settings: Settings, cells: LabelledCells, seed: int) -> Pipe
     method, count = numbered(settings["select"])
     if count:
         add("select", _keep(_best_columns(method, count, features, cells.positive, seed)))
+    if settings["projection"] == WHITEN:
+        steps.append(("whiten", fit_whitening(features, cells.positive)))
     method, count = numbered(settings["projection"])
     dimensions = min(count, *features.shape)
     if method == "pca":

@@ -17,6 +17,7 @@ NO = "none"
 # A setting with a number: which cells it takes the number of. "anova:16" keeps the 16 best columns.
 SELECTIONS = ("anova", "mutual-information")
 PROJECTIONS = ("pca", "nca")
+WHITEN = "whiten"  # a projection on as many dimensions as there are columns
 WEIGHTS = (NO, "class", "subject", "class-subject")
 KERNELS = ("rbf", "linear", "poly")
 CALIBRATIONS = ("sigmoid", "isotonic", NO)
@@ -49,16 +50,16 @@ def _one_of(*names: str) -> tuple[str, Callable[[str], str]]:
     return ", ".join(names), parse
 
 
-def _numbered(*names: str) -> tuple[str, Callable[[str], str]]:
-    """Take `none`, or one of the names with a whole number: `pca:10`."""
+def _numbered(*names: str, plain: tuple[str, ...] = (NO,)) -> tuple[str, Callable[[str], str]]:
+    """Take a plain name, such as `none`, or one of the names with a whole number: `pca:10`."""
 
     def parse(text: str) -> str:
         name, _, number = text.partition(":")
-        if text != NO and (name not in names or int(number) < 1):
+        if text not in plain and (name not in names or int(number) < 1):
             raise ValueError
         return text
 
-    return ", ".join([NO, *(f"{name}:NUMBER" for name in names)]), parse
+    return ", ".join([*plain, *(f"{name}:NUMBER" for name in names)]), parse
 
 
 def _positive(kind: type) -> Callable[[str], Any]:
@@ -80,7 +81,7 @@ SETTINGS = {
     for setting in (
         Setting("scaling", *_one_of("standard", "minmax")),
         Setting("select", *_numbered(*SELECTIONS)),
-        Setting("projection", *_numbered(*PROJECTIONS)),
+        Setting("projection", *_numbered(*PROJECTIONS, plain=(NO, WHITEN))),
         Setting("kernel", *_one_of(*KERNELS), ("svm",)),
         Setting("C", "a number above 0", _positive(float), ("svm",)),
         Setting("gamma", "a number above 0, or scale", _gamma, ("svm",)),
@@ -127,7 +128,7 @@ def parse_value(setting: Setting, text: str) -> Any:
 
 
 def numbered(value: str) -> tuple[str, int]:
-    """Return name and number of a value such as `pca:10`; of `none`, 0."""
+    """Return name and number of a value such as `pca:10`; of one without a number, 0."""
     name, _, number = value.partition(":")
     return name, int(number or 0)
 

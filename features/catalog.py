@@ -15,11 +15,13 @@ from study.cell import Cell
 from study.errors import StudyError
 
 VERSION = "1.0"  # of the catalogue: goes up with every change of a column or of a value
-SETS = {  # each with its own settings; `full` is all of the catalogue
+SETS = {  # each with its own settings
     "clinton19": Settings(channel="red", levels=4, size=128),
     "patel": Settings(),
     "full": Settings(distances=(1, 2, 4)),
+    "leukobench": Settings(channel="blue", distances=(1, 2, 4)),
 }
+ALL = ("full", "leukobench")  # the sets that hold the whole catalogue
 DEFAULT_SET = "patel"
 NATIVE = "native"  # the size that leaves images as they are
 
@@ -50,7 +52,7 @@ class Feature:
     unit: str
     source: str
     measure: Measure
-    sets: tuple[str, ...] = ("full",)
+    sets: tuple[str, ...] = ALL
 
     @property
     def family(self) -> str:
@@ -59,7 +61,7 @@ class Feature:
 
 
 def _mean_colors() -> list[Feature]:
-    patel, both = ("patel", "full"), ("clinton19", "patel", "full")
+    patel, both = ("patel", *ALL), ("clinton19", "patel", *ALL)
     return [
         Feature("color_mean_red", "mean of R over the cell", "grey levels", _BOTH, color.mean_color, both),
         Feature("color_mean_green", "mean of G over the cell", "grey levels", _PATEL, color.mean_color, patel),
@@ -151,11 +153,11 @@ def _outlines() -> list[Feature]:
 
 def _co_occurrences(distances: tuple[int, ...]) -> list[Feature]:
     by_paper = {
-        "joint_entropy": ("patel", "full"),
-        "angular_second_moment": ("clinton19", "patel", "full"),
-        "inverse_difference_moment": ("clinton19", "patel", "full"),
-        "correlation": ("clinton19", "patel", "full"),
-        "contrast": ("clinton19", "patel", "full"),
+        "joint_entropy": ("patel", *ALL),
+        "angular_second_moment": ("clinton19", "patel", *ALL),
+        "inverse_difference_moment": ("clinton19", "patel", *ALL),
+        "correlation": ("clinton19", "patel", *ALL),
+        "contrast": ("clinton19", "patel", *ALL),
     }
     features = []
     for distance in distances:
@@ -163,7 +165,7 @@ def _co_occurrences(distances: tuple[int, ...]) -> list[Feature]:
             column = f"texture_{name}_d{distance}"
             mean = f"{formula}; at {distance} px, mean of 4 directions"
             features += [
-                Feature(column, mean, unit, _IBSI, texture.co_occurrence, by_paper.get(name, ("full",))),
+                Feature(column, mean, unit, _IBSI, texture.co_occurrence, by_paper.get(name, ALL)),
                 Feature(f"{column}_range", "its range over 4 directions", unit, _IBSI, texture.co_occurrence),
             ]
     return features
@@ -171,9 +173,7 @@ def _co_occurrences(distances: tuple[int, ...]) -> list[Feature]:
 
 def _other_textures() -> list[Feature]:
     entropy = "mean entropy of the grey values within 5 px of a pixel"
-    features = [
-        Feature("texture_local_entropy", entropy, "bits", _CLINTON, texture.local_entropy, ("clinton19", "full"))
-    ]
+    features = [Feature("texture_local_entropy", entropy, "bits", _CLINTON, texture.local_entropy, ("clinton19", *ALL))]
     for radius, neighbours in texture.PATTERNS.items():
         for ones in range(neighbours + 2):
             run = f"one run of {ones} of {neighbours} neighbours at {radius} px as bright or brighter"
@@ -228,7 +228,7 @@ def _projections() -> list[Feature]:
 def _sets_by(source: str) -> tuple[str, ...]:
     """The sets that a feature of a paper belongs to."""
     of_paper = {_PATEL: ("patel",), _CLINTON: ("clinton19",), _BOTH: ("clinton19", "patel")}
-    return (*of_paper.get(source, ()), "full")
+    return (*of_paper.get(source, ()), *ALL)
 
 
 def settings_of(feature_set: str, **changes: Any) -> Settings:

@@ -139,7 +139,7 @@ def test_a_scaled_disk_is_a_smaller_disk_of_the_same_colour() -> None:
 
 
 def test_what_cannot_be_measured_is_refused() -> None:
-    with pytest.raises(StudyError, match="no feature set 'haralick'; there is clinton19, patel, full"):
+    with pytest.raises(StudyError, match="no feature set 'haralick'; there is clinton19, patel, full, leukobench"):
         features_of("haralick")
     with pytest.raises(StudyError, match="nothing is left of a cell of 1 pixels at 16 px; choose a larger size"):
         dot = np.zeros((450, 450, 3), np.uint8)
