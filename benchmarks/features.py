@@ -14,7 +14,9 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -25,6 +27,7 @@ import cv2
 import mahotas
 import numpy as np
 import nyxus
+import pandas as pd
 from cp_measure.bulk import get_core_measurements
 from plain import plain_features
 
@@ -35,6 +38,7 @@ from features.catalog import SETS, compute, features_of, settings_of
 from features.prepared import PreparedCell
 from features.settings import Settings
 from study.cell import Cell, read_cell
+from study.manifest import COLUMNS, write_manifest
 
 LEVELS = 64
 BY_CELL = Settings(levels=LEVELS, quantisation="cell")  # as Nyxus and cp_measure quantise
@@ -46,6 +50,27 @@ NYXUS_SHAPE = """AREA_PIXELS_COUNT PERIMETER CIRCULARITY COMPACTNESS ECCENTRICIT
 DIAMETER_EQUAL_AREA STAT_FERET_DIAM_MIN STAT_FERET_DIAM_MAX HU_M1 HU_M2 HU_M3 HU_M4 HU_M5 HU_M6 HU_M7"""
 NYXUS_INTENSITY = """MEAN VARIANCE_BIASED STANDARD_DEVIATION_BIASED SKEWNESS EXCESS_KURTOSIS ENTROPY P10 P25 MEDIAN
 P75 P90"""
+
+# run apart, because the peak of a process that was forked begins with that of its parent; start-up is not counted
+EXTRACT = """
+import sys, time
+from pathlib import Path
+from features.extractor import extract
+
+def peak(process):
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
+
+if __name__ == "__main__":
+    images, manifest, out = map(Path, sys.argv[1:4])
+    start = time.perf_counter()
+    extract(images, manifest, out, jobs=int(sys.argv[4]))
+    seconds = time.perf_counter() - start
+    tasks = Path("/proc/self/task").iterdir()
+    children = [child for task in tasks for child in (task / "children").read_text().split()]
+    workers = [child for child in children if "popen_loky" in Path(f"/proc/{child}/cmdline").read_text()]
+    print(seconds, peak("self"), max(map(peak, workers), default=0))
+"""
 
 
 def milliseconds(work: Callable[[Any], Any], items: Iterable[Any]) -> list[float]:
@@ -163,11 +188,48 @@ def against_other_tools(cells: list[Cell]) -> None:
     row(f"Nyxus {version}: moments, percentiles, entropy", intensity, nyxus_milliseconds(NYXUS_INTENSITY, cells))
 
 
+def linked_cohort(images: list[Path], number: int, folder: Path) -> Path:
+    """Make a folder of so many hard links to images, and its manifest; return the manifest."""
+    names = [f"all/{row // 1000}/{row}.bmp" for row in range(number)]
+    for row, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        os.link(images[row % len(images)], folder / name)
+    manifest = pd.DataFrame(dict.fromkeys(COLUMNS, ""), index=range(number)).assign(path=names, label="all")
+    write_manifest(manifest, folder / "manifest.csv")
+    return folder / "manifest.csv"
+
+
+def extract_apart(folder: Path, manifest: Path, out: Path, jobs: int) -> tuple[float, float, float]:
+    """Extract the default set in a process of its own: its seconds, its peak memory, that of its largest worker, MB."""
+    command = [sys.executable, "-c", EXTRACT, str(folder), str(manifest), str(out), str(jobs)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
+    seconds, parent, worker = map(float, done.stdout.split())
+    return seconds, parent, worker
+
+
+def batches(images: list[Path], number: int) -> None:
+    """The batch extractor: speed by processes, memory by number of images."""
+    print(f"\n{'batch extraction of patel':40} {'seconds':>9} {'images/s':>9} {'parent, MB':>11} {'worker, MB':>11}")
+    with tempfile.TemporaryDirectory(dir=images[0].parent) as name:  # hard links stay on one file system
+        seconds = {}
+        for count, jobs in ((1_000, 2), (number // 10, 1), (number // 10, 2), (number, 2)):
+            folder = Path(name) / f"{count}"
+            manifest = folder / "manifest.csv"
+            if not manifest.exists():
+                linked_cohort(images, count, folder)
+            taken, parent, worker = extract_apart(folder, manifest, folder / f"by_{jobs}.csv", jobs)
+            seconds[count, jobs] = taken
+            what = f"{count:,} images, {jobs} process{'es' * (jobs > 1)}"
+            print(f"{what:40} {taken:9.1f} {count / taken:9.0f} {parent:11.0f} {worker:11.0f}", flush=True)
+        print(f"two processes: {seconds[number // 10, 1] / seconds[number // 10, 2]:.2f} times as fast as one")
+
+
 def main() -> None:
     """Run everything and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="C-NMC 2019 images, at any depth")
     parser.add_argument("--images", type=int, default=200, help="how many of them, evenly spread")
+    parser.add_argument("--batch", type=int, default=0, help="size of the largest batch, such as 100000; 0: none")
     arguments = parser.parse_args()
     found = sorted(arguments.folder.rglob("*.bmp"))
     paths = found[:: max(1, len(found) // arguments.images)][: arguments.images]
@@ -179,6 +241,8 @@ def main() -> None:
     against_the_plain_way(paths)
     by_part(paths, cells)
     against_other_tools(cells)
+    if arguments.batch:
+        batches(found, arguments.batch)
 
 
 if __name__ == "__main__":

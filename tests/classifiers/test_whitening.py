@@ -10,11 +10,11 @@ from classifiers.whitening import fit_whitening
 
 @pytest.fixture
 def correlated() -> tuple[np.ndarray, np.ndarray]:
-    """4,000 cells of two classes that differ along one direction, and spread tenfold along another."""
+    """4,000 cells of two classes that differ along one direction, and spread unequally."""
     random = np.random.default_rng(0)
     positive = random.random(4000) < 0.6
     mixing = random.normal(size=(6, 6))
-    return random.normal(size=(4000, 6)) * [10, 1, 1, 1, 1, 0.1] @ mixing + np.outer(positive, np.arange(6)), positive
+    return random.normal(size=(4000, 6)) * [3, 1, 1, 1, 1, 0.5] @ mixing + np.outer(positive, np.arange(6)), positive
 
 
 def test_it_is_the_inverse_root_of_the_shrunk_covariance_within_the_classes(

@@ -1,0 +1,180 @@
+"""Which features and which settings do best on people never seen: the hunt for the default recipe.
+
+    python benchmarks/default_recipe.py C-NMC_Leukemia --work hunt --jobs 2
+
+Every candidate, a feature table and a recipe, is judged by nested cross-validation over subject groups, repeated: the
+recipe's own choices are made over the subject groups of the training part of each outer fold, and the cells of the
+fold left out are scored. Printed are, over all cells, the AUROC pooled within a repeat (mean of the repeats), the mean
+and the worst of the single folds, and the AUROC of single people: the share of pairs, of a cell of theirs and a cell of
+the other class, that are ordered rightly, as median, tenth percentile and worst over the subject groups. The last line
+is the honest price of having chosen among the candidates: in each outer fold the one of the best inner score is taken.
+
+Tables are extracted into the folder given by --work and kept there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedGroupKFold
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from classifiers.fitting import nested_scores
+from classifiers.recipes import recipe_named
+from features.catalog import settings_of
+from features.extractor import extract
+from study.feature_table import read_feature_table
+from study.indexing import scan_folder
+from study.manifest import POSITIVE, read_manifest, write_manifest
+
+OUTER_FOLDS = 5
+TABLES = {  # name -> feature set and settings
+    "clinton19": ("clinton19", {}),
+    "patel": ("patel", {}),
+    "full": ("full", {}),
+    "leukobench (blue)": ("leukobench", {}),
+    "full, green": ("full", {"channel": "green"}),
+    "full, red": ("full", {"channel": "red"}),
+    "full, saturation": ("full", {"channel": "saturation"}),
+    "blue, 16 levels": ("leukobench", {"levels": 16}),
+    "blue, 32 levels by cell": ("leukobench", {"levels": 32, "quantisation": "cell"}),
+    "blue, standardised": ("leukobench", {"stain": "standardised"}),
+    "blue, Reinhard": ("leukobench", {"stain": "reinhard"}),
+    "blue, Macenko": ("leukobench", {"stain": "macenko"}),
+}
+FAMILIES = ("color", "geometry", "texture", "statistics")
+PLAIN = {"weight": "class", "C": "1,10", "gamma": "0.001,0.01"}
+WHITE = {"projection": "whiten", "weight": "class-subject", "C": "1,3", "gamma": "0.001,0.003,0.01"}
+SVM, KNN = "leukobench-svm", "leukobench-knn"
+MODELS = {  # name -> recipe and its changes
+    "SVM": (SVM, PLAIN | {"projection": "none"}),
+    "SVM, whitened": (SVM, WHITE | {"weight": "none"}),
+    "SVM, whitened, classes alike": (SVM, WHITE | {"weight": "class"}),
+    "SVM, whitened, people alike": (SVM, WHITE),
+    "SVM, whitened, linear": (SVM, WHITE | {"kernel": "linear", "C": "0.0003,0.001,0.003"}),
+    "SVM, whitened, polynomial": (SVM, WHITE | {"kernel": "poly", "degree": "2", "gamma": "0.001", "C": "0.1,1"}),
+    "SVM, 64 best columns": (SVM, PLAIN | {"select": "anova:64", "projection": "none"}),
+    "k-NN": (KNN, {"projection": "none", "metric": "euclidean", "n_neighbors": "15,35,75"}),
+    "k-NN, PCA": (KNN, {"projection": "pca:20", "metric": "euclidean", "n_neighbors": "15,35,75"}),
+    "k-NN, whitened": (KNN, {"projection": "whiten", "metric": "cosine,euclidean", "n_neighbors": "35,75,150,300"}),
+}
+BEST = "SVM, whitened, people alike"  # the model that all tables are tried with
+OWN = "leukobench (blue)"  # the table that all models are tried with
+
+
+def candidates() -> list[tuple[str, str, str | None]]:
+    """Return what is tried: table, model, and the one family of columns that is kept, or None."""
+    return (
+        [(table, BEST, None) for table in TABLES]
+        + [(OWN, model, None) for model in MODELS if model != BEST]
+        + [("patel", model, None) for model in ("SVM", "k-NN")]
+        + [(OWN, BEST, family) for family in FAMILIES]
+    )
+
+
+def tables(images: Path, work: Path, jobs: int) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    """Extract what is not there yet; return the manifest's rows and the tables."""
+    work.mkdir(parents=True, exist_ok=True)
+    if not (work / "manifest.csv").exists():
+        write_manifest(scan_folder(images), work / "manifest.csv")
+    found = {}
+    for number, (name, (feature_set, changes)) in enumerate(TABLES.items()):
+        path = work / f"{number:02}.parquet"
+        if not path.exists():
+            settings = settings_of(feature_set, **changes)
+            extract(
+                images, work / "manifest.csv", path, feature_set=feature_set, settings=settings, jobs=jobs, resume=True
+            )
+        found[name] = read_feature_table(path).values
+    manifest = read_manifest(work / "manifest.csv").set_index("path")
+    return manifest.loc[found["patel"].index], found
+
+
+def outer_folds(label: np.ndarray, group: np.ndarray, repeat: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the folds of one repeat."""
+    return list(StratifiedGroupKFold(OUTER_FOLDS, shuffle=True, random_state=repeat).split(label, label, group))
+
+
+def judge(values: pd.DataFrame, model: str, cohort: pd.DataFrame, repeat: int) -> tuple[np.ndarray, list[float]]:
+    """Return the score of each cell by models that have not seen its group, and each fold's inner score."""
+    recipe, changes = MODELS[model]
+    family = "knn" if recipe == KNN else "svm"
+    label, group = cohort["label"].to_numpy(), cohort["subject_group"].to_numpy()
+    folds = outer_folds(label, group, repeat)
+    score, fitted = nested_scores(
+        recipe_named(recipe, family).changed(changes), values, label, group, folds, seed=repeat
+    )
+    return score, [of.search_score for of in fitted]
+
+
+def figures(scores: list[np.ndarray], cohort: pd.DataFrame) -> list[float]:
+    """Return pooled AUROC, mean and worst of the folds, and median, tenth percentile and worst of the people."""
+    positive, group = (cohort["label"] == POSITIVE).to_numpy(), cohort["subject_group"].to_numpy()
+    pooled, single, people = [], [], []
+    for repeat, score in enumerate(scores):
+        pooled.append(roc_auc_score(positive, score))
+        for _, held_out in outer_folds(cohort["label"].to_numpy(), group, repeat):
+            single.append(roc_auc_score(positive[held_out], score[held_out]))
+        people.append([_person(score, positive, group == name) for name in np.unique(group)])
+    person = np.mean(people, axis=0)
+    return [np.mean(pooled), np.mean(single), np.min(single), np.median(person), np.quantile(person, 0.1), person.min()]
+
+
+def _person(score: np.ndarray, positive: np.ndarray, own: np.ndarray) -> float:
+    """Return how often a cell of one person stands on the right side of a cell of the other class."""
+    blast = positive[own].mean() >= 0.5
+    others = positive != blast
+    return roc_auc_score(np.repeat([blast, not blast], [own.sum(), others.sum()]), np.r_[score[own], score[others]])
+
+
+def main() -> None:
+    """Try every candidate and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("images", type=Path)
+    parser.add_argument("--work", type=Path, required=True, help="folder for the tables")
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--jobs", type=int, default=2)
+    arguments = parser.parse_args()
+    cohort, found = tables(arguments.images, arguments.work, arguments.jobs)
+    tried = candidates()
+    inputs = [
+        (found[table] if family is None else found[table].filter(regex=f"^{family}_"), model)
+        for table, model, family in tried
+    ]
+    print(
+        f"{len(cohort)} cells, {cohort['subject_group'].nunique()} subject groups; {arguments.repeats} times", end=" "
+    )
+    print(f"{OUTER_FOLDS} outer folds over subject groups\n")
+    print("| features | columns | model | AUROC | folds: mean | worst | people: median | 10th percentile | worst |")
+    print("|---|---|---|---|---|---|---|---|---|", flush=True)
+    tasks = [(values, model, cohort, repeat) for values, model in inputs for repeat in range(arguments.repeats)]
+    judged = Parallel(n_jobs=arguments.jobs, return_as="generator", batch_size=1)(
+        delayed(judge)(*task) for task in tasks
+    )
+    kept = []
+    for (table, model, family), (values, _) in zip(tried, inputs, strict=True):
+        kept.append([next(judged) for _ in range(arguments.repeats)])
+        name = table if family is None else f"{table}, {family} only"
+        line = figures([score for score, _ in kept[-1]], cohort)
+        print(f"| {name} | {values.shape[1]} | {model} | " + " | ".join(f"{x:.3f}" for x in line) + " |", flush=True)
+    chosen = []
+    for repeat in range(arguments.repeats):
+        inner = np.array([of[repeat][1] for of in kept])  # [shape=(candidates, folds)]
+        score = np.empty(len(cohort))
+        folds = outer_folds(cohort["label"].to_numpy(), cohort["subject_group"].to_numpy(), repeat)
+        for fold, (_, held_out) in enumerate(folds):
+            score[held_out] = kept[int(inner[:, fold].argmax())][repeat][0][held_out]
+        chosen.append(score)
+    line = figures(chosen, cohort)
+    print("| chosen in each outer fold | | by the inner score | " + " | ".join(f"{x:.3f}" for x in line) + " |")
+
+
+if __name__ == "__main__":
+    main()
