@@ -13,23 +13,26 @@ cd "$out"
 run() { printf '\n$ leukobench %s\n' "${*//$images/IMAGES}"; time leukobench "$@"; }
 
 run manifest "$images" -o manifest.csv --jobs 2
-run extract "$images" --manifest manifest.csv -o features.csv --jobs 2
+run extract "$images" --manifest manifest.csv --set leukobench -o features.csv --jobs 2
+run extract "$images" --manifest manifest.csv --set clinton19 -o clinton19.csv --jobs 2
+
+# what leakage is worth: the same support vector machine, ten times each way
+run leakage features.csv manifest.csv --seeds 10 --seed 1 -o leakage --jobs 2
 
 run split manifest.csv --method subject --test-size 0.2 --seed 1 -o split.csv
 run split manifest.csv --method kfold --folds 5 --seed 1 -o folds
-run split manifest.csv --method image --test-size 0.2 --seed 1 -o image.csv
+run split manifest.csv --method image --test-size 0.15 --seed 121 -o image.csv
 
-for split in split.csv folds image.csv; do
+# the recipe of Clinton et al. on their kind of split, and on people never seen
+run train-svm clinton19.csv --split image.csv --recipe clinton-svm --seed 1 -o runs-image/clinton-svm --jobs 2
+run train-svm clinton19.csv --split folds --recipe clinton-svm --seed 1 -o runs-folds/clinton-svm --jobs 2
+run compare runs-image/clinton-svm runs-folds/clinton-svm --common --allow-leaky -o report-clinton
+
+for split in split.csv folds; do
   name=${split%.csv}
   run train-svm features.csv --split "$split" --seed 1 -o "runs-$name/svm" --jobs 2
   run train-knn features.csv --split "$split" --seed 1 -o "runs-$name/knn" --jobs 2
   run train-cnn "$images" --manifest manifest.csv --split "$split" --recipe dhuri-mobilenet --weights "$weights" \
     --seed 1 -o "runs-$name/mobilenet" --jobs 2
-  run compare "runs-$name/svm" "runs-$name/knn" "runs-$name/mobilenet" -o "report-$name"
-done
-
-# how much one split by subject depends on who is drawn
-for seed in 1 2 3 4 5 6; do
-  run split manifest.csv --method subject --test-size 0.2 --seed "$seed" -o "split-$seed.csv"
-  run train-svm features.csv --split "split-$seed.csv" --seed 1 -o "runs-seeds/svm-$seed" --jobs 2
+  run compare "runs-$name/svm" "runs-$name/knn" "runs-$name/mobilenet" --images "$images" -o "report-$name"
 done

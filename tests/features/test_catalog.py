@@ -65,6 +65,8 @@ def test_the_sets_hold_what_the_papers_list() -> None:
     everything = {feature.name for feature in features_of("full")}
     assert patel < everything
     assert {feature.name for feature in features_of("clinton19")} < everything
+    assert [feature.name for feature in features_of("leukobench")] == [feature.name for feature in features_of("full")]
+    assert settings_of("leukobench") == Settings(channel="blue", distances=(1, 2, 4))
     assert DEFAULT_SET == "patel"
 
 
