@@ -121,8 +121,8 @@ RECIPES = {
                 gamma=(0.001, 0.003, 0.01),
             ),
             notes=(
-                "Found by benchmarks/default_recipe.py. The grid is the one that was judged there: with so few people to "
-                "choose by, the more there is to choose from, the more often chance chooses."
+                "Found by benchmarks/default_recipe.py. The grid is the one that was judged there: with so few people "
+                "to choose by, the more there is to choose from, the more often chance chooses."
             ),
         ),
         ClassicalRecipe(
