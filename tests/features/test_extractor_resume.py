@@ -45,6 +45,7 @@ def while_writing(blocks, rows):
         yield block
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs tests in the background ignores it
     if how in ("kill", "ctrl-c"):
         Journal._append = torn
     elif how == "kill while writing":
@@ -189,7 +190,7 @@ def remove_all(folder: Path) -> None:
     ("changes", "told"),
     [
         ({"settings": Settings(levels=32)}, "levels 64, not 32"),
-        ({"settings": Settings(distances=(1, 2))}, r"distances \[1\], not \[1, 2\]"),
+        ({"settings": Settings(distances=(1, 2))}, r"columns 27, not 32; distances \[1\], not \[1, 2\]"),
         ({"settings": Settings(size=128, channel="b")}, "channel grey, not b; size None, not 128"),
         ({"background": "white"}, "background black, not white"),
     ],
