@@ -137,8 +137,7 @@ RECIPES = {
                 metric=("cosine", "euclidean"),
                 neighbor_weight=("uniform", "distance"),
             ),
-            calibration=(NO,),
-            notes="Found by benchmarks/default_recipe.py.",
+            notes="Found by benchmarks/default_recipe.py. Calibrated: votes of hundreds of neighbours are no probability.",
         ),
         ClassicalRecipe(
             name="clinton-svm",
