@@ -137,7 +137,7 @@ RECIPES = {
                 metric=("cosine", "euclidean"),
                 neighbor_weight=("uniform", "distance"),
             ),
-            notes="Found by benchmarks/default_recipe.py. Calibrated: votes of hundreds of neighbours are no probability.",
+            notes="Found by benchmarks/default_recipe.py. Calibrated: a share of hundreds of votes is no probability.",
         ),
         ClassicalRecipe(
             name="clinton-svm",
