@@ -71,9 +71,28 @@ def _on_this_machine(function: Callable[[Task], Result], tasks: Iterable[Task], 
     try:
         with _interrupts_ignored():
             results = Parallel(n_jobs=jobs, return_as="generator", batch_size=1, pre_dispatch="3 * n_jobs")(calls)
-        yield from results
+        with _manager_silenced():
+            yield from results
     except BrokenExecutor:
         raise StudyError("a worker process was killed; if memory ran out, take fewer --jobs") from None
+
+
+@contextlib.contextmanager
+def _manager_silenced() -> Iterator[None]:
+    """Let loky's managing thread not print how it was stopped: it may stumble over workers that are gone already.
+
+    What goes wrong in a task, or with a worker, joblib raises in the calling thread. After a stop this stays so: the
+    thread may stumble later.
+    """
+    before = threading.excepthook
+
+    def told(problem: threading.ExceptHookArgs) -> None:
+        if problem.thread is None or problem.thread.name != "ExecutorManagerThread":
+            before(problem)
+
+    threading.excepthook = told
+    yield
+    threading.excepthook = before
 
 
 @contextlib.contextmanager
