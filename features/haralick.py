@@ -50,45 +50,13 @@ def haralick_measures(counts: np.ndarray) -> np.ndarray:
     Args:
         counts: How often each pair of levels occurs, or its probability; not all 0. [shape=(levels, levels)]
     """
-    number = len(counts)
-    total, lowest, highest = 0.0, number, 0  # cells use few of the levels
-    for i in range(number):
-        row = counts[i].sum()
-        if row > 0:
-            total += row
-            lowest, highest = min(lowest, i), i
-    marginal = np.zeros(number)
-    differences = np.zeros(number)
-    sums = np.zeros(2 * number + 1)
-    maximum = energy = entropy = 0.0
-    for i in range(lowest, highest + 1):
-        for j in range(lowest, highest + 1):
-            if counts[i, j] > 0:
-                p = counts[i, j] / total
-                marginal[i] += p
-                differences[abs(i - j)] += p
-                sums[i + j + 2] += p
-                maximum = max(maximum, p)
-                energy += p * p
-                entropy -= p * np.log2(p)
+    marginal, differences, sums, maximum, energy, entropy = _distributions(counts)
     mean, variance = _mean_and_variance(marginal, 1)
     marginal_entropy = _entropy(marginal)
     difference_mean, difference_variance = _mean_and_variance(differences, 0)
     contrast = difference_variance + difference_mean**2
-    inverse = inverse_n = inverse_moment = inverse_moment_n = inverse_variance = 0.0
-    for k in range(number):
-        inverse += differences[k] / (1 + k)
-        inverse_n += differences[k] / (1 + k / number)
-        inverse_moment += differences[k] / (1 + k * k)
-        inverse_moment_n += differences[k] / (1 + (k / number) ** 2)
-        if k:
-            inverse_variance += differences[k] / (k * k)
-    tendency = shade = prominence = 0.0
-    for k in range(len(sums)):
-        deviation = k - 2 * mean
-        tendency += deviation**2 * sums[k]
-        shade += deviation**3 * sums[k]
-        prominence += deviation**4 * sums[k]
+    inverse, inverse_n, inverse_moment, inverse_moment_n, inverse_variance = _inverses(differences)
+    tendency, shade, prominence = _clusters(sums, mean)
     constant = marginal.max() >= 1 - 1e-12
     covariance = variance - contrast / 2  # of a symmetric matrix
     correlation = 1.0 if constant else covariance / variance
@@ -122,6 +90,60 @@ def haralick_measures(counts: np.ndarray) -> np.ndarray:
             0.0 if constant else np.sqrt(1 - np.exp(-2 * shared)),
         ]
     )
+
+
+@compiled
+def _distributions(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float, float]:
+    """Return the distributions of a level, of |i - j| and of i + j; and maximum, sum of squares and entropy of p."""
+    number = len(counts)
+    total, lowest, highest = 0.0, number, 0  # cells use few of the levels
+    for i in range(number):
+        row = counts[i].sum()
+        if row > 0:
+            total += row
+            lowest, highest = min(lowest, i), i
+    marginal = np.zeros(number)
+    differences = np.zeros(number)
+    sums = np.zeros(2 * number + 1)
+    maximum = energy = entropy = 0.0
+    for i in range(lowest, highest + 1):
+        for j in range(lowest, highest + 1):
+            if counts[i, j] > 0:
+                p = counts[i, j] / total
+                marginal[i] += p
+                differences[abs(i - j)] += p
+                sums[i + j + 2] += p
+                maximum = max(maximum, p)
+                energy += p * p
+                entropy -= p * np.log2(p)
+    return marginal, differences, sums, maximum, energy, entropy
+
+
+@compiled
+def _inverses(differences: np.ndarray) -> tuple[float, float, float, float, float]:
+    """Return inverse difference and its moment, each plain and normalised, and inverse variance."""
+    number = len(differences)
+    plain = normalised = moment = normalised_moment = variance = 0.0
+    for k in range(number):
+        plain += differences[k] / (1 + k)
+        normalised += differences[k] / (1 + k / number)
+        moment += differences[k] / (1 + k * k)
+        normalised_moment += differences[k] / (1 + (k / number) ** 2)
+        if k:
+            variance += differences[k] / (k * k)
+    return plain, normalised, moment, normalised_moment, variance
+
+
+@compiled
+def _clusters(sums: np.ndarray, mean: float) -> tuple[float, float, float]:
+    """Return cluster tendency, shade and prominence."""
+    tendency = shade = prominence = 0.0
+    for k in range(len(sums)):
+        deviation = k - 2 * mean
+        tendency += deviation**2 * sums[k]
+        shade += deviation**3 * sums[k]
+        prominence += deviation**4 * sums[k]
+    return tendency, shade, prominence
 
 
 @compiled
