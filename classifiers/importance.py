@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from classifiers.cells import LabelledCells
 from classifiers.model import Model
+from study.resampling import draw_counts, positive_groups, wins
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -78,11 +79,11 @@ def permutation_importance(tested: Tested, columns: Sequence[str], seed: int = 0
     def lost_wins(number: int) -> np.ndarray:
         drawing = np.random.default_rng([seed, number])
         scores = [_scores(tested, units[number], drawing) for _ in range(repeats)]
-        return intact - np.mean([wins(score, positive, code) for score in scores], axis=0)
+        return intact - np.mean([wins(score, positive, code, len(groups)) for score in scores], axis=0)
 
     with threadpool_limits(1):
         whole = np.concatenate([model.predict_proba(cells.features)[:, 1] for model, cells in tested])
-        intact, pairs = wins(whole, positive, code), wins(positive.astype(float), positive, code)
+        intact, pairs = (wins(score, positive, code, len(groups)) for score in (whole, positive.astype(float)))
         lost = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")(
             delayed(lost_wins)(number) for number in range(len(units))
         )
@@ -106,30 +107,6 @@ def permutation_importance(tested: Tested, columns: Sequence[str], seed: int = 0
     )
 
 
-def wins(score: np.ndarray, positive: np.ndarray, code: np.ndarray) -> np.ndarray:
-    """Count, for every two groups, the pairs in which a blast of one outscores a normal cell of the other.
-
-    The sum over all groups, divided by the number of pairs, is the AUROC; weighted by how often each group was drawn,
-    that of a resample.
-
-    Args:
-        score: [shape=(n,)]
-        positive: [shape=(n,), bool]
-        code: Number of each cell's group, from 0 on. [shape=(n,)]
-
-    Returns:
-        Ties count half. Rows: group of the blast; columns: group of the normal cell. [shape=(groups, groups)]
-    """
-    groups = code.max() + 1
-    distinct, rank = np.unique(score, return_inverse=True)
-    cell = rank[~positive] * groups + code[~positive]
-    normal = np.bincount(cell, minlength=len(distinct) * groups).reshape(len(distinct), groups)
-    outscored = np.cumsum(normal, axis=0) - normal / 2
-    counted = np.zeros((groups, groups))
-    np.add.at(counted, code[positive], outscored[rank[positive]])
-    return counted
-
-
 def _scores(tested: Tested, columns: np.ndarray, drawing: np.random.Generator) -> np.ndarray:
     """Score the cells of each fold with some columns dealt out anew among them, together."""
     scores = []
@@ -148,14 +125,11 @@ def _evenly(group: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarra
 
 
 def _group_resamples(positive: np.ndarray, code: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
-    """Draw groups with replacement among those with the same majority class; None where a class has fewer than two."""
-    share = np.bincount(code, positive) / np.bincount(code)
-    counts = np.zeros((RESAMPLES, len(share)))
-    for members in (np.flatnonzero(share >= 0.5), np.flatnonzero(share < 0.5)):
-        if len(members) < 2:
-            return None
-        counts[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), RESAMPLES)
-    return counts
+    """Draw groups with replacement, class by class; None where a class has fewer than two."""
+    of_group = positive_groups(positive, code)
+    if min(of_group.sum(), (~of_group).sum()) < 2:
+        return None
+    return draw_counts(of_group, RESAMPLES, rng)
 
 
 def _drop(lost: np.ndarray, pairs: np.ndarray, counts: np.ndarray | None) -> tuple[float, float, float]:

@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from study.manifest import POSITIVE
+from study.resampling import draw_counts, positive_groups
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -52,11 +53,8 @@ def draw_groups(label: pd.Series, group: pd.Series, *, resamples: int = RESAMPLE
     """
     rng = np.random.default_rng(seed)
     codes, groups = pd.factorize(group, sort=True)
-    positive = np.bincount(codes, label == POSITIVE) * 2 >= np.bincount(codes)
-    counts = np.zeros((resamples, len(groups)))
-    for members in (np.flatnonzero(positive), np.flatnonzero(~positive)):
-        if len(members):
-            counts[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), resamples)
+    positive = positive_groups(label == POSITIVE, codes)
+    counts = draw_counts(positive, resamples, rng)
     return Draws(pd.Index(groups), positive, counts, 1 - np.eye(len(groups)))
 
 

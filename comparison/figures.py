@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from study.metrics import CALIBRATION_BINS, calibration_bin
+from study.resampling import wins
 
 SCORE_FIGURES = {  # of the score itself: what they are called in tables
     "auroc": "AUROC",
@@ -111,15 +112,9 @@ def auroc(rows: Scored, counts: np.ndarray) -> np.ndarray:
     AUROC = c W c / (c p)(c n), where W[g, h] is how often the positives of group g win over the negatives of group h,
     p and n are the positives and negatives of each group, and c are the counts.
     """
-    wins = np.zeros((rows.groups, rows.groups))
-    positives, group = rows.score[rows.positive], rows.group[rows.positive]
-    negatives, opponent = rows.score[~rows.positive], rows.group[~rows.positive]
-    for number in np.unique(opponent):
-        beaten = np.sort(negatives[opponent == number])
-        won = (np.searchsorted(beaten, positives, "left") + np.searchsorted(beaten, positives, "right")) / 2
-        wins[:, number] = np.bincount(group, won, minlength=rows.groups)
+    won = wins(rows.score, rows.positive, rows.group, rows.groups)
     pairs = (counts @ rows.sums(rows.positive)) * (counts @ rows.sums(~rows.positive))
-    return _ratio(((counts @ wins) * counts).sum(axis=1), pairs)
+    return _ratio(((counts @ won) * counts).sum(axis=1), pairs)
 
 
 def average_precision(rows: Scored, counts: np.ndarray) -> np.ndarray:

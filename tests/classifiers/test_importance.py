@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from classifiers.cells import LabelledCells
 from classifiers.figures import importance_figure, save_figure, search_figure
-from classifiers.importance import permutation_importance, wins
+from classifiers.importance import permutation_importance
 from classifiers.model import Model
 from classifiers.pipelines import fit_pipeline
 from classifiers.recipes import RECIPES
@@ -30,18 +30,6 @@ def tested() -> tuple[Model, LabelledCells]:
 
 
 COLUMNS = ["size_a", "size_b", "noise_a", "constant_a"]
-
-
-def test_pairs_won_make_the_auroc_ties_and_resamples_included() -> None:
-    rng = np.random.default_rng(0)
-    score, code = rng.integers(0, 6, 200) / 5, rng.integers(0, 9, 200)
-    positive = rng.random(200) < 0.4
-    won, pairs = wins(score, positive, code), wins(positive.astype(float), positive, code)
-    assert won.sum() / pairs.sum() == pytest.approx(roc_auc_score(positive, score))
-    assert pairs.sum() == positive.sum() * (~positive).sum()
-    drawn = rng.integers(0, 3, 9)
-    weighted = (drawn @ won @ drawn) / (drawn @ pairs @ drawn)
-    assert weighted == pytest.approx(roc_auc_score(positive, score, sample_weight=drawn[code]))
 
 
 def test_what_says_nothing_costs_nothing_and_what_decides_costs_all(tested: tuple[Model, LabelledCells]) -> None:
