@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from cnn.backend import keras
@@ -60,15 +61,20 @@ def computing_on(devices: Sequence[str], batch: int) -> Iterator[None]:
 
 
 def policy_for(asked: str, devices: Sequence[str]) -> str:
-    """Return Keras' name of the precision: mixed where the GPU multiplies 16-bit numbers faster.
+    """Return Keras' name of the precision.
+
+    Args:
+        asked: One of `PRECISIONS`: `auto` is mixed on a GPU that multiplies 16-bit numbers faster, else float32.
+        devices: From `choose_devices`.
 
     Raises:
-        StudyError: mixed precision is asked for on a device that has none.
+        StudyError: mixed precision is asked for on a device that gains nothing from it.
     """
-    best = mixed_policy(_capability()) if devices[0].startswith("gpu") else "float32"
+    on_gpu = devices[0].startswith("gpu")
+    best = mixed_policy(_capability()) if on_gpu else mixed_policy_of_cpu(_cpu_flags())
     if asked == "mixed" and best == "float32":
         raise StudyError(f"--precision mixed: {devices[0]} gains nothing from it; take --precision float32")
-    return "float32" if asked == "float32" else best
+    return best if asked == "mixed" or (asked == "auto" and on_gpu) else "float32"
 
 
 def mixed_policy(capability: tuple[int, int] | None) -> str:
@@ -76,6 +82,16 @@ def mixed_policy(capability: tuple[int, int] | None) -> str:
     if capability is None or capability < (7, 0):
         return "float32"
     return "mixed_bfloat16" if capability >= (8, 0) else "mixed_float16"
+
+
+def mixed_policy_of_cpu(flags: Collection[str]) -> str:
+    """Return the mixed precision of a CPU: bfloat16 where TensorFlow finds instructions that multiply such numbers.
+
+    Args:
+        flags: What the processor can do, in the words of Linux.
+    """
+    multiplies = keras.backend.backend() == "tensorflow" and not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags)
+    return "mixed_bfloat16" if multiplies else "float32"
 
 
 @contextlib.contextmanager
@@ -123,6 +139,15 @@ def _hide_gpus() -> None:
         tf.config.set_visible_devices([], "GPU")
     except RuntimeError:
         raise StudyError("--device cpu: TensorFlow has the GPU in use already; start a new process") from None
+
+
+def _cpu_flags() -> list[str]:
+    """Return what the processor can do; nothing where the system is not Linux."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    return next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), [])
 
 
 def _capability() -> tuple[int, int] | None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from cnn.architectures import ARCHITECTURES
 from cnn.backend import keras
+from cnn.normalization import fuse_batch_normalization
 from cnn.recipes import Recipe
 from cnn.scaling import SCALINGS
 from study.errors import StudyError
@@ -51,6 +52,7 @@ def build(recipe: Recipe, weights: str | None) -> Network:
         reason = " ".join(str(error).split())[:200]
         raise StudyError(f"{recipe.name}: {recipe.architecture} cannot be built ({reason})") from None
     maps.name = NETWORK
+    fuse_batch_normalization(maps)
     _choose_trained(maps, recipe.trained)
     images = keras.Input((recipe.input_side, recipe.input_side, 3), name="images")
     pooling = {"average": keras.layers.GlobalAveragePooling2D, "flatten": keras.layers.Flatten}[recipe.head[0]]
@@ -95,9 +97,11 @@ def load_network(path: str) -> keras.Model:
         StudyError: no Keras file.
     """
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        fuse_batch_normalization(model.get_layer(NETWORK))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise StudyError(f"{path}: cannot be loaded as a network ({' '.join(str(error).split())[:200]})") from None
+    return model
 
 
 def _choose_trained(maps: keras.Model, trained: str) -> None:

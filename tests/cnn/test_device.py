@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import cnn.device
 from cnn.backend import keras
-from cnn.device import building_in, choose_devices, memory_for, mixed_policy, policy_for
+from cnn.device import building_in, choose_devices, memory_for, mixed_policy, mixed_policy_of_cpu, policy_for
 from cnn.network import build
 from cnn.published import recipe_named
 from cnn.settings import with_settings
@@ -115,9 +116,18 @@ def test_a_gpu_that_is_not_there_is_an_error() -> None:
     with pytest.raises(StudyError, match="finds no GPU; install"):
         choose_devices("gpu")
     assert choose_devices("auto") == ["cpu:0"]
-    assert policy_for("auto", ["cpu:0"]) == "float32"
+    assert policy_for("auto", ["cpu:0"]) == policy_for("float32", ["cpu:0"]) == "float32"
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow multiplies such numbers on CPUs")
+def test_mixed_precision_on_a_cpu_takes_instructions_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert mixed_policy_of_cpu(["avx512f", "avx512_bf16"]) == mixed_policy_of_cpu(["amx_bf16"]) == "mixed_bfloat16"
+    assert mixed_policy_of_cpu(["avx2", "avx512f"]) == mixed_policy_of_cpu([]) == "float32"
+    monkeypatch.setattr(cnn.device, "_cpu_flags", lambda: ["avx2"])
     with pytest.raises(StudyError, match="--precision mixed: cpu:0 gains nothing"):
         policy_for("mixed", ["cpu:0"])
+    monkeypatch.setattr(cnn.device, "_cpu_flags", lambda: ["avx2", "avx512_bf16"])
+    assert policy_for("mixed", ["cpu:0"]) == "mixed_bfloat16"
 
 
 def test_precision_follows_the_compute_capability_of_the_gpu() -> None:
