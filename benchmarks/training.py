@@ -1,12 +1,14 @@
 """Images per second of each recipe in training, against the way in which the reproduced studies trained.
 
-    LEUKOBENCH_CNMC=C-NMC_Leukemia python benchmarks/training.py [--recipe NAME ...] [--images 64]
+    LEUKOBENCH_CNMC=C-NMC_Leukemia python benchmarks/training.py [--recipe NAME ...] [--images 64] [--precision mixed]
 
 Their way is Keras' own ImageDataGenerator: every epoch, each image is decoded, resized and transformed by itself on
 the CPU, and a frozen base is run anew. Ours is that of `leukobench train-cnn`: images are decoded once, the network's
-first layer augments, a frozen base is run once. Both train the same network from the same random weights, on the same
-images, in this process, one after the other; the time of the first epoch, which compiles, and of getting ready are told
-apart from that of a later one. The whole training is that of the recipe's epochs on so many images.
+first layer augments, a frozen base is run once, batch normalisation is one operation. Both train the same network from
+the same random weights, on the same images, in this process, one after the other; theirs always in 32 bits. For a
+frozen base there is a third way, which tells what running it once is worth by itself: images decoded once, the base run
+every epoch. The time of the first epoch, which compiles, and of getting ready are told apart from that of a later one.
+The whole training is that of the recipe's epochs on so many images.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ import pandas as pd
 
 from cnn.backend import keras
 from cnn.checkpoint import Checkpoint
-from cnn.data import CACHE_VARIABLE, load_images
+from cnn.data import CACHE_VARIABLE, Images, load_images
+from cnn.device import DEVICES, PRECISIONS, building_in, choose_devices, name_devices, policy_for
 from cnn.epochs import Examples
 from cnn.fitting import Validation, fit
 from cnn.frozen import base_outputs, passes_of
@@ -52,24 +55,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", action="append", choices=list(RECIPES), help="by default all")
     parser.add_argument("--images", type=int, default=64, help="images of an epoch")
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="of our way")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
     asked = parser.parse_args()
     folder = Path(os.environ["LEUKOBENCH_CNMC"])
     table = _some_images(folder, asked.images)
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, keras {keras.__version__} on "
-          f"{keras.backend.backend()}; {len(table)} images an epoch\n")  # fmt: skip
-    print("| recipe | theirs, images/s | ours, images/s | a later epoch | whole training |")
-    print("|---|---|---|---|---|")
+    devices = choose_devices(asked.device)
+    policy = policy_for(asked.precision, devices)
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, keras {keras.__version__}, "
+          f"{name_devices(devices)}, ours in {policy}; {len(table)} images an epoch\n")  # fmt: skip
+    print("| recipe | theirs, images/s | ours, images/s | a later epoch | whole training | base run every epoch |")
+    print("|---|---|---|---|---|---|")
     for name in asked.recipe or RECIPES:
-        recipe = replace(recipe_named(name), epochs=1 + TIMED_EPOCHS, enlarged=None)
-        theirs, ours = _timed(recipe, folder, table, _their_way), _timed(recipe, folder, table, _our_way)
-        epochs = recipe_named(name).epochs
-        whole = [timing.first + (epochs - 1) * timing.later for timing in (theirs, ours)]
-        print(
-            f"| {name} | {len(table) / theirs.later:.2f} | {len(table) / ours.later:.2f} "
-            f"| {theirs.later / ours.later:.2f} times faster "
-            f"| {whole[0]:.0f} s -> {whole[1]:.0f} s, {whole[0] / whole[1]:.2f} times faster |",
-            flush=True,
-        )
+        print(f"| {name} {_measured(recipe_named(name), folder, table, policy)}", flush=True)
+
+
+def _measured(recipe: Recipe, folder: Path, table: pd.DataFrame, policy: str) -> str:
+    """Time a recipe in each way, and return the rest of its line of the table."""
+    short = replace(recipe, epochs=1 + TIMED_EPOCHS, enlarged=None)
+    theirs = _timed(short, folder, table, _their_way)
+    with building_in(policy):
+        ours = _timed(short, folder, table, _our_way)
+        base = _timed(short, folder, table, _base_every_epoch) if recipe.frozen else None
+    whole = [timing.first + (recipe.epochs - 1) * timing.later for timing in (theirs, ours)]
+    beside = f"{len(table) / base.later:.2f} images/s, {base.later / ours.later:.1f} times slower" if base else ""
+    return (
+        f"| {len(table) / theirs.later:.2f} | {len(table) / ours.later:.2f} "
+        f"| {theirs.later / ours.later:.2f} times faster "
+        f"| {whole[0]:.0f} s -> {whole[1]:.0f} s, {whole[0] / whole[1]:.2f} times faster | {beside} |"
+    )
 
 
 def _some_images(folder: Path, count: int) -> pd.DataFrame:
@@ -125,12 +139,26 @@ def _their_way(network: Network, recipe: Recipe, folder: Path, table: pd.DataFra
 
 
 def _our_way(network: Network, recipe: Recipe, folder: Path, table: pd.DataFrame) -> list[float]:
-    images = load_images(folder, table, frame=recipe.frame, side=recipe.input_side, jobs=os.cpu_count() or 1)
-    rows = np.arange(len(table))
-    inputs = base_outputs(network, recipe, images, rows, 0) if recipe.frozen else images.pixels
+    if not recipe.frozen:
+        return _base_every_epoch(network, recipe, folder, table)
+    images = _images(recipe, folder, table)
+    features = base_outputs(network, recipe, images, np.arange(len(table)), 0)
+    return _fitted(network.head, recipe, features, table, passes_of(recipe))
+
+
+def _base_every_epoch(network: Network, recipe: Recipe, folder: Path, table: pd.DataFrame) -> list[float]:
+    return _fitted(network.whole, recipe, _images(recipe, folder, table).pixels, table)
+
+
+def _images(recipe: Recipe, folder: Path, table: pd.DataFrame) -> Images:
+    return load_images(folder, table, frame=recipe.frame, side=recipe.input_side, jobs=os.cpu_count() or 1)
+
+
+def _fitted(
+    model: keras.Model, recipe: Recipe, inputs: np.ndarray, table: pd.DataFrame, passes: int = 0
+) -> list[float]:
     targets = targets_for(recipe, (table["label"] == "all").to_numpy())
-    examples = Examples(inputs, rows, targets, passes=passes_of(recipe) if recipe.frozen else 0)
-    model = network.head if recipe.frozen else network.whole
+    examples = Examples(inputs, np.arange(len(table)), targets, passes=passes)
     nothing = Validation(np.array([], int), np.array([], bool))
     with tempfile.TemporaryDirectory() as scratch:
         begun = time.perf_counter()

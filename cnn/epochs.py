@@ -119,7 +119,18 @@ def turned(pixels: np.ndarray, turns: np.ndarray) -> np.ndarray:
     return result
 
 
-def balanced_weights(positive: np.ndarray) -> np.ndarray:
-    """Return weights with which both classes weigh the same and the mean is 1. [shape=(n,)]"""
+def balanced_weights(positive: np.ndarray, group: np.ndarray | None = None) -> np.ndarray:
+    """Return weights with which both classes weigh the same and the mean is 1. [shape=(n,)]
+
+    Args:
+        positive: Which examples are positive. [shape=(n,), bool]
+        group: Subject group of each: all of a class then weigh the same. [shape=(n,)]
+    """
     positive = np.asarray(positive, bool)
-    return np.where(positive, 0.5 / positive.mean(), 0.5 / (1 - positive.mean())).astype(np.float32)
+    weights = np.ones(len(positive))
+    for of_class in (positive, ~positive):
+        if group is not None:
+            _, person, cells = np.unique(group[of_class], return_inverse=True, return_counts=True)
+            weights[of_class] = 1 / cells[person]
+        weights[of_class] *= 0.5 * len(positive) / weights[of_class].sum()
+    return weights.astype(np.float32)

@@ -94,13 +94,38 @@ def validate(model: keras.Model, inputs: np.ndarray, validation: Validation, bat
     }
 
 
-def run(model: keras.Model, inputs: np.ndarray, rows: np.ndarray, batch: int, task: str | None = None) -> np.ndarray:
-    """Return a model's outputs for `inputs[rows]`, in steps of `batch`, with a progress bar where `task` names it.
+def score(
+    model: keras.Model, recipe: Recipe, inputs: np.ndarray, rows: np.ndarray, task: str | None = None
+) -> np.ndarray:
+    """Return the probability of `all` of `inputs[rows]`: the mean over the views of the recipe. [shape=(n,)]
 
     Raises:
         StudyError: a step does not fit into memory.
     """
-    batches = Batches(inputs, rows, batch)
+    views = []
+    for view in range(recipe.views):
+        of_view = task if recipe.views == 1 or task is None else f"{task}, view {view + 1}/{recipe.views}"
+        views.append(positive_score(run(model, inputs, rows, recipe.batch, of_view, turn=view)))
+    return np.mean(views, axis=0)
+
+
+def run(
+    model: keras.Model, inputs: np.ndarray, rows: np.ndarray, batch: int, task: str | None = None, *, turn: int = 0
+) -> np.ndarray:
+    """Return a model's outputs for `inputs[rows]`.
+
+    Args:
+        model: The model.
+        inputs: Images or features.
+        rows: Which of them.
+        batch: Rows a step.
+        task: What the progress bar says; there is none without.
+        turn: How the images are turned and mirrored, see `cnn.epochs.turned`.
+
+    Raises:
+        StudyError: a step does not fit into memory.
+    """
+    batches = Batches(inputs, rows, batch, turns=np.full(len(rows), turn) if turn else None)
     with tqdm(total=len(rows), desc=task, unit="image", disable=None if task else True) as bar:
         progress = keras.callbacks.LambdaCallback()
         progress.on_predict_batch_end = lambda index, logs=None: bar.update(min(batch, bar.total - bar.n))
@@ -109,7 +134,10 @@ def run(model: keras.Model, inputs: np.ndarray, rows: np.ndarray, batch: int, ta
 
 
 def _train_epoch(model: keras.Model, batches: Batches, batch: int, bar: tqdm) -> dict[str, float]:
-    step = keras.callbacks.LambdaCallback(on_train_batch_end=lambda index, logs: bar.update(batch))
+    begun = bar.n
+    step = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda index, logs: bar.update(begun + (index + 1) * batch - bar.n)
+    )
     with memory_for(batch):
         logs: dict[str, Any] = model.fit(batches, shuffle=False, verbose=0, callbacks=[step]).history
     loss = float(logs["loss"][-1])

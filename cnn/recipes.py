@@ -13,7 +13,8 @@ from typing import Any
 TRAINED = ("all", "head", "head+batchnorm")
 SCHEDULES = ("constant", "cosine")
 KEPT = ("val_auroc", "val_accuracy", "last")
-CLASS_WEIGHTS = ("none", "balanced")
+VIEWS = (1, 8)
+CLASS_WEIGHTS = ("none", "balanced", "balanced-subjects")
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ class Recipe:
         trained: `all` layers, the `head` alone, or `head+batchnorm`: with it the batch normalisations of the base.
         loss: A loss of Keras, by name; it is given one column for `sigmoid` and two (one-hot) for `softmax`.
         schedule: `constant` learning rate, or `cosine`, down to zero at the last step.
-        class_weights: `none`, or `balanced`: both classes weigh the same in the loss.
+        class_weights: `none`; `balanced`: both classes weigh the same in the loss; `balanced-subjects`: so do all
+            subject groups of a class.
         keep: The epoch whose weights are kept, where there is a validation part: that of the best `val_auroc` or
             `val_accuracy`, or the `last`.
         patience: Epochs without a better one after which training stops; None for never.
@@ -67,6 +69,7 @@ class Recipe:
         augmented_passes: How often the images are augmented and run through a frozen base; epochs take turns.
         enlarged: Number of images that the training part is enlarged to, once, by drawing with replacement and turning
             and mirroring by quarters; None for as it is. See `cnn.epochs`.
+        views: What is averaged to a score: 1 for the image as it is, 8 for it turned by quarters and mirrored.
         options: Further arguments of the architecture.
         split: How the source split its images, as a command.
         reported: Figures in the source, with the split that they were measured on.
@@ -95,6 +98,7 @@ class Recipe:
     augmentation: Augmentation | None = None
     augmented_passes: int = 4
     enlarged: int | None = None
+    views: int = 1
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     split: str = ""
     reported: str = ""

@@ -9,7 +9,7 @@ from typing import Any
 
 from cnn.architectures import ARCHITECTURES
 from cnn.backend import keras
-from cnn.recipes import CLASS_WEIGHTS, KEPT, SCHEDULES, TRAINED, Augmentation, Recipe
+from cnn.recipes import CLASS_WEIGHTS, KEPT, SCHEDULES, TRAINED, VIEWS, Augmentation, Recipe
 from cnn.scaling import SCALINGS
 from study.errors import StudyError
 
@@ -22,6 +22,7 @@ _CHOICES = {
     "schedule": SCHEDULES,
     "class_weights": CLASS_WEIGHTS,
     "keep": KEPT,
+    "views": VIEWS,
 }
 _POSITIVE = ("input_side", "frame", "batch", "epochs", "augmented_passes", "patience", "enlarged")
 _OPTIONAL = ("patience", "enlarged", "augmentation")
@@ -95,7 +96,7 @@ def _check(recipe: Recipe, field: str, value: Any, name: str) -> None:
     if field in _OPTIONAL and value is None:
         return
     if field in _CHOICES and value not in _CHOICES[field]:
-        expected = f"one of {', '.join(_CHOICES[field])}"
+        expected = f"one of {', '.join(map(str, _CHOICES[field]))}"
     elif field in _POSITIVE and not (type(value) is int and value > 0):
         expected = "a whole number above 0"
     elif field == "l2" and not (type(value) in (int, float) and value >= 0):
@@ -121,6 +122,8 @@ def _refuse_contradictions(recipe: Recipe) -> None:
         reason = f"trained={recipe.trained} leaves a base as it is that starts from random weights"
     elif recipe.frozen and recipe.enlarged is not None:
         reason = "enlarged takes a base that is trained; with a frozen one use augmentation and augmented_passes"
+    elif recipe.frozen and recipe.views > 1:
+        reason = "views takes a base that is trained: a frozen one is run on the image as it is alone"
     elif recipe.loss.startswith("Categorical") and recipe.head[-1] == "sigmoid":
         reason = f"the loss {recipe.loss} takes a head that ends in softmax"
     if reason:

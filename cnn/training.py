@@ -18,9 +18,9 @@ from cnn.curves import training_figure
 from cnn.data import Images, load_images
 from cnn.device import building_in, choose_devices, computing_on, name_devices, policy_for
 from cnn.epochs import Examples, balanced_weights, enlargement
-from cnn.fitting import Validation, fit, run
+from cnn.fitting import Validation, fit, score
 from cnn.frozen import base_outputs, passes_of
-from cnn.network import Network, build, positive_score, targets_for
+from cnn.network import Network, build, targets_for
 from cnn.published import recipe_named
 from cnn.recipes import Recipe
 from cnn.settings import with_settings
@@ -158,11 +158,11 @@ def _train_folds(
         start = time.perf_counter()
         history = _fit(model, recipe, inputs, rows, shown, seed, unfinished.checkpoint(fold))
         fitted = time.perf_counter()
-        score = positive_score(run(model, inputs, rows, recipe.batch, "predicting"))
+        scores = score(model, recipe, inputs, rows, "predicting")
         trained.seconds["fit"] += fitted - start
         trained.seconds["predict"] += time.perf_counter() - fitted
         trained.networks[fold] = network
-        trained.predictions.append(predictions_table(shown, score, fold))
+        trained.predictions.append(predictions_table(shown, scores, fold))
         trained.history.append(pd.DataFrame(history).assign(**({"fold": fold} if fold else {})))
     return trained
 
@@ -179,12 +179,13 @@ def _fit(
     """Train a model on the training part of `inputs[rows]`."""
     positive = (partition["label"] == POSITIVE).to_numpy()
     training, validating = (partition["part"].to_numpy() == part for part in ("train", "validation"))
-    of_training, turns = positive[training], None
-    trained_rows = rows[training]
+    trained_rows, of_training, turns = rows[training], positive[training], None
+    group = partition["subject_group"].to_numpy()[training] if recipe.class_weights == "balanced-subjects" else None
+    weights = None if recipe.class_weights == "none" else balanced_weights(of_training, group)
     if recipe.enlarged is not None:
         drawn, turns = enlargement(len(trained_rows), recipe.enlarged)
-        of_training, trained_rows = of_training[drawn], trained_rows[drawn]
-    weights = balanced_weights(of_training) if recipe.class_weights == "balanced" else None
+        trained_rows, of_training = trained_rows[drawn], of_training[drawn]
+        weights = None if weights is None else weights[drawn]
     passes = passes_of(recipe) if recipe.frozen else 0
     examples = Examples(inputs, trained_rows, targets_for(recipe, of_training), weights, turns, passes)
     return fit(model, recipe, examples, Validation(rows[validating], positive[validating]), seed, checkpoint)

@@ -19,6 +19,7 @@ from functools import partial
 
 from cnn.architectures.pretrained import with_weights
 from cnn.backend import keras
+from study.errors import StudyError
 
 
 @dataclass(frozen=True)
@@ -46,18 +47,26 @@ TABLE = {
 }
 
 
-def application(name: str, side: int, weights: str | None = None) -> keras.Model:
+def application(name: str, side: int, weights: str | None = None, *, until: str | None = None) -> keras.Model:
     """Build a network of `TABLE` without its top.
 
     Args:
         name: Its name there.
         side: Side of the input, px.
         weights: A file, "imagenet" (downloaded by Keras), or None for random ones.
+        until: Name of the layer that the network ends with; by default its last. What comes after the middle was
+            learned for the things in photographs, and is worth less on cells (Raghu et al. 2019, arXiv 1902.07208).
 
     Raises:
-        StudyError: the weights cannot be had.
+        StudyError: the weights cannot be had, or there is no such layer.
     """
-    return with_weights(TABLE[name].function, weights, input_shape=(side, side, 3), include_top=False, name=name)
+    network = with_weights(TABLE[name].function, weights, input_shape=(side, side, 3), include_top=False, name=name)
+    if until is None:
+        return network
+    found = {layer.name: layer for layer in network.layers if len(layer.output.shape) == 4}
+    if until not in found:
+        raise StudyError(f"options.until={until}: {name} has no such layer; its last are {', '.join([*found][-3:])}")
+    return keras.Model(network.input, found[until].output, name=name)
 
 
 APPLICATIONS = {name: partial(application, name) for name in TABLE}

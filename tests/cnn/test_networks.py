@@ -67,6 +67,18 @@ def test_the_transfer_models_have_the_published_layers_and_trainable_millions(na
     assert round(count(network.whole.trainable_weights) / 1e6) == millions
 
 
+def test_a_network_can_end_in_the_middle() -> None:
+    whole, half = ARCHITECTURES["mobilenet"](224), ARCHITECTURES["mobilenet"](224, until="conv_pw_8_relu")
+    assert half.output_shape == (None, 14, 14, 512)
+    # 32 convolutions, then pairs of depthwise and pointwise ones; four numbers more for each normalised map
+    pairs = [(32, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 512), (512, 512), (512, 512)]
+    assert half.count_params() == (27 + 4) * 32 + sum((9 + 4) * of + (of + 4) * to for of, to in pairs)
+    names = [[layer.name for layer in network.layers[1:]] for network in (whole, half)]
+    assert names[1] == names[0][: len(names[1])]
+    with pytest.raises(StudyError, match=r"mobilenet has no such layer; its last are .*conv_pw_13_relu"):
+        ARCHITECTURES["mobilenet"](224, until="conv_pw_14_relu")
+
+
 def test_alexnet_has_62_million_parameters_at_1000_classes() -> None:
     maps = ARCHITECTURES["alexnet"](227)
     assert maps.output_shape == (None, 6, 6, 256)
@@ -325,4 +337,12 @@ def test_balanced_weights_make_both_classes_weigh_the_same() -> None:
     positive = np.array([True] * 6 + [False] * 2)
     weights = balanced_weights(positive)
     assert weights[positive].sum() == pytest.approx(weights[~positive].sum())
+    assert weights.mean() == pytest.approx(1)
+
+
+def test_balanced_weights_make_all_people_of_a_class_weigh_the_same() -> None:
+    positive = np.array([True] * 6 + [False] * 4)
+    group = np.array(list("aaaab" + "c" + "ddda"))  # a has cells of both classes
+    weights = balanced_weights(positive, group)
+    assert weights == pytest.approx(np.array([5 / 12] * 4 + [5 / 3] * 2 + [5 / 6] * 3 + [5 / 2]))
     assert weights.mean() == pytest.approx(1)
