@@ -158,11 +158,12 @@ def _train_folds(
         start = time.perf_counter()
         history = _fit(model, recipe, inputs, rows, shown, seed, unfinished.checkpoint(fold))
         fitted = time.perf_counter()
-        scores = score(model, recipe, inputs, rows, "predicting")
+        told = (shown["part"] == "test").to_numpy() | (fold == "")  # of a fold no other part's predictions are kept
+        scores = score(model, recipe, inputs, rows[told], "predicting")
         trained.seconds["fit"] += fitted - start
         trained.seconds["predict"] += time.perf_counter() - fitted
         trained.networks[fold] = network
-        trained.predictions.append(predictions_table(shown, scores, fold))
+        trained.predictions.append(predictions_table(shown[told], scores, fold))
         trained.history.append(pd.DataFrame(history).assign(**({"fold": fold} if fold else {})))
     return trained
 
