@@ -134,6 +134,24 @@ def _person(score: np.ndarray, positive: np.ndarray, own: np.ndarray) -> float:
     return roc_auc_score(np.repeat([blast, not blast], [own.sum(), others.sum()]), np.r_[score[own], score[others]])
 
 
+def chosen_inside(kept: list[list[tuple[np.ndarray, list[float]]]], cohort: pd.DataFrame) -> list[np.ndarray]:
+    """Return the scores of each repeat where in each outer fold the candidate of the best inner score is taken.
+
+    Args:
+        kept: Of each candidate and repeat, the score of each cell and each fold's inner score.
+        cohort: The manifest's rows.
+    """
+    chosen = []
+    for repeat in range(len(kept[0])):
+        inner = np.array([of[repeat][1] for of in kept])  # [shape=(candidates, folds)]
+        score = np.empty(len(cohort))
+        folds = outer_folds(cohort["label"].to_numpy(), cohort["subject_group"].to_numpy(), repeat)
+        for fold, (_, held_out) in enumerate(folds):
+            score[held_out] = kept[int(inner[:, fold].argmax())][repeat][0][held_out]
+        chosen.append(score)
+    return chosen
+
+
 def main() -> None:
     """Try every candidate and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -164,15 +182,7 @@ def main() -> None:
         name = table if family is None else f"{table}, {family} only"
         line = figures([score for score, _ in kept[-1]], cohort)
         print(f"| {name} | {values.shape[1]} | {model} | " + " | ".join(f"{x:.3f}" for x in line) + " |", flush=True)
-    chosen = []
-    for repeat in range(arguments.repeats):
-        inner = np.array([of[repeat][1] for of in kept])  # [shape=(candidates, folds)]
-        score = np.empty(len(cohort))
-        folds = outer_folds(cohort["label"].to_numpy(), cohort["subject_group"].to_numpy(), repeat)
-        for fold, (_, held_out) in enumerate(folds):
-            score[held_out] = kept[int(inner[:, fold].argmax())][repeat][0][held_out]
-        chosen.append(score)
-    line = figures(chosen, cohort)
+    line = figures(chosen_inside(kept, cohort), cohort)
     print("| chosen in each outer fold | | by the inner score | " + " | ".join(f"{x:.3f}" for x in line) + " |")
 
 

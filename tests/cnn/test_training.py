@@ -113,6 +113,21 @@ def test_the_stored_network_gives_the_scores_that_were_written(cohort: Path, tmp
     assert run.predictions["score"].to_numpy() == pytest.approx(score, abs=1e-5)
 
 
+def test_views_are_the_mean_over_quarter_turns_and_mirrors(cohort: Path, tmp_path: Path) -> None:
+    settings = ["views=8", "options.batch_norm_momentum=0.5", "augmentation=null"]
+    run = run_tiny(cohort, tmp_path / "run", settings=settings, epochs=3)
+    assert run.info["parameters"]["views"] == 8
+    images = load_images(cohort / "images", read_manifest(cohort / "manifest.csv"), frame=320, side=32)
+    pixels = np.asarray(images.pixels[run.predictions["path"].map(images.row).to_numpy()])
+    model = load_network(str(run.folder / "model.keras"))
+    turned = [np.rot90(view, quarters, (1, 2)) for view in (pixels, pixels[:, :, ::-1]) for quarters in range(4)]
+    scores = [positive_score(model.predict(view, verbose=0)) for view in turned]
+    assert run.predictions["score"].to_numpy() == pytest.approx(np.mean(scores, axis=0), abs=1e-5)
+    assert np.ptp(scores, axis=0).max() > 1e-4  # and the views do differ
+    with pytest.raises(StudyError, match="views takes a base that is trained"):
+        run_tiny(cohort, tmp_path / "other", recipe="tiny-frozen", settings=["views=8"])
+
+
 def test_the_epoch_of_the_best_validation_auroc_is_kept(cohort: Path, tmp_path: Path) -> None:
     run = run_tiny(cohort, tmp_path / "run", epochs=4)
     assert run.metrics["validation"]["auroc"] == pytest.approx(run.history["val_auroc"].max(), abs=1e-9)

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# What networks do on real cells of people never seen: frozen, fine-tuned and from scratch, and our own recipe beside the
+# classifiers. Quoted in README.md and RESULTS.md.
+#
+#     LEUKOBENCH_CNMC=C-NMC_Leukemia MOBILENET=imagenet XCEPTION=imagenet benchmarks/real_networks.sh OUT
+#
+# MOBILENET, XCEPTION: where the ImageNet weights come from, a file or "imagenet". OUT must not exist yet. Precision:
+# 16 and 32 bits mixed, so a GPU or a CPU that multiplies bfloat16 numbers is needed; else set PRECISION=float32.
+set -euo pipefail
+images=${LEUKOBENCH_CNMC:?name the folder of C-NMC images}
+mobilenet=${MOBILENET:?name the weights of MobileNet: a file, or imagenet}
+xception=${XCEPTION:?name the weights of Xception: a file, or imagenet}
+out=${1:?name a folder for the results}
+mkdir "$out"
+cd "$out"
+run() { printf '\n$ leukobench %s\n' "${*//$images/IMAGES}"; time leukobench "$@"; }
+train() {
+  run train-cnn "$images" --manifest manifest.csv --precision "${PRECISION:-mixed}" --seed 1 --jobs 2 "$@"
+}
+
+run manifest "$images" -o manifest.csv --jobs 2
+run split manifest.csv --method subject --test-size 0.2 --seed 1 -o split.csv
+run split manifest.csv --method kfold --folds 5 --seed 1 -o folds
+
+# our own recipe beside the classifiers, every cell tested once
+run extract "$images" --manifest manifest.csv --set leukobench -o features.csv --jobs 2
+run train-svm features.csv --split folds --seed 1 -o runs-folds/svm --jobs 2
+run train-knn features.csv --split folds --seed 1 -o runs-folds/knn --jobs 2
+train --split folds --recipe leukobench --weights "$mobilenet" -o runs-folds/leukobench
+run compare runs-folds/svm runs-folds/knn runs-folds/leukobench -o report-folds
+
+# one split by subject: what is trained, and from where
+on_split() { train --split split.csv "$@"; }
+on_split --recipe leukobench --weights "$mobilenet" --set trained=head --set views=1 -o runs/half-frozen
+on_split --recipe leukobench --weights "$mobilenet" --set views=1 -o runs/half-fine-tuned
+on_split --recipe leukobench --weights none --set views=1 -o runs/half-from-scratch
+on_split --recipe leukobench --weights "$mobilenet" --set views=1 --set 'options={}' -o runs/whole-fine-tuned
+on_split --recipe leukobench --weights none --set views=1 --set 'options={}' -o runs/whole-from-scratch
+on_split --recipe garg-vgg19 --weights "$xception" --set architecture=xception --set scaling=symmetric \
+  -o runs/garg-xception
+on_split --recipe clinton-lightxception --set input_side=225 -o runs/lightxception-225
+run compare runs/* -o report
