@@ -29,14 +29,14 @@ run train-knn features.csv --split folds --seed 1 -o runs-folds/knn --jobs 2
 train --split folds --recipe leukobench --weights "$mobilenet" -o runs-folds/leukobench
 run compare runs-folds/svm runs-folds/knn runs-folds/leukobench -o report-folds
 
-# one split by subject: what is trained, and from where
+# one split by subject: what of MobileNet is trained, and from where; a frozen Xception; the light Xception
+run train-svm features.csv --split split.csv --seed 1 -o runs/svm --jobs 2
 on_split() { train --split split.csv "$@"; }
-on_split --recipe leukobench --weights "$mobilenet" --set trained=head --set views=1 -o runs/half-frozen
-on_split --recipe leukobench --weights "$mobilenet" --set views=1 -o runs/half-fine-tuned
-on_split --recipe leukobench --weights none --set views=1 -o runs/half-from-scratch
-on_split --recipe leukobench --weights "$mobilenet" --set views=1 --set 'options={}' -o runs/whole-fine-tuned
-on_split --recipe leukobench --weights none --set views=1 --set 'options={}' -o runs/whole-from-scratch
-on_split --recipe garg-vgg19 --weights "$xception" --set architecture=xception --set scaling=symmetric \
+whole=(--recipe leukobench --set 'options={}' --set input_side=160 --set views=1)
+on_split "${whole[@]}" --weights "$mobilenet" --set trained=head -o runs/mobilenet-frozen
+on_split "${whole[@]}" --weights "$mobilenet" -o runs/mobilenet-fine-tuned
+on_split "${whole[@]}" --weights none -o runs/mobilenet-from-scratch
+on_split --recipe garg-vgg19 --weights "$xception" --set architecture=xception --set scaling=symmetric --epochs 10 \
   -o runs/garg-xception
-on_split --recipe clinton-lightxception --set input_side=225 -o runs/lightxception-225
+on_split --recipe clinton-lightxception --set input_side=225 --epochs 5 -o runs/lightxception-225
 run compare runs/* -o report
