@@ -40,6 +40,7 @@ PREDICTION_COLUMNS = (
     "score",
     "predicted",
 )
+DECIMALS = 9  # of a score
 RUN_KEYS = (
     "leukobench",  # version
     "family",  # svm, knn or cnn
@@ -101,9 +102,15 @@ def predictions_table(partition: pd.DataFrame, score: np.ndarray, fold: str = ""
 
     Of a fold of a cross-validation, whose rows are trained on in the other folds, only the test part is kept.
     """
-    rounded = np.round(np.asarray(score, float), 9)
+    rounded = np.round(np.asarray(score, float), DECIMALS)
     table = partition.assign(fold=fold, score=rounded, predicted=called(rounded))
     return table.loc[(table["part"] == "test") | (fold == ""), list(PREDICTION_COLUMNS)]
+
+
+def scores_table(paths: Sequence[str], score: np.ndarray) -> pd.DataFrame:
+    """Put scores beside the images that they belong to: `path`, `score` (the probability of `all`), `predicted`."""
+    rounded = np.round(np.asarray(score, float), DECIMALS)
+    return pd.DataFrame({"path": paths, "score": rounded, "predicted": called(rounded)})
 
 
 def write_run(
@@ -154,16 +161,26 @@ def write_run(
     return read_run(folder)
 
 
+def read_info(folder: Path) -> dict[str, Any]:
+    """Read what `run.json` says, without looking at the other files.
+
+    Raises:
+        StudyError: no run folder, or a malformed `run.json`.
+    """
+    info = _read_json(folder / "run.json", folder)
+    missing = [key for key in RUN_KEYS if key not in info]
+    if missing:
+        raise StudyError(f"{folder / 'run.json'}: lacks {', '.join(missing)}; train again")
+    return info
+
+
 def read_run(folder: Path) -> Run:
     """Read a run folder and check that it is complete.
 
     Raises:
         StudyError: no run folder, a missing or changed file, or a malformed table; the message names the file.
     """
-    info = _read_json(folder / "run.json", folder)
-    missing = [key for key in RUN_KEYS if key not in info]
-    if missing:
-        raise StudyError(f"{folder / 'run.json'}: lacks {', '.join(missing)}; train again")
+    info = read_info(folder)
     for name, checksum in info["files"].items():
         file = folder / name
         if not file.is_file():
