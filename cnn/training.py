@@ -27,7 +27,7 @@ from cnn.settings import with_settings
 from cnn.stored import model_name
 from study.cell import BACKGROUNDS
 from study.errors import StudyError
-from study.files import refuse_existing, sha256_of
+from study.files import only_writer, refuse_existing, sha256_of
 from study.manifest import POSITIVE, read_manifest
 from study.partition import read_partitions
 from study.run import Run, predictions_table, split_facts, write_run
@@ -77,13 +77,14 @@ def train(
 
     Raises:
         StudyError: a file is malformed or missing, the partition is of another manifest, the weights cannot be had,
-            there is no such device, memory is too small, an unfinished training is in the way, or `out` exists.
+            there is no such device, memory is too small, an unfinished training is in the way, another process is
+            training for `out`, or `out` exists.
     """
     settings = [*(f"{name}={value}" for name, value in (("epochs", epochs), ("batch", batch)) if value), *settings]
     chosen, weights = _as_asked(recipe_named(recipe), weights, settings)
     refuse_existing(out)
     manifest, partitions = _cohort(manifest_path, partition_path)
-    with _computing(device, precision, chosen.batch) as (devices, policy):
+    with only_writer(out), _computing(device, precision, chosen.batch) as (devices, policy):
         first = _seeded(chosen, weights, seed)  # before images are read: weights that cannot be had are told at once
         facts = split_facts(partitions, partition_path)
         facts["checksums"]["weights"] = sha256_of(Path(weights)) if weights not in (None, "imagenet") else weights
@@ -111,7 +112,7 @@ def train(
             "model_parameters": first.whole.count_params(),
         }
         result = _write(out, info, trained)
-    unfinished.remove()
+        unfinished.remove()
     return result
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pandas as pd
 
 from study.errors import StudyError
@@ -29,6 +30,33 @@ def refuse_existing(path: Path) -> None:
     """Raise StudyError where `path` is already there: nothing that was computed is ever overwritten."""
     if path.exists():
         raise StudyError(f"{path}: already exists; remove it or choose another name")
+
+
+@contextlib.contextmanager
+def only_writer(path: Path) -> Iterator[None]:
+    """Keep other processes from making the file or folder `path` at the same time.
+
+    The lock is the operating system's, on `.NAME.lock` beside `path`: it ends with the process that holds it, however
+    that ends. A lock file that a killed process has left holds nobody up.
+
+    Raises:
+        StudyError: another process is making it, or it is already there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        raise StudyError(
+            f"{path}: another process is making it; wait until that ends, or choose another name"
+        ) from None
+    try:
+        refuse_existing(path)  # by now whoever had the lock may have made it
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # Windows removes no open file; there the release does
+            os.unlink(lock.lock_file)
+        lock.release()
 
 
 @contextlib.contextmanager
