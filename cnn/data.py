@@ -108,7 +108,7 @@ def load_images(
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
     cached = cache_folder() / "images" / key
     if not cached.is_dir():
-        with whole_folder(cached) as partial:
+        with whole_folder(cached, shared=True) as partial:
             _read_all(folder, manifest["path"].tolist(), background, frame, side, jobs, partial)
     failed = json.loads((cached / "failed.json").read_text(encoding="utf-8"))
     row = {path: number for number, path in enumerate(manifest["path"]) if path not in failed}

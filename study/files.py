@@ -78,19 +78,28 @@ def remove_leftovers(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def whole_folder(path: Path, *, shared: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; rename it to `path` when the block ends well, delete it otherwise.
 
+    Args:
+        path: The folder.
+        shared: Others may make the same folder with the same content meanwhile; then that of the first stays.
+
     Raises:
-        StudyError: `path` is already there.
+        StudyError: `path` is already there and not shared.
     """
-    refuse_existing(path)
+    if not shared:
+        refuse_existing(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
     try:
         yield partial
         partial.chmod(0o755)  # mkdtemp makes private folders; results are meant to be shared
-        partial.rename(path)
+        try:
+            partial.rename(path)
+        except OSError:
+            if not (shared and path.is_dir()):
+                raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
