@@ -27,6 +27,7 @@ from cnn.settings import with_settings
 from cnn.stored import model_name
 from study.cell import BACKGROUNDS
 from study.errors import StudyError
+from study.figures import save_figure
 from study.files import only_writer, refuse_existing, sha256_of
 from study.manifest import POSITIVE, read_manifest
 from study.partition import read_partitions
@@ -198,9 +199,7 @@ def _write(out: Path, info: dict[str, Any], trained: _Trained) -> Run:
     def save(folder: Path) -> None:
         for fold, network in trained.networks.items():
             network.whole.save(folder / model_name(fold))
-        figure = training_figure(history, f"{info['recipe']}, seed {info['seed']}")
-        for suffix in ("png", "svg"):
-            figure.savefig(folder / f"history.{suffix}", dpi=150)
+        save_figure(training_figure(history, f"{info['recipe']}, seed {info['seed']}"), folder / "history")
 
     libraries = ("keras", keras.backend.backend(), "numpy", "pandas", "scikit-learn")
     return write_run(out, info, pd.concat(trained.predictions, ignore_index=True), save, history, libraries)
