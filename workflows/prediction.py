@@ -40,7 +40,8 @@ def predict(run: Path, source: Path, out: Path, *, jobs: int = 1, **of_networks:
         refuse_existing(path)
     given = {name: value for name, value in of_networks.items() if value is not None}
     failed: dict[str, str] = {}
-    if read_info(run)["family"] == "cnn":
+    info = read_info(run)
+    if info["family"] == "cnn":
         if not source.is_dir():
             raise StudyError(f"{source}: is a file; {run} is the run of a network, which scores a folder of images")
         from cnn.prediction import predict as by_network  # here, because a classical run needs no TensorFlow
@@ -53,7 +54,7 @@ def predict(run: Path, source: Path, out: Path, *, jobs: int = 1, **of_networks:
             )
         if given:
             options = ", ".join(f"--{name}" for name in given)
-            raise StudyError(f"{options}: only for networks; {run} is of {read_info(run)['recipe']}")
+            raise StudyError(f"{options}: only for networks; {run} is of {info['recipe']}")
         from classifiers.prediction import predict as by_table
 
         scored = by_table(run, source)
