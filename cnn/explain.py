@@ -18,7 +18,6 @@ from cnn.data import square
 from cnn.drawing import diagram, grad_cam_figure, tile_grid
 from cnn.network import HEAD, NETWORK, POOL, load_network, positive_score
 from cnn.scaling import SCALING
-from cnn.stored import model_file
 from study.cell import Cell, read_cell
 from study.errors import StudyError
 from study.figures import DPI, save_figure
@@ -206,7 +205,12 @@ def _gradient(function: Callable, at: np.ndarray) -> np.ndarray:
 def _model_file(run: Run, fold: str | None) -> Path:
     if run.info["family"] != "cnn":
         raise StudyError(f"{run.folder}: is a run of {run.info['recipe']}, no network; explain takes runs of train-cnn")
-    return model_file(run.folder, fold)
+    file = run.folder / ("model.keras" if fold is None else f"model_fold_{fold}.keras")
+    if not file.is_file():
+        there = ", ".join(sorted(path.stem.removeprefix("model_fold_") for path in run.folder.glob("model_fold_*")))
+        remedy = f"name a fold with --fold: {there}" if there else "it is of no cross-validation; leave --fold out"
+        raise StudyError(f"{run.folder}: holds no {file.name}; {remedy}")
+    return file
 
 
 def _seen(run: Run, path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,6 @@ from cnn.data import read_square
 from cnn.device import choose_devices, computing_on
 from cnn.fitting import run
 from cnn.network import load_network, positive_score
-from cnn.stored import folds_of, model_file
 from study.errors import StudyError
 from study.layout import image_files
 from study.manifest import read_manifest
@@ -55,13 +54,13 @@ def predict(
     Raises:
         StudyError: a torn run folder, no such fold or device, no image could be read, or memory is too small.
     """
-    info = read_run(folder).info
-    folds = [fold] if fold is not None else folds_of(folder) or [None]
-    files = [model_file(folder, each) for each in folds]
+    stored = read_run(folder)
+    of_folds = sorted(folder.glob("model_fold_*.keras")) if fold is None else []
+    files = of_folds or [stored.model_file(".keras", fold)]
     paths = image_files(images) if manifest is None else read_manifest(manifest)["path"].tolist()
-    recipe = info["parameters"]
+    recipe = stored.info["parameters"]
     batch = batch or recipe["batch"]
-    read = partial(_read, background=info["background"], frame=recipe["frame"], side=recipe["input_side"])
+    read = partial(_read, background=stored.info["background"], frame=recipe["frame"], side=recipe["input_side"])
     scores: list[np.ndarray] = []
     failed: dict[str, str] = {}
     with (

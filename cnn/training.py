@@ -24,7 +24,6 @@ from cnn.network import Network, build, positive_score, targets_for
 from cnn.published import recipe_named
 from cnn.recipes import Recipe
 from cnn.settings import with_settings
-from cnn.stored import model_name
 from study.cell import BACKGROUNDS
 from study.errors import StudyError
 from study.figures import save_figure
@@ -198,7 +197,7 @@ def _write(out: Path, info: dict[str, Any], trained: _Trained) -> Run:
 
     def save(folder: Path) -> None:
         for fold, network in trained.networks.items():
-            network.whole.save(folder / model_name(fold))
+            network.whole.save(folder / (f"model_fold_{fold}.keras" if fold else "model.keras"))
         save_figure(training_figure(history, f"{info['recipe']}, seed {info['seed']}"), folder / "history")
 
     libraries = ("keras", keras.backend.backend(), "numpy", "pandas", "scikit-learn")
