@@ -399,7 +399,7 @@ def extract(
     """
     from features.catalog import settings_of
     from features.extractor import extract as measure
-    from study.feature_table import failures_path
+    from study.failures import failures_path
 
     if (backend == "loky") != (scheduler is None):
         raise click.UsageError("--backend dask and --backend ray need --scheduler, and only they do")
@@ -520,25 +520,44 @@ def train_knn(**arguments: Any) -> None:
 
 @main.command()
 @click.argument("run", type=FOLDER)
-@click.argument("features", type=FILE)
+@click.argument("source", type=click.Path(exists=True, path_type=Path))
 @output("Predictions (CSV)")
-def predict(run: Path, features: Path, out: Path) -> None:
-    """Score the table FEATURES by the model of the folder RUN.
+@click.option("--manifest", type=FILE, help="Networks: score the images of this manifest only, not the whole folder.")
+@click.option("--fold", help="Networks of a cross-validation: take that of this fold, not the mean of all.")
+@click.option("--batch", type=click.IntRange(min=1), help="Networks: images a step; by default as in training.")
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "gpu"]), help="Networks: as for `train-cnn`; by default auto."
+)
+@jobs_option
+def predict(run: Path, source: Path, out: Path, **options: Any) -> None:
+    """Score new cells by the model of the folder RUN; labels are not needed.
 
-    RUN is of train-svm or train-knn. The table must have been extracted as the training table was: the same features,
-    set, version, settings and background. Of a cross-validation, the model fitted on every image is taken. Labels are
-    not looked at.
+    Of train-svm or train-knn, SOURCE is a feature table. It must have been extracted as the training table was: the
+    same features, set, version, settings and background. Of a cross-validation, the model fitted on every image is
+    taken.
+
+    Of train-cnn, SOURCE is a folder of images. They are cut, resized and cleared of their background as for training.
+    Of a cross-validation, the mean of the scores of all folds' networks is taken, or of one with --fold: on an image of
+    the training cohort that is no test, because all networks but one have learned from it. An image that cannot be read
+    costs its own row only; it is listed with the reason in <name>.failures.csv, and the command ends with exit code 1.
 
     \b
     Example:  leukobench predict runs/svm new.csv -o predictions.csv
+              leukobench predict runs/mobilenet C-NMC_Leukemia/testing_data -o final.csv --jobs 2
+              leukobench predict runs/folds C-NMC_Leukemia --manifest new.csv --fold 0 -o fold_0.csv
     """
-    from classifiers.prediction import predict as score
-    from study.files import write_csv
+    from study.failures import failures_path
+    from workflows.prediction import predict as score
 
-    table = score(run, features)
-    write_csv(table, out)
-    counts = ", ".join(f"{count} {label}" for label, count in table["predicted"].value_counts().items())
-    click.echo(f"{out}: {len(table)} cells scored ({counts})")
+    done = score(run, source, out, **options)
+    counts = ", ".join(f"{count} {label}" for label, count in done.scored["predicted"].value_counts().items())
+    click.echo(f"{out}: {len(done.scored)} cells scored ({counts})")
+    if done.failed:
+        path, reason = next(iter(done.failed.items()))
+        raise click.ClickException(
+            f"{len(done.failed)} of {len(done.scored) + len(done.failed)} images could not be read, "
+            f"listed in {failures_path(out)}; the first: {path}: {reason}"
+        )
 
 
 @main.command("train-cnn")

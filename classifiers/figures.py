@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,19 +9,11 @@ from matplotlib.figure import Figure
 
 from classifiers.importance import Importance
 
-FORMATS = ("png", "svg")
 MOST_BARS = 25
 MOST_LINES = 8
 BLUE = "#0072B2"  # Okabe & Ito's palette, which the colour-blind can read
 COLORS = (BLUE, "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#999999")
 STYLES = ("-", "--", "-.", ":")
-
-
-def save_figure(figure: Figure, folder: Path, name: str) -> None:
-    """Write a figure as PNG and SVG, the same bytes for the same figure."""
-    with matplotlib.rc_context({"svg.hashsalt": "leukobench", "svg.fonttype": "none"}):
-        for kind in FORMATS:
-            figure.savefig(folder / f"{name}.{kind}", dpi=160, metadata={"Date": None} if kind == "svg" else None)
 
 
 def importance_figure(importance: Importance) -> Figure:

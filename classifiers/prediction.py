@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 import study
@@ -15,8 +14,7 @@ from classifiers.model import Model
 from classifiers.storage import load_model
 from study.errors import StudyError
 from study.feature_table import FeatureTable, facts_path, read_feature_table
-from study.metrics import called
-from study.run import read_run
+from study.run import read_run, scores_table
 
 PROVENANCE = {"manifest", "leukobench"}  # facts of a table that say where it comes from, not how cells were measured
 
@@ -75,8 +73,8 @@ class TrainedModel:
             StudyError: see `check`.
         """
         self.check(table, path)
-        score = np.round(self.model.predict_proba(table.values[self.columns].to_numpy())[:, 1], 9)
-        return pd.DataFrame({"path": table.values.index, "score": score, "predicted": called(score)})
+        score = self.model.predict_proba(table.values[self.columns].to_numpy())[:, 1]
+        return scores_table(table.values.index, score)
 
 
 def load_trained(folder: Path) -> TrainedModel:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from classifiers.cells import LabelledCells, labelled_cells
-from classifiers.figures import importance_figure, save_figure, search_figure
+from classifiers.figures import importance_figure, search_figure
 from classifiers.fitting import Fitted, fit
 from classifiers.importance import Importance, permutation_importance
 from classifiers.recipes import ClassicalRecipe, recipe_named
@@ -20,6 +20,7 @@ from classifiers.storage import save_model
 from study.cell import BACKGROUNDS
 from study.errors import StudyError
 from study.feature_table import FeatureTable, facts_path, read_feature_table
+from study.figures import save_figure
 from study.files import refuse_existing, sha256_of, write_csv
 from study.partition import read_partitions
 from study.run import Run, predictions_table, split_facts, write_run
@@ -151,11 +152,11 @@ def _save(folder: Path, fits: dict[str, _Fit], why: Importance | None) -> None:
     write_csv(pd.concat(tried), folder / "search.csv")
     surface = search_figure(fits[""].fitted.tried)
     if surface is not None:
-        save_figure(surface, folder, "search")
+        save_figure(surface, folder / "search")
     if why is not None:
         write_csv(why.by_feature, folder / "importance.csv")
         write_csv(why.by_family, folder / "importance_by_family.csv")
-        save_figure(importance_figure(why), folder, "importance")
+        save_figure(importance_figure(why), folder / "importance")
 
 
 def _refuse_other_set(recipe: ClassicalRecipe, table: FeatureTable, path: Path) -> None:

@@ -19,7 +19,7 @@ from study.errors import StudyError
 from study.files import whole_folder
 
 CACHE_VARIABLE = "LEUKOBENCH_CACHE"
-_FORMAT = 2  # raise it when `read_cell` or `square` changes, so that old caches are not read
+_FORMAT = 3  # raise it when `read_square` changes, so that old caches are not read
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,18 @@ def square(cell: Cell, frame: int, side: int) -> np.ndarray:
     return cv2.resize(canvas, (side, side), interpolation=cv2.INTER_AREA if side < frame else cv2.INTER_LINEAR)
 
 
+def read_square(path: Path, background: str, frame: int, side: int) -> np.ndarray:
+    """Read an image as a network sees it: its cell, in the square that `square` cuts. [shape=(side, side, 3), uint8]
+
+    Raises:
+        StudyError: see `read_cell`; or nothing of the cell lies within the square.
+    """
+    pixels = square(read_cell(path, background), frame, side)
+    if not pixels.any():
+        raise StudyError(f"{path}: no cell within the {frame} px in the middle that the network looks at")
+    return pixels
+
+
 def load_images(
     folder: Path,
     manifest: pd.DataFrame,
@@ -96,7 +108,7 @@ def load_images(
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
     cached = cache_folder() / "images" / key
     if not cached.is_dir():
-        with whole_folder(cached) as partial:
+        with whole_folder(cached, shared=True) as partial:
             _read_all(folder, manifest["path"].tolist(), background, frame, side, jobs, partial)
     failed = json.loads((cached / "failed.json").read_text(encoding="utf-8"))
     row = {path: number for number, path in enumerate(manifest["path"]) if path not in failed}
@@ -109,7 +121,7 @@ def _read_all(folder: Path, paths: list[str], background: str, frame: int, side:
 
     def read(number: int) -> str | None:
         try:
-            pixels[number] = square(read_cell(folder / paths[number], background), frame, side)
+            pixels[number] = read_square(folder / paths[number], background, frame, side)
             return None
         except StudyError as error:
             return str(error)

@@ -20,6 +20,7 @@ from cnn.network import HEAD, NETWORK, POOL, load_network, positive_score
 from cnn.scaling import SCALING
 from study.cell import Cell, read_cell
 from study.errors import StudyError
+from study.figures import DPI, save_figure
 from study.files import refuse_existing, whole_folder, write_csv
 from study.manifest import NEGATIVE, POSITIVE
 from study.metrics import THRESHOLD
@@ -92,14 +93,12 @@ def explain(run_folder: Path, images: Sequence[Path], out: Path, *, fold: str | 
     explanations = []
     with whole_folder(out) as partial:
         write_csv(summary(model), partial / "summary.csv")
-        figure = diagram(model, run.info["recipe"])
-        for suffix in ("png", "svg"):
-            figure.savefig(partial / f"diagram.{suffix}", dpi=150)
+        save_figure(diagram(model, run.info["recipe"]), partial / "diagram")
         for number, (pixels, mask) in enumerate(tqdm(cells, unit="image", disable=None)):
             folder = partial / f"{number + 1:03}_{images[number].stem}"
             folder.mkdir()
             explanations.append(explain_pixels(model, images[number], pixels, mask))
-            grad_cam_figure(explanations[-1]).savefig(folder / "grad_cam.png", dpi=150)
+            grad_cam_figure(explanations[-1]).savefig(folder / "grad_cam.png", dpi=DPI)
             _write_layers(model, pixels, folder / "layers")
         write_csv(_table(explanations), partial / "explanations.csv")
     return explanations

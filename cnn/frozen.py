@@ -46,7 +46,7 @@ def base_outputs(network: Network, recipe: Recipe, images: Images, trained_on: n
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
     cached = cache_folder() / "features" / key
     if not cached.is_dir():
-        with whole_folder(cached) as partial:
+        with whole_folder(cached, shared=True) as partial:
             count = len(images.pixels)
             shape = ((1 + passes) * count, *network.base.output.shape[1:])
             features = np.lib.format.open_memmap(partial / "features.npy", mode="w+", dtype=np.float32, shape=shape)

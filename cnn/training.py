@@ -26,7 +26,8 @@ from cnn.recipes import Recipe
 from cnn.settings import with_settings
 from study.cell import BACKGROUNDS
 from study.errors import StudyError
-from study.files import refuse_existing, sha256_of
+from study.figures import save_figure
+from study.files import only_writer, refuse_existing, sha256_of
 from study.manifest import POSITIVE, read_manifest
 from study.partition import read_partitions
 from study.run import Run, predictions_table, split_facts, write_run
@@ -76,13 +77,14 @@ def train(
 
     Raises:
         StudyError: a file is malformed or missing, the partition is of another manifest, the weights cannot be had,
-            there is no such device, memory is too small, an unfinished training is in the way, or `out` exists.
+            there is no such device, memory is too small, an unfinished training is in the way, another process is
+            training for `out`, or `out` exists.
     """
     settings = [*(f"{name}={value}" for name, value in (("epochs", epochs), ("batch", batch)) if value), *settings]
     chosen, weights = _as_asked(recipe_named(recipe), weights, settings)
     refuse_existing(out)
     manifest, partitions = _cohort(manifest_path, partition_path)
-    with _computing(device, precision, chosen.batch) as (devices, policy):
+    with only_writer(out), _computing(device, precision, chosen.batch) as (devices, policy):
         first = _seeded(chosen, weights, seed)  # before images are read: weights that cannot be had are told at once
         facts = split_facts(partitions, partition_path)
         facts["checksums"]["weights"] = sha256_of(Path(weights)) if weights not in (None, "imagenet") else weights
@@ -110,7 +112,7 @@ def train(
             "model_parameters": first.whole.count_params(),
         }
         result = _write(out, info, trained)
-    unfinished.remove()
+        unfinished.remove()
     return result
 
 
@@ -198,9 +200,7 @@ def _write(out: Path, info: dict[str, Any], trained: _Trained) -> Run:
     def save(folder: Path) -> None:
         for fold, network in trained.networks.items():
             network.whole.save(folder / (f"model_fold_{fold}.keras" if fold else "model.keras"))
-        figure = training_figure(history, f"{info['recipe']}, seed {info['seed']}")
-        for suffix in ("png", "svg"):
-            figure.savefig(folder / f"history.{suffix}", dpi=150)
+        save_figure(training_figure(history, f"{info['recipe']}, seed {info['seed']}"), folder / "history")
 
     libraries = ("keras", keras.backend.backend(), "numpy", "pandas", "scikit-learn")
     return write_run(out, info, pd.concat(trained.predictions, ignore_index=True), save, history, libraries)

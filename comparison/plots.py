@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from comparison.curves import GRID, Curve, calibration, precision_recall, roc
 from comparison.figures import Scored
 from comparison.results import LEVELS, Comparison, scored_rows
+from study.figures import save_figure
 from study.manifest import NEGATIVE, POSITIVE
 from study.metrics import THRESHOLD
 
@@ -32,16 +33,13 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "legend.frameon": False,
-    "svg.hashsalt": "leukobench",
-    "svg.fonttype": "none",
 }
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG and as SVG beside it: the same bytes for the same figure."""
+    """Write a figure in the style that it was drawn in: ticks are made only now."""
     with matplotlib.rc_context(STYLE):
-        figure.savefig(path.with_suffix(".png"), dpi=160)
-        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+        save_figure(figure, path)
 
 
 def draw_all(comparison: Comparison) -> dict[str, Figure]:

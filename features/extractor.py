@@ -20,7 +20,7 @@ from features.workers import BACKENDS, in_order
 from study.cell import BACKGROUNDS
 from study.errors import StudyError
 from study.feature_table import check_destination, write_feature_table
-from study.files import remove_leftovers, sha256_of
+from study.files import only_writer, remove_leftovers, sha256_of
 from study.manifest import read_manifest
 
 
@@ -68,7 +68,8 @@ def extract(
 
     Raises:
         StudyError: `out` exists or has another suffix, the manifest is malformed, what is there to resume is of other
-            images, settings or manifest, every image failed or, if `strict`, one did; a worker or cluster failed.
+            images, settings or manifest, another process is extracting to `out`, every image failed or, if `strict`,
+            one did; a worker or cluster failed.
         KeyboardInterrupt: by Ctrl-C, with a line that says what was kept.
     """
     how = Measurement(images.absolute(), feature_set, settings or settings_of(feature_set), background)
@@ -85,15 +86,16 @@ def extract(
         "leukobench": study.__version__,
         "manifest": sha256_of(manifest_path)[:16],
     }
-    with contextlib.closing(Journal(unfinished, facts, resume=resume)) as journal:
-        _refuse_changed(journal, how.images, paths)
-        with _kept(journal, len(paths), out):
-            _measure_rest(journal, how, paths, strict, jobs=jobs, backend=backend, scheduler=scheduler)
-            failed = {paths[number]: reason for number, reason in journal.failed.items()}
-            remove_leftovers(out)
-            if len(failed) < len(paths):
-                write_feature_table(journal.measured(paths), columns, facts, failed, out)
-    journal.remove()
+    with only_writer(out):
+        with contextlib.closing(Journal(unfinished, facts, resume=resume)) as journal:
+            _refuse_changed(journal, how.images, paths)
+            with _kept(journal, len(paths), out):
+                _measure_rest(journal, how, paths, strict, jobs=jobs, backend=backend, scheduler=scheduler)
+                failed = {paths[number]: reason for number, reason in journal.failed.items()}
+                remove_leftovers(out)
+                if len(failed) < len(paths):
+                    write_feature_table(journal.measured(paths), columns, facts, failed, out)
+        journal.remove()
     if len(failed) == len(paths):
         path, reason = next(iter(failed.items()))
         raise StudyError(f"{images}: none of {len(failed)} images could be measured; the first: {path}: {reason}")

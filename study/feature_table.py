@@ -22,7 +22,8 @@ import pyarrow.parquet
 from tqdm import tqdm
 
 from study.errors import StudyError
-from study.files import read_csv_columns, refuse_existing, whole_file, write_csv, write_json
+from study.failures import failures_path, read_failures, write_failures
+from study.files import refuse_existing, whole_file, write_json
 
 SUFFIXES = (".csv", ".parquet")
 CSV_ROWS = 1024  # formatted at a time
@@ -49,11 +50,6 @@ class FeatureTable:
 def facts_path(table: Path) -> Path:
     """Where the facts about a feature table lie."""
     return table.with_suffix(".json")
-
-
-def failures_path(table: Path) -> Path:
-    """Where the images that failed are listed."""
-    return table.with_suffix(".failures.csv")
 
 
 def check_destination(path: Path, *, resumed: bool = False) -> None:
@@ -85,8 +81,7 @@ def write_feature_table(
         path: `.csv` or `.parquet`.
     """
     refuse_existing(path)
-    if failed:
-        write_csv(pd.DataFrame({"path": list(failed), "reason": list(failed.values())}), failures_path(path))
+    write_failures(failed, path)
     write_json(facts, facts_path(path))
     write = _write_csv if path.suffix == ".csv" else _write_parquet
     with whole_file(path) as unfinished:
@@ -160,13 +155,7 @@ def read_feature_table(path: Path) -> FeatureTable:
     for column in values.columns:
         if not pd.api.types.is_numeric_dtype(values[column]) or not np.isfinite(values[column]).all():
             raise StudyError(f"{path}: the column {column!r} holds values that are no finite numbers; mend it")
-    failures = failures_path(path)
-    failed = read_csv_columns(failures, ("path", "reason"), "list of failures") if failures.exists() else None
-    return FeatureTable(
-        values=values.astype(float),
-        facts=_read_facts(facts_path(path)),
-        failed={} if failed is None else dict(zip(failed["path"], failed["reason"], strict=True)),
-    )
+    return FeatureTable(values.astype(float), _read_facts(facts_path(path)), read_failures(path))
 
 
 def _read_facts(path: Path) -> dict[str, Any]:

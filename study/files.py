@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pandas as pd
 
 from study.errors import StudyError
@@ -29,6 +30,33 @@ def refuse_existing(path: Path) -> None:
     """Raise StudyError where `path` is already there: nothing that was computed is ever overwritten."""
     if path.exists():
         raise StudyError(f"{path}: already exists; remove it or choose another name")
+
+
+@contextlib.contextmanager
+def only_writer(path: Path) -> Iterator[None]:
+    """Keep other processes from making the file or folder `path` at the same time.
+
+    The lock is the operating system's, on `.NAME.lock` beside `path`: it ends with the process that holds it, however
+    that ends. A lock file that a killed process has left holds nobody up.
+
+    Raises:
+        StudyError: another process is making it, or it is already there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        raise StudyError(
+            f"{path}: another process is making it; wait until that ends, or choose another name"
+        ) from None
+    try:
+        refuse_existing(path)  # by now whoever had the lock may have made it
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # Windows removes no open file; there the release does
+            os.unlink(lock.lock_file)
+        lock.release()
 
 
 @contextlib.contextmanager
@@ -50,19 +78,28 @@ def remove_leftovers(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def whole_folder(path: Path, *, shared: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; rename it to `path` when the block ends well, delete it otherwise.
 
+    Args:
+        path: The folder.
+        shared: Others may make the same folder with the same content meanwhile; then that of the first stays.
+
     Raises:
-        StudyError: `path` is already there.
+        StudyError: `path` is already there and not shared.
     """
-    refuse_existing(path)
+    if not shared:
+        refuse_existing(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
     try:
         yield partial
         partial.chmod(0o755)  # mkdtemp makes private folders; results are meant to be shared
-        partial.rename(path)
+        try:
+            partial.rename(path)
+        except OSError:
+            if not (shared and path.is_dir()):
+                raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

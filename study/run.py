@@ -40,6 +40,7 @@ PREDICTION_COLUMNS = (
     "score",
     "predicted",
 )
+DECIMALS = 9  # of a score
 RUN_KEYS = (
     "leukobench",  # version
     "family",  # svm, knn or cnn
@@ -79,6 +80,23 @@ class Run:
         """Return the predictions of one part."""
         return self.predictions[self.predictions["part"] == name]
 
+    def model_file(self, suffix: str, fold: str | None = None) -> Path:
+        """Return where the model lies; of a cross-validation, where that of a fold does.
+
+        Raises:
+            StudyError: a fold is missing or needless.
+        """
+        file = self.folder / (f"model{suffix}" if fold is None else f"model_fold_{fold}{suffix}")
+        if not file.is_file():
+            folds = sorted(path.stem.removeprefix("model_fold_") for path in self.folder.glob("model_fold_*"))
+            remedy = (
+                f"name a fold with --fold: {', '.join(folds)}"
+                if folds
+                else "it is of no cross-validation; leave --fold out"
+            )
+            raise StudyError(f"{self.folder}: holds no {file.name}; {remedy}")
+        return file
+
 
 def split_facts(partitions: Mapping[str, pd.DataFrame], path: Path) -> dict[str, Any]:
     """Return what `run.json` says of the partitions read from `path`: method, leaks, checksums."""
@@ -101,9 +119,15 @@ def predictions_table(partition: pd.DataFrame, score: np.ndarray, fold: str = ""
 
     Of a fold of a cross-validation, whose rows are trained on in the other folds, only the test part is kept.
     """
-    rounded = np.round(np.asarray(score, float), 9)
+    rounded = np.round(np.asarray(score, float), DECIMALS)
     table = partition.assign(fold=fold, score=rounded, predicted=called(rounded))
     return table.loc[(table["part"] == "test") | (fold == ""), list(PREDICTION_COLUMNS)]
+
+
+def scores_table(paths: Sequence[str], score: np.ndarray) -> pd.DataFrame:
+    """Put scores beside the images that they belong to: `path`, `score` (the probability of `all`), `predicted`."""
+    rounded = np.round(np.asarray(score, float), DECIMALS)
+    return pd.DataFrame({"path": paths, "score": rounded, "predicted": called(rounded)})
 
 
 def write_run(
@@ -154,16 +178,26 @@ def write_run(
     return read_run(folder)
 
 
+def read_info(folder: Path) -> dict[str, Any]:
+    """Read what `run.json` says, without looking at the other files.
+
+    Raises:
+        StudyError: no run folder, or a malformed `run.json`.
+    """
+    info = _read_json(folder / "run.json", folder)
+    missing = [key for key in RUN_KEYS if key not in info]
+    if missing:
+        raise StudyError(f"{folder / 'run.json'}: lacks {', '.join(missing)}; train again")
+    return info
+
+
 def read_run(folder: Path) -> Run:
     """Read a run folder and check that it is complete.
 
     Raises:
         StudyError: no run folder, a missing or changed file, or a malformed table; the message names the file.
     """
-    info = _read_json(folder / "run.json", folder)
-    missing = [key for key in RUN_KEYS if key not in info]
-    if missing:
-        raise StudyError(f"{folder / 'run.json'}: lacks {', '.join(missing)}; train again")
+    info = read_info(folder)
     for name, checksum in info["files"].items():
         file = folder / name
         if not file.is_file():

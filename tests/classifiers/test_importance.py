@@ -9,11 +9,12 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from classifiers.cells import LabelledCells
-from classifiers.figures import importance_figure, save_figure, search_figure
+from classifiers.figures import importance_figure, search_figure
 from classifiers.importance import permutation_importance
 from classifiers.model import Model
 from classifiers.pipelines import fit_pipeline
 from classifiers.recipes import RECIPES
+from study.figures import save_figure
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +103,7 @@ def test_the_figure_of_the_search_is_a_surface_or_lines() -> None:
 def test_equal_figures_are_equal_files(tested: tuple[Model, LabelledCells], tmp_path: Path) -> None:
     found = permutation_importance([tested], COLUMNS)
     for name in ("a", "b"):
-        save_figure(importance_figure(found), tmp_path, name)
+        save_figure(importance_figure(found), tmp_path / name)
     for kind in ("png", "svg"):
         assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
     assert "size_a" in (tmp_path / "a.svg").read_text()

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+import cnn.data
 import cnn.published
 from cnn.backend import keras
 from cnn.checkpoint import Checkpoint
@@ -264,6 +265,23 @@ def test_images_are_read_once_and_broken_ones_left_out_with_a_reason(cohort: Pat
     with pytest.raises(StudyError, match="none of 40 images could be read"):
         load_images(tmp_path / "images", manifest, frame=320, side=16)
     assert not list((tmp_path / "cache").rglob("*.partial"))
+
+
+def test_two_trainings_may_read_the_same_images_at_once(cohort: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("LEUKOBENCH_CACHE", str(tmp_path / "cache"))
+    manifest = read_manifest(cohort / "manifest.csv")
+    read_square, first = cnn.data.read_square, []
+
+    def meanwhile(*arguments) -> np.ndarray:
+        if not first:  # another one begins and ends while this one reads its first image
+            first.append(None)
+            first[0] = load_images(cohort / "images", manifest, frame=320, side=32)
+        return read_square(*arguments)
+
+    monkeypatch.setattr(cnn.data, "read_square", meanwhile)
+    second = load_images(cohort / "images", manifest, frame=320, side=32)
+    assert np.array_equal(second.pixels, first[0].pixels)
+    assert len(list((tmp_path / "cache" / "images").iterdir())) == 1
 
 
 def test_networks_see_the_cell_of_the_chosen_background(cohort: Path, tmp_path: Path, monkeypatch) -> None:

@@ -1,0 +1,108 @@
+"""Two processes that would make the same table or run folder: the second is told, and nothing of the first is lost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli import main
+from study.errors import StudyError
+from study.files import only_writer
+from tests.conftest import REPOSITORY
+
+# the command line, which stops before the function that writes the result until it is told to go on, or killed
+WAITING = """
+import importlib, sys
+import cli
+
+module, name = importlib.import_module(sys.argv[1]), sys.argv[2]
+write = getattr(module, name)
+
+def wait(*arguments):
+    print("about to write", flush=True)
+    sys.stdin.read()
+    return write(*arguments)
+
+if __name__ == "__main__":
+    setattr(module, name, wait)
+    cli.main(sys.argv[3:])
+"""
+
+
+def leukobench(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@contextmanager
+def waiting(before: tuple[str, str], command: Sequence[object]) -> Iterator[subprocess.Popen[str]]:
+    """A process that runs a command, and waits at its end."""
+    arguments = [sys.executable, "-c", WAITING, *before, *map(str, command)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(arguments, cwd=REPOSITORY, text=True, **pipes) as process:
+        assert process.stdout.readline() == "about to write\n"
+        yield process
+
+
+def extraction(cohort: Path, out: Path) -> tuple[tuple[str, str], tuple[object, ...]]:
+    command = ("extract", cohort / "images", "--manifest", cohort / "manifest.csv", "--jobs", 2, "-o", out)
+    return ("features.extractor", "write_feature_table"), command
+
+
+def training(cohort: Path, out: Path) -> tuple[tuple[str, str], tuple[object, ...]]:
+    files = ("--manifest", cohort / "manifest.csv", "--split", cohort / "split.csv")
+    network = ("--recipe", "small-lightxception", "--set", "input_side=32", "--epochs", 1)
+    return ("cnn.training", "_write"), ("train-cnn", cohort / "images", *files, *network, "-o", out)
+
+
+def refused(result: Result) -> str:
+    assert result.exit_code == 1, result.output
+    assert isinstance(result.exception, SystemExit)  # click's own way out; anything else would be a traceback
+    (line,) = [line for line in result.output.splitlines() if line.startswith("Error: ")]
+    return line
+
+
+@pytest.mark.parametrize("work", [extraction, training])
+def test_the_second_is_told_in_one_line_and_a_kill_of_the_first_locks_nobody_out(
+    cohort: Path, tmp_path: Path, work
+) -> None:
+    out = tmp_path / "result.csv"
+    before, command = work(cohort, out)
+    with waiting(before, command) as first:
+        held = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        assert len(held) >= 2  # the lock, and what was computed so far
+        line = refused(leukobench(*command, "--resume"))
+        assert line == f"Error: {out}: another process is making it; wait until that ends, or choose another name"
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == held
+        first.kill()
+    result = leukobench(*command, "--resume")
+    assert result.exit_code == 0, result.output
+    assert not [path.name for path in tmp_path.iterdir() if path.name.endswith((".lock", ".partial", ".training"))]
+
+
+def test_the_first_ends_as_if_no_second_had_tried_and_then_its_result_stands(cohort: Path, tmp_path: Path) -> None:
+    out = tmp_path / "features.csv"
+    before, command = extraction(cohort, out)
+    with waiting(before, command) as first:
+        assert "another process is making it" in refused(leukobench(*command))
+        first.communicate(timeout=60)
+        assert first.returncode == 0
+    assert out.read_bytes() == (cohort / "features.csv").read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {"features.csv", "features.json"}
+    with pytest.raises(StudyError, match="already exists"), only_writer(out):
+        pass
+
+
+def test_what_fails_lets_go_of_the_lock_and_others_are_free_all_the_time(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), only_writer(tmp_path / "table.csv"):
+        with only_writer(tmp_path / "other.csv"):
+            pass
+        1 / 0  # noqa: B018
+    assert not list(tmp_path.iterdir())
+    with only_writer(tmp_path / "table.csv"):
+        assert [path.name for path in tmp_path.iterdir()] == [".table.csv.lock"]
