@@ -5,6 +5,7 @@
     predictions.csv  see `PREDICTION_COLUMNS`; `score` is the probability of `all`
     metrics.json     figures of merit of each part
     history.csv      networks only: one row an epoch
+    reference.csv    SVM and k-NN only: the training cells that `explain` holds a cell against
 
 A folder is complete or it is not there: it is written beside its place and then renamed. `run.json` holds the
 checksums of the other files, so that a folder that was damaged later is refused too.
@@ -78,6 +79,23 @@ class Run:
     def part(self, name: str) -> pd.DataFrame:
         """Return the predictions of one part."""
         return self.predictions[self.predictions["part"] == name]
+
+    def model_file(self, suffix: str, fold: str | None = None) -> Path:
+        """Return where the model lies; of a cross-validation, where that of a fold does.
+
+        Raises:
+            StudyError: a fold is missing or needless.
+        """
+        file = self.folder / (f"model{suffix}" if fold is None else f"model_fold_{fold}{suffix}")
+        if not file.is_file():
+            folds = sorted(path.stem.removeprefix("model_fold_") for path in self.folder.glob("model_fold_*"))
+            remedy = (
+                f"name a fold with --fold: {', '.join(folds)}"
+                if folds
+                else "it is of no cross-validation; leave --fold out"
+            )
+            raise StudyError(f"{self.folder}: holds no {file.name}; {remedy}")
+        return file
 
 
 def split_facts(partitions: Mapping[str, pd.DataFrame], path: Path) -> dict[str, Any]:
