@@ -625,22 +625,32 @@ def train_cnn(images: Path, manifest: Path, partition: Path, out: Path, **option
 @click.argument("run", type=FOLDER)
 @click.argument("images", type=FILE, nargs=-1, required=True)
 @output("Folder")
-@click.option("--fold", help="Of a run of a cross-validation: the fold whose network is taken.")
+@click.option("--fold", help="Of a run of a cross-validation: the fold whose model is taken. Networks need it there.")
 def explain(run: Path, images: tuple[Path, ...], out: Path, fold: str | None) -> None:
-    """Show what the network of a RUN sees in IMAGES.
+    """Show why the model of a RUN calls the cells in IMAGES what it does.
 
-    For each image: Grad-CAM of the class it is called, on the cell and beyond, with the share of the heat that falls on
-    the background (a network that looks there has learned the wrong thing), and the feature maps of every layer as
-    tiles. For the network: its summary and a diagram.
+    Of a network, for each image: Grad-CAM of the class it is called, on the cell and beyond, with the share of the heat
+    that falls on the background (a network that looks there has learned the wrong thing), and the feature maps of every
+    layer as tiles. For the network: its summary and a diagram.
+
+    Of train-svm and train-knn, for each image: which features pushed this cell which way, as a figure and tables. The
+    image is measured as the training table was. From each of some training cells that the run folder keeps, the
+    features are moved to this cell's in small steps; what the probability of all gains while a feature moves is its
+    contribution. Contributions add up to this cell's probability less the mean of the others. Features that are
+    correlated share the credit or push against each other, so read the families first. With hundreds of features an
+    image takes seconds.
 
     \b
     Example:  leukobench explain runs/mobilenet UID_H1_1_1_hem.bmp UID_1_1_1_all.bmp -o seen
+              leukobench explain runs/svm UID_H1_1_1_hem.bmp -o why
+              leukobench explain runs/knn-5-folds UID_H1_1_1_hem.bmp --fold 2 -o why-fold-2
     """
-    from cnn.explain import explain as look_inside
+    from workflows.explanation import explain as look_inside
 
-    for found in look_inside(run, images, out, fold=fold):
-        click.echo(found.line())
-    click.echo(f"{out}: heat maps, feature maps, summary.csv and diagram.png")
+    done = look_inside(run, images, out, fold=fold)
+    for line in done.lines:
+        click.echo(line)
+    click.echo(f"{out}: {done.holds}")
 
 
 @main.command()

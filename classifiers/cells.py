@@ -37,3 +37,10 @@ class LabelledCells:
 def labelled_cells(values: pd.DataFrame, label: Sequence[str], group: Sequence[str]) -> LabelledCells:
     """Put features, labels (`all` or `hem`) and subject groups of the same rows together."""
     return LabelledCells(values.to_numpy(float), np.asarray(label, str) == POSITIVE, np.asarray(group, str))
+
+
+def evenly(group: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the numbers of at most `most` rows: one of each group, then a second of each, and so on."""
+    order = rng.permutation(len(group))
+    turn = pd.Series(group[order]).groupby(group[order]).cumcount().to_numpy()
+    return np.sort(order[np.argsort(turn, kind="stable")[:most]])

@@ -17,7 +17,7 @@ from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from classifiers.cells import LabelledCells
+from classifiers.cells import LabelledCells, evenly
 from classifiers.model import Model
 from study.resampling import draw_counts, positive_groups, wins
 
@@ -67,7 +67,7 @@ def permutation_importance(tested: Tested, columns: Sequence[str], seed: int = 0
     most = min(MOST_CELLS, MOST_VALUES // len(columns)) // len(tested)
     repeats = REPEATS if len(columns) <= MANY_COLUMNS else 1
     all_cells = sum(len(cells) for _, cells in tested)
-    tested = [(model, cells.take(_evenly(cells.group, most, rng))) for model, cells in tested]
+    tested = [(model, cells.take(evenly(cells.group, most, rng))) for model, cells in tested]
     positive = np.concatenate([cells.positive for _, cells in tested])
     if positive.all() or not positive.any():
         return None
@@ -115,13 +115,6 @@ def _scores(tested: Tested, columns: np.ndarray, drawing: np.random.Generator) -
         features[:, columns] = features[drawing.permutation(len(cells))][:, columns]
         scores.append(model.predict_proba(features)[:, 1])
     return np.concatenate(scores)
-
-
-def _evenly(group: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the numbers of at most `most` rows: one of each group, then a second of each, and so on."""
-    order = rng.permutation(len(group))
-    turn = pd.Series(group[order]).groupby(group[order]).cumcount().to_numpy()
-    return np.sort(order[np.argsort(turn, kind="stable")[:most]])
 
 
 def _group_resamples(positive: np.ndarray, code: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:

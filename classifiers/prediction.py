@@ -25,7 +25,7 @@ class TrainedModel:
 
     Attributes:
         folder: The run folder.
-        model: The model; of a cross-validation, the one fitted on every image.
+        model: The model; of a cross-validation, the one fitted on every image, or that of a fold.
         columns: The columns that it was trained on, in order.
         facts: What `features.json` said of the training table.
     """
@@ -77,11 +77,15 @@ class TrainedModel:
         return scores_table(table.values.index, score)
 
 
-def load_trained(folder: Path) -> TrainedModel:
+def load_trained(folder: Path, fold: str | None = None) -> TrainedModel:
     """Load the model of a run folder of `train-svm` or `train-knn`.
 
+    Args:
+        folder: The run folder.
+        fold: Of a cross-validation, the fold whose model is taken; None: the one fitted on every image.
+
     Raises:
-        StudyError: no such run folder, a torn one, one of a network, or one that another version wrote.
+        StudyError: no such run folder or fold, a torn one, one of a network, or one that another version wrote.
     """
     run = read_run(folder)
     if run.info["family"] == "cnn":
@@ -96,7 +100,7 @@ def load_trained(folder: Path) -> TrainedModel:
                 f"install {name} {_minor(trained)}, or train again"
             )
     parameters = run.info["parameters"]
-    return TrainedModel(folder, load_model(folder / "model.skops"), parameters["features"], parameters["table"])
+    return TrainedModel(folder, load_model(run.model_file(".skops", fold)), parameters["features"], parameters["table"])
 
 
 def predict(folder: Path, table_path: Path) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from classifiers.figures import importance_figure, search_figure
 from classifiers.fitting import Fitted, fit
 from classifiers.importance import Importance, permutation_importance
 from classifiers.recipes import ClassicalRecipe, recipe_named
+from classifiers.reference import REFERENCE, choose_reference
 from classifiers.storage import save_model
 from study.cell import BACKGROUNDS
 from study.errors import StudyError
@@ -48,8 +49,8 @@ def train(
     rows. Given a folder of partitions, the predictions are those of each fold's test part, and a model fitted on every
     image is kept beside those of the folds.
 
-    Beyond what every run folder holds, there are `search.csv` with its figure, and `importance.csv`,
-    `importance_by_family.csv` with theirs.
+    Beyond what every run folder holds, there are `search.csv` with its figure, `importance.csv`,
+    `importance_by_family.csv` with theirs, and the cells to explain others by, see `classifiers.reference`.
 
     Args:
         table_path: Feature table.
@@ -79,14 +80,16 @@ def train(
         parts[fold], lacking = _rows_with_features(partition, table, partition_path, table_path)
         excluded |= lacking
         _refuse_missing_parts(parts[fold], partition_path)
+    everything = pd.concat(parts.values()).drop_duplicates("path")
     try:
         fits = {fold: _fit(chosen, table, rows, rows["part"] == "train", seed, jobs) for fold, rows in parts.items()}
         if len(fits) > 1:  # the model to use on new images: fitted on everything, tested by the folds
-            rows = pd.concat(parts.values()).drop_duplicates("path")
-            fits[""] = _fit(chosen, table, rows, rows["part"] != "", seed, jobs)
+            fits[""] = _fit(chosen, table, everything, everything["part"] != "", seed, jobs)
     except StudyError as error:
         raise StudyError(f"{partition_path}: {error}") from None
     why = _importance(fits, parts, table, seed, jobs) if importance else None
+    seen = everything if len(parts) > 1 else everything[everything["part"] == "train"]
+    reference = choose_reference(table.values, seen, seed)
     info = {
         "family": family,
         "recipe": chosen.name,
@@ -105,7 +108,7 @@ def train(
     predictions = pd.concat(
         [predictions_table(rows, fits[fold].score, fold) for fold, rows in parts.items()], ignore_index=True
     )
-    return write_run(out, info, predictions, lambda folder: _save(folder, fits, why), libraries=LIBRARIES)
+    return write_run(out, info, predictions, lambda folder: _save(folder, fits, why, reference), libraries=LIBRARIES)
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,8 @@ def _importance(
     return permutation_importance(tested, table.values.columns.tolist(), seed, jobs)
 
 
-def _save(folder: Path, fits: dict[str, _Fit], why: Importance | None) -> None:
+def _save(folder: Path, fits: dict[str, _Fit], why: Importance | None, reference: pd.DataFrame) -> None:
+    write_csv(reference, folder / REFERENCE)
     for fold, of in fits.items():
         save_model(of.fitted.model, folder / (f"model_fold_{fold}.skops" if fold else "model.skops"))
     tried = [of.fitted.tried.assign(fold=fold) for fold, of in fits.items()]

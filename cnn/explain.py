@@ -88,7 +88,8 @@ def explain(run_folder: Path, images: Sequence[Path], out: Path, *, fold: str | 
     """
     refuse_existing(out)
     run = read_run(run_folder)
-    model = load_network(str(_model_file(run, fold)))
+    _refuse_other_family(run)
+    model = load_network(str(run.model_file(".keras", fold)))
     cells = [_seen(run, path) for path in images]  # all are read before anything is computed
     explanations = []
     with whole_folder(out) as partial:
@@ -202,15 +203,9 @@ def _gradient(function: Callable, at: np.ndarray) -> np.ndarray:
     return tape.gradient(value, tensor).numpy()
 
 
-def _model_file(run: Run, fold: str | None) -> Path:
+def _refuse_other_family(run: Run) -> None:
     if run.info["family"] != "cnn":
-        raise StudyError(f"{run.folder}: is a run of {run.info['recipe']}, no network; explain takes runs of train-cnn")
-    file = run.folder / ("model.keras" if fold is None else f"model_fold_{fold}.keras")
-    if not file.is_file():
-        there = ", ".join(sorted(path.stem.removeprefix("model_fold_") for path in run.folder.glob("model_fold_*")))
-        remedy = f"name a fold with --fold: {there}" if there else "it is of no cross-validation; leave --fold out"
-        raise StudyError(f"{run.folder}: holds no {file.name}; {remedy}")
-    return file
+        raise StudyError(f"{run.folder}: is a run of {run.info['recipe']}, no network; name one of train-cnn")
 
 
 def _seen(run: Run, path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -95,18 +95,18 @@ def validate(model: keras.Model, inputs: np.ndarray, validation: Validation, bat
 
 
 def score(
-    model: keras.Model, recipe: Recipe, inputs: np.ndarray, rows: np.ndarray, task: str | None = None
+    model: keras.Model, inputs: np.ndarray, rows: np.ndarray, batch: int, views: int = 1, task: str | None = None
 ) -> np.ndarray:
-    """Return the probability of `all` of `inputs[rows]`: the mean over the views of the recipe. [shape=(n,)]
+    """Return the probability of `all` of `inputs[rows]`: the mean over as many views of each image. [shape=(n,)]
 
     Raises:
         StudyError: a step does not fit into memory.
     """
-    views = []
-    for view in range(recipe.views):
-        of_view = task if recipe.views == 1 or task is None else f"{task}, view {view + 1}/{recipe.views}"
-        views.append(positive_score(run(model, inputs, rows, recipe.batch, of_view, turn=view)))
-    return np.mean(views, axis=0)
+    scores = []
+    for turn in range(views):
+        of_view = task if task is None or views == 1 else f"{task}, view {turn + 1}/{views}"
+        scores.append(positive_score(run(model, inputs, rows, batch, of_view, turn=turn)))
+    return np.mean(scores, axis=0)
 
 
 def run(

@@ -14,8 +14,8 @@ from tqdm import tqdm
 from cnn.backend import keras
 from cnn.data import read_square
 from cnn.device import choose_devices, computing_on
-from cnn.fitting import run
-from cnn.network import load_network, positive_score
+from cnn.fitting import score
+from cnn.network import load_network
 from study.errors import StudyError
 from study.layout import image_files
 from study.manifest import read_manifest
@@ -75,7 +75,7 @@ def predict(
             failed |= {path: each for path, each in zip(chunk, found, strict=True) if isinstance(each, str)}
             pixels = [each for each in found if not isinstance(each, str)]
             if pixels:
-                scores.append(_mean_score(networks, np.stack(pixels), batch))
+                scores.append(_mean_score(networks, np.stack(pixels), batch, recipe.get("views", 1)))
             bar.update(len(chunk))
     if not scores:
         path, reason = next(iter(failed.items()))
@@ -91,6 +91,6 @@ def _read(file: Path, background: str, frame: int, side: int) -> np.ndarray | st
         return str(error).removeprefix(f"{file}: ")
 
 
-def _mean_score(networks: Sequence[keras.Model], pixels: np.ndarray, batch: int) -> np.ndarray:
+def _mean_score(networks: Sequence[keras.Model], pixels: np.ndarray, batch: int, views: int) -> np.ndarray:
     rows = np.arange(len(pixels))
-    return np.mean([positive_score(run(network, pixels, rows, batch)) for network in networks], axis=0)
+    return np.mean([score(network, pixels, rows, batch, views) for network in networks], axis=0)

@@ -161,7 +161,7 @@ def _train_folds(
         history = _fit(model, recipe, inputs, rows, shown, seed, unfinished.checkpoint(fold))
         fitted = time.perf_counter()
         told = (shown["part"] == "test").to_numpy() | (fold == "")  # of a fold no other part's predictions are kept
-        scores = score(model, recipe, inputs, rows[told], "predicting")
+        scores = score(model, inputs, rows[told], recipe.batch, recipe.views, "predicting")
         trained.seconds["fit"] += fitted - start
         trained.seconds["predict"] += time.perf_counter() - fitted
         trained.networks[fold] = network

@@ -11,8 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-import study
-from features.catalog import DEFAULT_SET, VERSION, settings_of
+from features.catalog import DEFAULT_SET, settings_of
 from features.journal import Journal
 from features.measuring import IMAGES_PER_TASK, Measurement, measure, stamp
 from features.settings import Settings
@@ -77,15 +76,7 @@ def extract(
     unfinished = partial_path(out)
     check_destination(out, resumed=resume and unfinished.exists())
     paths = read_manifest(manifest_path)["path"].tolist()
-    facts = {
-        "feature_set": feature_set,
-        "feature_set_version": VERSION,
-        "settings": how.settings.as_facts(),
-        "background": background,
-        "columns": len(columns),
-        "leukobench": study.__version__,
-        "manifest": sha256_of(manifest_path)[:16],
-    }
+    facts = how.as_facts() | {"manifest": sha256_of(manifest_path)[:16]}
     with only_writer(out):
         with contextlib.closing(Journal(unfinished, facts, resume=resume)) as journal:
             _refuse_changed(journal, how.images, paths)

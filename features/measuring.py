@@ -6,12 +6,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 import study
-from features.catalog import compute, features_of
+from features.catalog import VERSION, compute, features_of
 from features.settings import Settings
 from study.cell import read_cell
 from study.errors import StudyError
@@ -42,6 +43,40 @@ class Measurement:
     def columns(self) -> tuple[str, ...]:
         """The names of the features, in the order of the table's columns."""
         return tuple(feature.name for feature in features_of(self.feature_set, self.settings))
+
+    def as_facts(self) -> dict[str, Any]:
+        """What `features.json` says of a table that was measured so."""
+        return {
+            "feature_set": self.feature_set,
+            "feature_set_version": VERSION,
+            "settings": self.settings.as_facts(),
+            "background": self.background,
+            "columns": len(self.columns),
+            "leukobench": self.version,
+        }
+
+    @classmethod
+    def from_facts(cls, facts: dict[str, Any], images: Path) -> Measurement:
+        """Measure other images as a table was measured.
+
+        Args:
+            facts: What `features.json` says of the table.
+            images: Folder of the other images.
+
+        Raises:
+            StudyError: the facts do not say how, or they are of another version of the feature catalogue.
+        """
+        try:
+            settings = Settings(**facts["settings"] | {"distances": tuple(facts["settings"]["distances"])})
+            how = cls(images, facts["feature_set"], settings, facts["background"])
+            version = facts["feature_set_version"]
+        except (KeyError, TypeError):
+            raise StudyError("no features.json said how the cells of its table were measured") from None
+        if version != VERSION:
+            raise StudyError(
+                f"cells were measured by version {version} of the feature catalogue, and this has {VERSION}"
+            )
+        return how
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@
     predictions.csv  see `PREDICTION_COLUMNS`; `score` is the probability of `all`
     metrics.json     figures of merit of each part
     history.csv      networks only: one row an epoch
+    reference.csv    SVM and k-NN only: the training cells that `explain` holds a cell against
 
 A folder is complete or it is not there: it is written beside its place and then renamed. `run.json` holds the
 checksums of the other files, so that a folder that was damaged later is refused too.

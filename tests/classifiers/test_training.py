@@ -32,6 +32,7 @@ WRITTEN = (
     "importance_by_family.csv",
     "importance.png",
     "importance.svg",
+    "reference.csv",
     "model.skops",
 )
 

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+from cli import main
 from cnn.backend import keras
 from cnn.drawing import tile_grid
 from cnn.explain import Explanation, explain, explain_pixels, feature_maps, grad_cam
@@ -117,9 +119,18 @@ def test_explain_refuses_what_it_cannot_explain(run: Run, cohort: Path, tmp_path
     shutil.copytree(run.folder, tmp_path / "svm")
     text = (tmp_path / "svm" / "run.json").read_text()
     (tmp_path / "svm" / "run.json").write_text(text.replace('"family": "cnn"', '"family": "svm"'))
-    with pytest.raises(StudyError, match="explain takes runs of train-cnn"):
+    with pytest.raises(StudyError, match="no network; name one of train-cnn"):
         explain(tmp_path / "svm", [image], tmp_path / "seen")
     assert not (tmp_path / "seen").exists()
+
+
+def test_the_command_explains_a_network_too(run: Run, cohort: Path, tmp_path: Path) -> None:
+    image = cohort / "images" / run.predictions["path"][0]
+    result = CliRunner().invoke(main, ["explain", str(run.folder), str(image), "-o", str(tmp_path / "seen")])
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[-2].startswith(f"{image}: called ")
+    assert "heat on the background" in result.output.splitlines()[-2] or "no heat" in result.output
+    assert (tmp_path / "seen" / f"001_{image.stem}" / "grad_cam.png").is_file()
 
 
 @pytest.mark.skipif(
