@@ -35,7 +35,7 @@ class Explanation:
 
     Attributes:
         path: The image.
-        score: Probability of `all`.
+        score: Probability of `all` of the image as it is, also where the recipe averages over views of it.
         predicted: The class it was called, which `heat` is the evidence for.
         pixels: What the network saw. [shape=(side, side, 3), uint8]
         mask: Which of it is cell. [shape=(side, side), bool]

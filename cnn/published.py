@@ -207,6 +207,7 @@ _ALL = (
         reported=_DHURI_FIGURE.format("51.4%"),
         **_DHURI | {"trained": "head+batchnorm"},
     ),
+    # layer, frame, weights and views by the hunt of benchmarks/network_recipe.py; varying the stain lost there
     Recipe(
         name="leukobench",
         source="leukobench",
