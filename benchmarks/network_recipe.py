@@ -43,7 +43,7 @@ from study.manifest import POSITIVE
 SIDE = 224
 PENALTIES = (10.0, 100.0, 1000.0, 10_000.0)
 INNER_FOLDS = 3
-COPIES = 2  # augmented copies of the training cells, beside the cells as they are
+COPIES = 1  # augmented copies of the training cells, beside the cells as they are
 TURNED = Augmentation(rotation=180, flip=True)
 
 

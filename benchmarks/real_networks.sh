@@ -33,7 +33,7 @@ run compare runs-folds/svm runs-folds/knn runs-folds/leukobench -o report-folds
 run train-svm features.csv --split split.csv --seed 1 -o runs/svm --jobs 2
 on_split() { train --split split.csv "$@"; }
 whole=(--recipe leukobench --set 'options={}' --set input_side=160 --set views=1)
-on_split "${whole[@]}" --weights "$mobilenet" --set trained=head -o runs/mobilenet-frozen
+on_split "${whole[@]}" --weights "$mobilenet" --set trained=head --epochs 60 -o runs/mobilenet-frozen
 on_split "${whole[@]}" --weights "$mobilenet" -o runs/mobilenet-fine-tuned
 on_split "${whole[@]}" --weights none -o runs/mobilenet-from-scratch
 on_split --recipe garg-vgg19 --weights "$xception" --set architecture=xception --set scaling=symmetric --epochs 10 \
