@@ -21,9 +21,9 @@ from sklearn.svm import SVC, LinearSVC
 from classifiers.cells import LabelledCells
 from classifiers.kernels import COEF0, resolve_gamma
 from classifiers.settings import WHITEN, applies, numbered
-from classifiers.weighting import cell_weights
 from classifiers.whitening import fit_whitening
 from study.errors import StudyError
+from study.weighting import cell_weights
 
 Settings = dict[str, Any]  # one combination of a recipe's grid
 
@@ -85,7 +85,7 @@ def fit_pipeline(settings: Settings, cells: LabelledCells, seed: int, approximat
             steps.append(("directions", Normalizer()))
             prepared = normalize(prepared)
         return Pipeline([*steps, ("classify", neighbors(settings).fit(prepared, cells.positive))])
-    weights = cell_weights(settings["weight"], cells)
+    weights = cell_weights(settings["weight"], cells.positive, cells.group)
     if not approximate:
         machine = SVC(C=settings["C"], coef0=COEF0, cache_size=CACHE_MB, **kernel_arguments(settings, prepared))
         return Pipeline([*preparation.steps, ("classify", machine.fit(prepared, cells.positive, weights))])

@@ -34,8 +34,8 @@ from classifiers.pipelines import (
     possible,
 )
 from classifiers.recipes import ClassicalRecipe
-from classifiers.weighting import cell_weights
 from study.errors import StudyError
+from study.weighting import cell_weights
 
 FOLDS = 5
 PREPARATION = ("scaling", "select", "projection")
@@ -174,7 +174,7 @@ def _decisions(
     with threadpool_limits(1):
         if "kernel" not in combinations[0]:
             return _votes(combinations, a, b, seen.positive)
-        weights = [cell_weights(settings["weight"], seen) for settings in combinations]
+        weights = [cell_weights(settings["weight"], seen.positive, seen.group) for settings in combinations]
         if approximate:
             mapping = approximate_kernel(combinations[0], a, seed)
             a, b = mapping.transform(a), mapping.transform(b)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnn.backend import keras
+from study.weighting import cell_weights
 
 ENLARGEMENT_SEED = 7  # Mir & Un Nissa 2019
 
@@ -126,11 +127,5 @@ def balanced_weights(positive: np.ndarray, group: np.ndarray | None = None) -> n
         positive: Which examples are positive. [shape=(n,), bool]
         group: Subject group of each: all of a class then weigh the same. [shape=(n,)]
     """
-    positive = np.asarray(positive, bool)
-    weights = np.ones(len(positive))
-    for of_class in (positive, ~positive):
-        if group is not None:
-            _, person, cells = np.unique(group[of_class], return_inverse=True, return_counts=True)
-            weights[of_class] = 1 / cells[person]
-        weights[of_class] *= 0.5 * len(positive) / weights[of_class].sum()
-    return weights.astype(np.float32)
+    weight, of = ("class", np.zeros(len(positive))) if group is None else ("class-subject", group)
+    return cell_weights(weight, np.asarray(positive, bool), of).astype(np.float32)

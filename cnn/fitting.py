@@ -85,12 +85,12 @@ def fit(
 
 def validate(model: keras.Model, inputs: np.ndarray, validation: Validation, batch: int) -> dict[str, float]:
     """Return loss, accuracy and AUROC of a model on a validation part."""
-    score = positive_score(run(model, inputs, validation.rows, batch))
+    found = score(model, inputs, validation.rows, batch)
     truth = validation.positive
     return {
-        "val_loss": float(log_loss(truth, score, labels=[0, 1])),
-        "val_accuracy": float(accuracy_score(truth, score >= THRESHOLD)),
-        "val_auroc": float(roc_auc_score(truth, score)),
+        "val_loss": float(log_loss(truth, found, labels=[0, 1])),
+        "val_accuracy": float(accuracy_score(truth, found >= THRESHOLD)),
+        "val_auroc": float(roc_auc_score(truth, found)),
     }
 
 

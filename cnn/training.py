@@ -30,7 +30,7 @@ from study.figures import save_figure
 from study.files import only_writer, refuse_existing, sha256_of
 from study.manifest import POSITIVE, read_manifest
 from study.partition import read_partitions
-from study.run import Run, predictions_table, split_facts, write_run
+from study.run import Run, predictions_table, split_facts, told, write_run
 
 
 def train(
@@ -160,12 +160,12 @@ def _train_folds(
         start = time.perf_counter()
         history = _fit(model, recipe, inputs, rows, shown, seed, unfinished.checkpoint(fold))
         fitted = time.perf_counter()
-        told = (shown["part"] == "test").to_numpy() | (fold == "")  # of a fold no other part's predictions are kept
-        scores = score(model, inputs, rows[told], recipe.batch, recipe.views, "predicting")
+        scored = told(shown, fold)
+        scores = score(model, inputs, rows[scored], recipe.batch, recipe.views, "predicting")
         trained.seconds["fit"] += fitted - start
         trained.seconds["predict"] += time.perf_counter() - fitted
         trained.networks[fold] = network
-        trained.predictions.append(predictions_table(shown[told], scores, fold))
+        trained.predictions.append(predictions_table(shown[scored], scores, fold))
         trained.history.append(pd.DataFrame(history).assign(**({"fold": fold} if fold else {})))
     return trained
 

@@ -115,14 +115,22 @@ def split_facts(partitions: Mapping[str, pd.DataFrame], path: Path) -> dict[str,
     }
 
 
+def told(partition: pd.DataFrame, fold: str = "") -> np.ndarray:
+    """Tell whose predictions a run folder holds: all rows'; of a fold of a cross-validation the test part's alone.
+
+    The others are trained on in the other folds. [shape=(n,), bool]
+    """
+    return (partition["part"] == "test").to_numpy() | (fold == "")
+
+
 def predictions_table(partition: pd.DataFrame, score: np.ndarray, fold: str = "") -> pd.DataFrame:
     """Put scores beside the partition rows that they belong to, in the run folder's columns.
 
-    Of a fold of a cross-validation, whose rows are trained on in the other folds, only the test part is kept.
+    Only rows that are `told` are kept.
     """
     rounded = np.round(np.asarray(score, float), DECIMALS)
     table = partition.assign(fold=fold, score=rounded, predicted=called(rounded))
-    return table.loc[(table["part"] == "test") | (fold == ""), list(PREDICTION_COLUMNS)]
+    return table.loc[told(table, fold), list(PREDICTION_COLUMNS)]
 
 
 def scores_table(paths: Sequence[str], score: np.ndarray) -> pd.DataFrame:

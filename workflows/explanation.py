@@ -29,7 +29,7 @@ from study.cell import read_cell
 from study.errors import StudyError
 from study.figures import save_figure
 from study.files import refuse_existing, whole_folder, write_csv
-from study.run import read_run
+from study.run import read_info
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def explain(run_folder: Path, images: Sequence[Path], out: Path, *, fold: str | 
             be measured or read, or `out` exists.
     """
     refuse_existing(out)
-    if read_run(run_folder).info["family"] == "cnn":
+    if read_info(run_folder)["family"] == "cnn":
         from cnn.explain import explain as explain_network  # loads TensorFlow, which the others do without
 
         seen = explain_network(run_folder, images, out, fold=fold)

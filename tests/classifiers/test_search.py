@@ -22,8 +22,8 @@ from classifiers.kernels import decision_values, kernel_matrix, resolve_gamma
 from classifiers.pipelines import fit_pipeline
 from classifiers.recipes import RECIPES, recipe_named
 from classifiers.search import group_folds, search
-from classifiers.weighting import cell_weights
 from study.errors import StudyError
+from study.weighting import cell_weights
 
 SVM, KNN = RECIPES["leukobench-svm"], RECIPES["leukobench-knn"]
 
@@ -157,10 +157,10 @@ def test_scaling_to_0_1_is_of_the_training_cells() -> None:
 def test_weights_make_classes_or_subjects_count_the_same() -> None:
     group = np.array(["a", "b", "b", "b", "c", "c"])
     cells = LabelledCells(np.zeros((6, 1)), np.array([True] * 4 + [False] * 2), group)
-    assert cell_weights("none", cells).tolist() == [1] * 6
-    assert cell_weights("class", cells) == pytest.approx([0.75] * 4 + [1.5] * 2)
-    assert cell_weights("subject", cells) == pytest.approx([2, 2 / 3, 2 / 3, 2 / 3, 1, 1])
-    assert cell_weights("class-subject", cells) == pytest.approx([1.5, 0.5, 0.5, 0.5, 1.5, 1.5])
+    assert cell_weights("none", cells.positive, cells.group).tolist() == [1] * 6
+    assert cell_weights("class", cells.positive, cells.group) == pytest.approx([0.75] * 4 + [1.5] * 2)
+    assert cell_weights("subject", cells.positive, cells.group) == pytest.approx([2, 2 / 3, 2 / 3, 2 / 3, 1, 1])
+    assert cell_weights("class-subject", cells.positive, cells.group) == pytest.approx([1.5, 0.5, 0.5, 0.5, 1.5, 1.5])
 
 
 def test_a_person_with_many_cells_counts_as_much_as_one_with_few() -> None:

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from classifiers.cells import LabelledCells
 
-
-def cell_weights(weight: str, cells: LabelledCells) -> np.ndarray:
+def cell_weights(weight: str, positive: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Compute the weight of each cell, 1 on average.
 
     Args:
         weight: `none`: every cell the same. `class`: both classes the same in sum. `subject`: every subject group the
             same in sum, however many cells of it were taken. `class-subject`: both classes the same in sum, and within
             a class every subject group that has cells of it.
-        cells: The training cells.
+        positive: Which training cells are blasts. [shape=(n,), bool]
+        group: Subject group of each. [shape=(n,)]
 
     Returns:
         [shape=(n,)]
     """
     if weight == "none":
-        return np.ones(len(cells))
-    _, group = np.unique(cells.group, return_inverse=True)
-    label = cells.positive.astype(int)
+        return np.ones(len(positive))
+    _, group = np.unique(group, return_inverse=True)
+    label = positive.astype(int)
     if weight == "class":
         share = _share(label)
     elif weight == "subject":
@@ -31,7 +30,7 @@ def cell_weights(weight: str, cells: LabelledCells) -> np.ndarray:
         unit = 2 * group + label
         groups_of_class = np.array([len(np.unique(unit[label == of_class])) for of_class in (0, 1)])
         share = _share(unit) / groups_of_class[label]
-    return share * len(cells) / share.sum()
+    return share * len(positive) / share.sum()
 
 
 def _share(unit: np.ndarray) -> np.ndarray:
