@@ -22,7 +22,7 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,7 +35,7 @@ from cnn.data import CACHE_VARIABLE, Images, load_images
 from cnn.device import DEVICES, PRECISIONS, building_in, choose_devices, name_devices, policy_for
 from cnn.epochs import Examples
 from cnn.fitting import Validation, fit
-from cnn.frozen import base_outputs, passes_of
+from cnn.frozen import base_outputs
 from cnn.network import Network, build, compile_for, targets_for
 from cnn.published import RECIPES, recipe_named
 from cnn.recipes import Augmentation, Recipe
@@ -149,16 +149,16 @@ def _our_way(network: Network, recipe: Recipe, folder: Path, table: pd.DataFrame
         return _base_every_epoch(network, recipe, folder, table)
     images = _images(recipe, folder, table)
     features = base_outputs(network, recipe, images, np.arange(len(table)), 0)
-    return _fitted(network.head, recipe, features, table, passes_of(recipe))
+    return _fitted(network.head, recipe, features.taught, table)
 
 
 def _base_every_epoch(network: Network, recipe: Recipe, folder: Path, table: pd.DataFrame) -> list[float]:
-    return _fitted(network.whole, recipe, _images(recipe, folder, table).pixels, table)
+    return _fitted(network.whole, recipe, [_images(recipe, folder, table).pixels], table)
 
 
 def _input_alone(network: Network, recipe: Recipe, folder: Path, table: pd.DataFrame) -> list[float]:
     inputs = _images(recipe, folder, table).pixels
-    examples = Examples(inputs, np.arange(len(table)), targets_for(recipe, (table["label"] == "all").to_numpy()))
+    examples = Examples([inputs], np.arange(len(table)), targets_for(recipe, (table["label"] == "all").to_numpy()))
     ends = []
     for epoch in range(recipe.epochs):
         batches = examples.of_epoch(epoch, recipe.batch, 0)
@@ -172,12 +172,10 @@ def _images(recipe: Recipe, folder: Path, table: pd.DataFrame) -> Images:
     return load_images(folder, table, frame=recipe.frame, side=recipe.input_side, jobs=os.cpu_count() or 1)
 
 
-def _fitted(
-    model: keras.Model, recipe: Recipe, inputs: np.ndarray, table: pd.DataFrame, passes: int = 0
-) -> list[float]:
+def _fitted(model: keras.Model, recipe: Recipe, inputs: Sequence[np.ndarray], table: pd.DataFrame) -> list[float]:
     targets = targets_for(recipe, (table["label"] == "all").to_numpy())
-    examples = Examples(inputs, np.arange(len(table)), targets, passes=passes)
-    nothing = Validation(np.array([], int), np.array([], bool))
+    examples = Examples(inputs, np.arange(len(table)), targets)
+    nothing = Validation(inputs[0], np.array([], int), np.array([], bool))
     with tempfile.TemporaryDirectory() as scratch:
         begun = time.perf_counter()
         history = fit(model, recipe, examples, nothing, 0, Checkpoint(Path(scratch)))

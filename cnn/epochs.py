@@ -1,8 +1,9 @@
-"""What a network sees in an epoch: which images in which order, dealt out in batches of one and the same size."""
+"""What a network sees: images or features, which of them in which order, in batches of one and the same size."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,25 +15,42 @@ ENLARGEMENT_SEED = 7  # Mir & Un Nissa 2019
 
 
 @dataclass(frozen=True)
+class Inputs:
+    """All images, or what a frozen base puts out for them: one row an image, each of the arrays alike.
+
+    Attributes:
+        plain: The images as they are, which a network is validated on. [shape=(m, ...)]
+        taught: What is trained on; epochs take turns.
+        views: What a score is the mean over: arrays, and how their images are turned yet, see `turned`.
+    """
+
+    plain: np.ndarray
+    taught: Sequence[np.ndarray]
+    views: Sequence[tuple[np.ndarray, int]]
+
+    @classmethod
+    def of_images(cls, pixels: np.ndarray, views: int) -> Inputs:
+        """Return images as the inputs of a network that scores the mean over as many views of each."""
+        return cls(pixels, [pixels], [(pixels, turn) for turn in range(views)])
+
+
+@dataclass(frozen=True)
 class Examples:
     """The images of a training part.
 
     Attributes:
-        inputs: Images or features, which `rows` points into. [shape=(m, ...)]
+        inputs: Images or features, which `rows` points into; epochs take turns with them. [shape=(m, ...) each]
         rows: Row of each example. [shape=(n,)]
         targets: What the network is to put out for each. [shape=(n, outputs)]
         weights: Weight of each in the loss, or None. [shape=(n,)]
         turns: How each image is turned and mirrored, see `turned`; None for not at all. [shape=(n,)]
-        passes: How many augmented copies of the inputs follow the plain ones; epochs take turns with them. Each copy
-            has `len(inputs) / (1 + passes)` rows.
     """
 
-    inputs: np.ndarray
+    inputs: Sequence[np.ndarray]
     rows: np.ndarray
     targets: np.ndarray
     weights: np.ndarray | None = None
     turns: np.ndarray | None = None
-    passes: int = 0
 
     def of_epoch(self, epoch: int, batch: int, seed: int) -> Batches:
         """Deal out all examples, newly shuffled.
@@ -40,12 +58,9 @@ class Examples:
         The order depends on seed and epoch alone, so that a resumed training sees what an unbroken one does.
         """
         order = np.random.default_rng([seed, epoch]).permutation(len(self.rows))
-        rows = self.rows[order]
-        if self.passes:
-            rows = rows + (1 + epoch % self.passes) * (len(self.inputs) // (1 + self.passes))
         return Batches(
-            self.inputs,
-            rows,
+            self.inputs[epoch % len(self.inputs)],
+            self.rows[order],
             batch,
             self.targets[order],
             None if self.weights is None else self.weights[order],

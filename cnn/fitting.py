@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +24,9 @@ from study.metrics import THRESHOLD
 
 @dataclass(frozen=True)
 class Validation:
-    """Rows of the inputs that a network is validated on after every epoch, and which of them are positive."""
+    """Rows of the plain inputs that a network is validated on after every epoch, and which of them are positive."""
 
+    inputs: np.ndarray
     rows: np.ndarray
     positive: np.ndarray
 
@@ -54,7 +56,7 @@ def fit(
         StudyError: the loss diverged, or a step does not fit into memory.
     """
     trained = model
-    if recipe.augmentation is not None and examples.inputs.ndim == 4:
+    if recipe.augmentation is not None and examples.inputs[0].ndim == 4:
         trained = keras.Sequential([keras.Input(model.input.shape[1:]), Augment(recipe.augmentation, seed), model])
     batch = recipe.batch
     steps = len(examples.of_epoch(0, batch, seed))
@@ -70,7 +72,7 @@ def fit(
                 break
             row = {"epoch": epoch + 1} | _train_epoch(trained, examples.of_epoch(epoch, batch, seed), batch, bar)
             if len(validation.rows):
-                row |= validate(model, examples.inputs, validation, batch)
+                row |= validate(model, validation, batch)
             row["seconds"] = time.perf_counter() - start
             progress.history.append(row)
             _keep_best(model, recipe, progress, row)
@@ -83,9 +85,9 @@ def fit(
     return progress.history
 
 
-def validate(model: keras.Model, inputs: np.ndarray, validation: Validation, batch: int) -> dict[str, float]:
+def validate(model: keras.Model, validation: Validation, batch: int) -> dict[str, float]:
     """Return loss, accuracy and AUROC of a model on a validation part."""
-    found = score(model, inputs, validation.rows, batch)
+    found = score(model, [(validation.inputs, 0)], validation.rows, batch)
     truth = validation.positive
     return {
         "val_loss": float(log_loss(truth, found, labels=[0, 1])),
@@ -95,16 +97,20 @@ def validate(model: keras.Model, inputs: np.ndarray, validation: Validation, bat
 
 
 def score(
-    model: keras.Model, inputs: np.ndarray, rows: np.ndarray, batch: int, views: int = 1, task: str | None = None
+    model: keras.Model,
+    views: Sequence[tuple[np.ndarray, int]],
+    rows: np.ndarray,
+    batch: int,
+    task: str | None = None,
 ) -> np.ndarray:
-    """Return the probability of `all` of `inputs[rows]`: the mean over as many views of each image. [shape=(n,)]
+    """Return the probability of `all` of some rows: the mean over views, see `cnn.epochs.Inputs`. [shape=(n,)]
 
     Raises:
         StudyError: a step does not fit into memory.
     """
     scores = []
-    for turn in range(views):
-        of_view = task if task is None or views == 1 else f"{task}, view {turn + 1}/{views}"
+    for number, (inputs, turn) in enumerate(views):
+        of_view = task if task is None or len(views) == 1 else f"{task}, view {number + 1}/{len(views)}"
         scores.append(positive_score(run(model, inputs, rows, batch, of_view, turn=turn)))
     return np.mean(scores, axis=0)
 

@@ -11,53 +11,64 @@ import numpy as np
 from cnn.augmentation import Augment
 from cnn.backend import keras
 from cnn.data import Images, cache_folder
+from cnn.epochs import Inputs
 from cnn.fitting import run
 from cnn.network import Network
 from cnn.recipes import Recipe
 from study.files import whole_folder
 
-_FORMAT = 1  # raise it when scaling, augmentation or pooling change, so that old caches are not read
+_FORMAT = 2  # raise it when scaling, augmentation or pooling change, so that old caches are not read
+_TASK = "running the frozen base"
 _CHUNK = 64  # batches predicted at a time, so that not all features lie in memory at once
 
 
-def passes_of(recipe: Recipe) -> int:
-    """How often a recipe's images are augmented before they go through a frozen base."""
-    return recipe.augmented_passes if recipe.augmentation is not None else 0
-
-
-def base_outputs(network: Network, recipe: Recipe, images: Images, trained_on: np.ndarray, seed: int) -> np.ndarray:
+def base_outputs(network: Network, recipe: Recipe, images: Images, trained_on: np.ndarray, seed: int) -> Inputs:
     """Return what a frozen base puts out for images, from the cache where it has been run on them before.
+
+    It is run on every view that the recipe averages over. The head is trained on augmented copies where the recipe
+    augments, else on the views.
 
     Args:
         network: The network.
-        recipe: Its recipe. Where it augments, that many augmented copies of the images follow the plain ones.
+        recipe: Its recipe.
         images: The images.
         trained_on: Rows that are trained on; only these are augmented.
         seed: For the augmentation.
 
     Returns:
-        Pooled features, mapped from disk. [shape=((1 + passes) * images, features), float32]
+        Pooled features, mapped from disk. [shape=(images, features) each, float32]
     """
-    passes = passes_of(recipe)
+    passes = recipe.augmented_passes if recipe.augmentation is not None else 0
     augmentation = [dataclasses.asdict(recipe.augmentation), passes, seed, trained_on.tolist()] if passes else None
     policy = keras.config.dtype_policy().name
-    identity = [_FORMAT, images.key, recipe.architecture, dict(recipe.options), recipe.scaling, recipe.head[0]]
+    identity = [
+        _FORMAT,
+        images.key,
+        recipe.architecture,
+        dict(recipe.options),
+        recipe.scaling,
+        recipe.head[0],
+        recipe.views,
+    ]
     identity += [policy, keras.backend.backend(), augmentation, _checksum(network.base)]
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
     cached = cache_folder() / "features" / key
     if not cached.is_dir():
         with whole_folder(cached, shared=True) as partial:
-            count = len(images.pixels)
-            shape = ((1 + passes) * count, *network.base.output.shape[1:])
+            shape = (recipe.views + passes, len(images.pixels), *network.base.output.shape[1:])
             features = np.lib.format.open_memmap(partial / "features.npy", mode="w+", dtype=np.float32, shape=shape)
             rows = np.array(sorted(images.row.values()))
-            _fill(features, 0, network.base, images, rows, recipe, "running the frozen base")
+            for turn in range(recipe.views):
+                of_view = f", view {turn + 1}/{recipe.views}" if recipe.views > 1 else ""
+                _fill(features[turn], network.base, images, rows, recipe.batch, _TASK + of_view, turn=turn)
             augmented = _augmented(network.base, recipe, seed) if passes else None
-            for number in range(1, passes + 1):
-                task = f"running the frozen base, augmented {number}/{passes}"
-                _fill(features, number * count, augmented, images, trained_on, recipe, task)
+            for number in range(passes):
+                task = f"{_TASK}, augmented {number + 1}/{passes}"
+                _fill(features[recipe.views + number], augmented, images, trained_on, recipe.batch, task)
             features.flush()
-    return np.load(cached / "features.npy", mmap_mode="r")
+    outputs = np.load(cached / "features.npy", mmap_mode="r")
+    views, copies = outputs[: recipe.views], outputs[recipe.views :]
+    return Inputs(outputs[0], copies if passes else views, [(view, 0) for view in views])
 
 
 def _augmented(base: keras.Model, recipe: Recipe, seed: int) -> keras.Model:
@@ -67,13 +78,20 @@ def _augmented(base: keras.Model, recipe: Recipe, seed: int) -> keras.Model:
 
 
 def _fill(
-    features: np.ndarray, first: int, model: keras.Model, images: Images, rows: np.ndarray, recipe: Recipe, task: str
+    features: np.ndarray,
+    model: keras.Model,
+    images: Images,
+    rows: np.ndarray,
+    batch: int,
+    task: str,
+    *,
+    turn: int = 0,
 ) -> None:
-    step = _CHUNK * recipe.batch
+    step = _CHUNK * batch
     chunks = [rows[start : start + step] for start in range(0, len(rows), step)]
     for number, chunk in enumerate(chunks):
         part = task if len(chunks) == 1 else f"{task}, part {number + 1}/{len(chunks)}"
-        features[first + chunk] = run(model, images.pixels, chunk, recipe.batch, part)
+        features[chunk] = run(model, images.pixels, chunk, batch, part, turn=turn)
 
 
 def _checksum(model: keras.Model) -> str:

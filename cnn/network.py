@@ -122,6 +122,7 @@ def _layer(specification: str, l2: float) -> keras.layers.Layer:
     # in mixed precision too, probabilities are float32
     output = {"dtype": "float32", "kernel_regularizer": penalty}
     return {
+        "batchnorm": keras.layers.BatchNormalization,
         "dropout": lambda: keras.layers.Dropout(float(value)),
         "dense": lambda: keras.layers.Dense(int(value), activation="relu", kernel_regularizer=penalty),
         "sigmoid": lambda: keras.layers.Dense(1, activation="sigmoid", **output),

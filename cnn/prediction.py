@@ -14,6 +14,7 @@ from tqdm import tqdm
 from cnn.backend import keras
 from cnn.data import read_square
 from cnn.device import choose_devices, computing_on
+from cnn.epochs import Inputs
 from cnn.fitting import score
 from cnn.network import load_network
 from study.errors import StudyError
@@ -92,5 +93,5 @@ def _read(file: Path, background: str, frame: int, side: int) -> np.ndarray | st
 
 
 def _mean_score(networks: Sequence[keras.Model], pixels: np.ndarray, batch: int, views: int) -> np.ndarray:
-    rows = np.arange(len(pixels))
-    return np.mean([score(network, pixels, rows, batch, views) for network in networks], axis=0)
+    seen, rows = Inputs.of_images(pixels, views).views, np.arange(len(pixels))
+    return np.mean([score(network, seen, rows, batch) for network in networks], axis=0)

@@ -48,8 +48,8 @@ class Recipe:
         description: One line for the listing.
         architecture: A name in `cnn.architectures`.
         input_side: Side of the network's input, px.
-        head: What follows the feature maps, in order: `average` or `flatten`, `dropout=RATE`, `dense=UNITS` (ReLU),
-            and `sigmoid` or `softmax` (of two) for the output.
+        head: What follows the feature maps, in order: `average` or `flatten`, `batchnorm`, `dropout=RATE`,
+            `dense=UNITS` (ReLU), and `sigmoid` or `softmax` (of two) for the output.
         optimizer: Name of a Keras optimiser and its arguments.
         batch: Images a step.
         epochs: Passes over the training part.
@@ -69,7 +69,8 @@ class Recipe:
         augmented_passes: How often the images are augmented and run through a frozen base; epochs take turns.
         enlarged: Number of images that the training part is enlarged to, once, by drawing with replacement and turning
             and mirroring by quarters; None for as it is. See `cnn.epochs`.
-        views: What is averaged to a score: 1 for the image as it is, 8 for it turned by quarters and mirrored.
+        views: What is averaged to a score: 1 for the image as it is, 8 for it turned by quarters and mirrored. The head
+            on a frozen base is trained on them too, unless the recipe augments; epochs take turns.
         options: Further arguments of the architecture.
         split: How the source split its images, as a command.
         reported: Figures in the source, with the split that they were measured on.

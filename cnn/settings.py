@@ -110,7 +110,9 @@ def _check(recipe: Recipe, field: str, value: Any, name: str) -> None:
     elif field == "options" and not isinstance(value, Mapping):
         expected = "an object"
     elif field == "head" and not _is_head(value):
-        expected = "average or flatten, then dense=UNITS and dropout=RATE as you like, then sigmoid or softmax"
+        expected = (
+            "average or flatten, then batchnorm, dense=UNITS and dropout=RATE as you like, then sigmoid or softmax"
+        )
     if expected:
         raise StudyError(f"--set {name}: {value!r} does not fit the recipe {recipe.name}; expected {expected}")
 
@@ -122,8 +124,6 @@ def _refuse_contradictions(recipe: Recipe) -> None:
         reason = f"trained={recipe.trained} leaves a base as it is that starts from random weights"
     elif recipe.frozen and recipe.enlarged is not None:
         reason = "enlarged takes a base that is trained; with a frozen one use augmentation and augmented_passes"
-    elif recipe.frozen and recipe.views > 1:
-        reason = "views takes a base that is trained: a frozen one is run on the image as it is alone"
     elif recipe.loss.startswith("Categorical") and recipe.head[-1] == "sigmoid":
         reason = f"the loss {recipe.loss} takes a head that ends in softmax"
     if reason:
@@ -152,7 +152,11 @@ def _is_head(layers: tuple[str, ...]) -> bool:
     for layer in layers[1:-1]:
         kind, _, value = layer.partition("=")
         try:
-            fits = (kind == "dense" and int(value) > 0) or (kind == "dropout" and 0 <= float(value) < 1)
+            fits = (
+                layer == "batchnorm"
+                or (kind == "dense" and int(value) > 0)
+                or (kind == "dropout" and 0 <= float(value) < 1)
+            )
         except ValueError:
             return False
         if not fits:

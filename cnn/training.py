@@ -17,9 +17,9 @@ from cnn.checkpoint import Checkpoint, Unfinished
 from cnn.curves import training_figure
 from cnn.data import Images, load_images
 from cnn.device import building_in, choose_devices, computing_on, name_devices, policy_for
-from cnn.epochs import Examples, balanced_weights, enlargement
+from cnn.epochs import Examples, Inputs, balanced_weights, enlargement
 from cnn.fitting import Validation, fit, score
-from cnn.frozen import base_outputs, passes_of
+from cnn.frozen import base_outputs
 from cnn.network import Network, build, targets_for
 from cnn.published import recipe_named
 from cnn.recipes import Recipe
@@ -145,7 +145,7 @@ def _train_folds(
 ) -> _Trained:
     """Train a network on each partition; the first is built already."""
     trained = _Trained({}, [], [], {"frozen_base": 0.0, "fit": 0.0, "predict": 0.0})
-    inputs = images.pixels
+    inputs = Inputs.of_images(images.pixels, recipe.views)
     if recipe.frozen:
         start = time.perf_counter()
         parts = pd.concat(partitions.values())
@@ -161,7 +161,7 @@ def _train_folds(
         history = _fit(model, recipe, inputs, rows, shown, seed, unfinished.checkpoint(fold))
         fitted = time.perf_counter()
         scored = told(shown, fold)
-        scores = score(model, inputs, rows[scored], recipe.batch, recipe.views, "predicting")
+        scores = score(model, inputs.views, rows[scored], recipe.batch, "predicting")
         trained.seconds["fit"] += fitted - start
         trained.seconds["predict"] += time.perf_counter() - fitted
         trained.networks[fold] = network
@@ -173,13 +173,13 @@ def _train_folds(
 def _fit(
     model: keras.Model,
     recipe: Recipe,
-    inputs: np.ndarray,
+    inputs: Inputs,
     rows: np.ndarray,
     partition: pd.DataFrame,
     seed: int,
     checkpoint: Checkpoint,
 ) -> list[dict[str, float]]:
-    """Train a model on the training part of `inputs[rows]`."""
+    """Train a model on the training part of a partition, whose images stand in `rows` of the inputs."""
     positive = (partition["label"] == POSITIVE).to_numpy()
     training, validating = (partition["part"].to_numpy() == part for part in ("train", "validation"))
     trained_rows, of_training, turns = rows[training], positive[training], None
@@ -189,9 +189,9 @@ def _fit(
         drawn, turns = enlargement(len(trained_rows), recipe.enlarged)
         trained_rows, of_training = trained_rows[drawn], of_training[drawn]
         weights = None if weights is None else weights[drawn]
-    passes = passes_of(recipe) if recipe.frozen else 0
-    examples = Examples(inputs, trained_rows, targets_for(recipe, of_training), weights, turns, passes)
-    return fit(model, recipe, examples, Validation(rows[validating], positive[validating]), seed, checkpoint)
+    examples = Examples(inputs.taught, trained_rows, targets_for(recipe, of_training), weights, turns)
+    validation = Validation(inputs.plain, rows[validating], positive[validating])
+    return fit(model, recipe, examples, validation, seed, checkpoint)
 
 
 def _write(out: Path, info: dict[str, Any], trained: _Trained) -> Run:

@@ -13,9 +13,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 
 from cnn.architectures.pretrained import with_weights
 from cnn.backend import keras
@@ -47,7 +48,9 @@ TABLE = {
 }
 
 
-def application(name: str, side: int, weights: str | None = None, *, until: str | None = None) -> keras.Model:
+def application(
+    name: str, side: int, weights: str | None = None, *, until: str | Sequence[str] | None = None
+) -> keras.Model:
     """Build a network of `TABLE` without its top.
 
     Args:
@@ -55,7 +58,8 @@ def application(name: str, side: int, weights: str | None = None, *, until: str 
         side: Side of the input, px.
         weights: A file, "imagenet" (downloaded by Keras), or None for random ones.
         until: Name of the layer that the network ends with; by default its last. What comes after the middle was
-            learned for the things in photographs, and is worth less on cells (Raghu et al. 2019, arXiv 1902.07208).
+            learned for the things in photographs, and is worth less on cells (Raghu et al. 2019, arXiv 1902.07208). Of
+            several layers the maps are put one behind the other, larger ones averaged down to the smallest.
 
     Raises:
         StudyError: the weights cannot be had, or there is no such layer.
@@ -63,10 +67,23 @@ def application(name: str, side: int, weights: str | None = None, *, until: str 
     network = with_weights(TABLE[name].function, weights, input_shape=(side, side, 3), include_top=False, name=name)
     if until is None:
         return network
-    found = {layer.name: layer for layer in network.layers if len(layer.output.shape) == 4}
-    if until not in found:
-        raise StudyError(f"options.until={until}: {name} has no such layer; its last are {', '.join([*found][-3:])}")
-    return keras.Model(network.input, found[until].output, name=name)
+    found = {layer.name: layer.output for layer in network.layers if len(layer.output.shape) == 4}
+    ends = [until] if isinstance(until, str) else [*until]
+    for end in ends:
+        if end not in found:
+            raise StudyError(f"options.until={end}: {name} has no such layer; its last are {', '.join([*found][-3:])}")
+    return keras.Model(network.input, _side_by_side([found[end] for end in ends]), name=name)
+
+
+def _side_by_side(maps: Sequence[keras.KerasTensor]) -> keras.KerasTensor:
+    """Return feature maps one behind the other, the larger ones averaged down to the size of the smallest."""
+    smallest = min(of.shape[1] for of in maps)
+    alike = []
+    for of in maps:
+        pool = round(of.shape[1] / smallest)
+        padding = "same" if ceil(of.shape[1] / pool) == smallest else "valid"
+        alike.append(keras.layers.AveragePooling2D(pool, padding=padding)(of) if pool > 1 else of)
+    return keras.layers.Concatenate()(alike) if len(alike) > 1 else alike[0]
 
 
 APPLICATIONS = {name: partial(application, name) for name in TABLE}

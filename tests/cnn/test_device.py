@@ -61,8 +61,8 @@ with computing_on(devices, recipe.batch):
     network.whole.set_weights([
         weight if weight.ndim == 1 else rng.normal(0, 0.3, weight.shape) for weight in network.whole.get_weights()
     ])
-    examples = Examples(images, np.arange(28), targets_for(recipe, positive[:28]))
-    validation = Validation(np.arange(28, 36), positive[28:])
+    examples = Examples([images], np.arange(28), targets_for(recipe, positive[:28]))
+    validation = Validation(images, np.arange(28, 36), positive[28:])
     history = fit(network.whole, recipe, examples, validation, 0, Checkpoint(Path(sys.argv[1])))
     score = positive_score(run(network.whole, images, np.arange(36), recipe.batch))
 print(json.dumps({"device": name_devices(devices), "loss": [row["loss"] for row in history], "score": score.tolist()}))

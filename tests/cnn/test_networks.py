@@ -79,6 +79,24 @@ def test_a_network_can_end_in_the_middle() -> None:
         ARCHITECTURES["mobilenet"](224, until="conv_pw_14_relu")
 
 
+@pytest.mark.parametrize(("name", "side"), [("mobilenet", 224), ("mobilenet", 225), ("inceptionv3", 299)])
+def test_a_network_can_end_in_several_layers_whose_averages_are_those_of_their_maps(name: str, side: int) -> None:
+    ends = {"mobilenet": ["conv_pw_3_relu", "conv_pw_8_relu"], "inceptionv3": ["mixed2", "mixed10"]}[name]
+    keras.utils.set_random_seed(0)
+    network = ARCHITECTURES[name](side, until=ends)
+    image = np.random.default_rng(0).normal(size=(1, side, side, 3)).astype(np.float32)
+    maps = keras.Model(network.input, [network.get_layer(end).output for end in ends])(image)
+    larger, smaller = (keras.ops.convert_to_numpy(of) for of in maps)
+    joined = keras.ops.convert_to_numpy(network(image))
+    assert joined.shape[1:3] == smaller.shape[1:3]
+    first, second = np.split(joined, [larger.shape[3]], axis=3)
+    assert np.array_equal(second, smaller)
+    pool = round(larger.shape[1] / smaller.shape[1])
+    assert first[:, 0, 0] == pytest.approx(larger[:, :pool, :pool].mean(axis=(1, 2)), rel=1e-4, abs=1e-7)
+    if larger.shape[1] == pool * smaller.shape[1]:
+        assert first.mean(axis=(1, 2)) == pytest.approx(larger.mean(axis=(1, 2)), rel=1e-4, abs=1e-7)
+
+
 def test_alexnet_has_62_million_parameters_at_1000_classes() -> None:
     maps = ARCHITECTURES["alexnet"](227)
     assert maps.output_shape == (None, 6, 6, 256)
@@ -297,7 +315,7 @@ def test_a_square_holds_the_cell_where_it_lay() -> None:
 
 def test_an_epoch_deals_out_every_row_in_an_order_of_its_own_and_fills_the_last_batch() -> None:
     rows = np.arange(3, 14)
-    examples = Examples(np.arange(20)[:, None] * 10, rows, rows[:, None].astype(float))
+    examples = Examples([np.arange(20)[:, None] * 10], rows, rows[:, None].astype(float))
 
     def deal(epoch: int) -> tuple[np.ndarray, np.ndarray]:
         batches = examples.of_epoch(epoch, 4, seed=1)
@@ -315,8 +333,8 @@ def test_an_epoch_deals_out_every_row_in_an_order_of_its_own_and_fills_the_last_
 
 
 def test_epochs_take_turns_with_the_augmented_copies_of_a_frozen_base() -> None:
-    inputs = np.repeat(np.arange(3), 5)[:, None]  # plain, first and second pass over five images
-    examples = Examples(inputs, np.array([1, 4]), np.zeros((2, 1)), passes=2)
+    copies = [np.full((5, 1), number) for number in (1, 2)]
+    examples = Examples(copies, np.array([1, 4]), np.zeros((2, 1)))
     assert [int(examples.of_epoch(epoch, 2, seed=0)[0][0].max()) for epoch in range(4)] == [1, 2, 1, 2]
 
 

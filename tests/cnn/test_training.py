@@ -11,11 +11,12 @@ import pytest
 from PIL import Image
 
 import cnn.data
+import cnn.frozen
 import cnn.published
 from cnn.backend import keras
 from cnn.checkpoint import Checkpoint
 from cnn.data import Images, load_images
-from cnn.epochs import Examples
+from cnn.epochs import Examples, Inputs, turned
 from cnn.fitting import Validation, fit, run
 from cnn.frozen import base_outputs
 from cnn.network import build, load_network, positive_score, targets_for
@@ -125,8 +126,6 @@ def test_views_are_the_mean_over_quarter_turns_and_mirrors(cohort: Path, tmp_pat
     scores = [positive_score(model.predict(view, verbose=0)) for view in turned]
     assert run.predictions["score"].to_numpy() == pytest.approx(np.mean(scores, axis=0), abs=1e-5)
     assert np.ptp(scores, axis=0).max() > 1e-4  # and the views do differ
-    with pytest.raises(StudyError, match="views takes a base that is trained"):
-        run_tiny(cohort, tmp_path / "other", recipe="tiny-frozen", settings=["views=8"])
 
 
 def test_the_epoch_of_the_best_validation_auroc_is_kept(cohort: Path, tmp_path: Path) -> None:
@@ -148,7 +147,6 @@ def test_a_head_trained_on_kept_outputs_is_the_one_trained_with_its_frozen_base(
     rng = np.random.default_rng(0)
     positive, rows = np.arange(30) % 3 > 0, np.arange(20)
     images = rng.integers(0, 60 + 190 * positive[:, None, None, None], (30, 32, 32, 3)).astype(np.uint8)
-    validation = Validation(np.arange(20, 30), positive[20:])
     head, optimizer = ("average", "dropout=0.5", "dense=8", "softmax"), {"name": "Adam", "learning_rate": 0.01}
     recipe = dataclasses.replace(TINY_FROZEN, head=head, optimizer=optimizer)
     results = []
@@ -157,8 +155,9 @@ def test_a_head_trained_on_kept_outputs_is_the_one_trained_with_its_frozen_base(
         network = build(recipe, None)
         enliven(network.maps)
         loaded = Images("random", images, {str(row): row for row in range(30)}, {})
-        inputs = images if whole else base_outputs(network, recipe, loaded, rows, 0)
-        examples = Examples(inputs, rows, targets_for(recipe, positive[rows]))
+        inputs = Inputs.of_images(images, 1) if whole else base_outputs(network, recipe, loaded, rows, 0)
+        examples = Examples(inputs.taught, rows, targets_for(recipe, positive[rows]))
+        validation = Validation(inputs.plain, np.arange(20, 30), positive[20:])
         model = network.whole if whole else network.head
         history = fit(model, recipe, examples, validation, 0, Checkpoint(tmp_path / str(whole)))
         results.append(([row["loss"] for row in history], run(network.whole, images, np.arange(30), 8)))
@@ -166,6 +165,28 @@ def test_a_head_trained_on_kept_outputs_is_the_one_trained_with_its_frozen_base(
     assert results[0][1] == pytest.approx(results[1][1], abs=1e-5)
     assert len(set(results[0][0])) == 3
     assert results[0][1].std(axis=0).min() > 0.003  # and it is no constant that they agree on
+
+
+def test_the_views_of_a_frozen_base_are_run_once_learned_from_and_averaged(
+    cohort: Path, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEUKOBENCH_CACHE", str(tmp_path / "cache"))
+    settings = ["views=8", "head=average,batchnorm,sigmoid", "loss=BinaryCrossentropy", "epochs=16"]
+    run = run_tiny(cohort, tmp_path / "run", recipe="tiny-frozen", weights=str(weights), settings=settings)
+    images = load_images(cohort / "images", read_manifest(cohort / "manifest.csv"), frame=320, side=32)
+    pixels = np.asarray(images.pixels[run.predictions["path"].map(images.row).to_numpy()])
+    model = load_network(str(run.folder / "model.keras"))
+    scores = [positive_score(model.predict(turned(pixels, np.full(40, turn)), verbose=0)) for turn in range(8)]
+    assert run.predictions["score"].to_numpy() == pytest.approx(np.mean(scores, axis=0), abs=1e-5)
+    assert np.ptp(scores, axis=0).max() > 1e-4  # and the views do differ
+    (kept,) = (tmp_path / "cache" / "features").rglob("features.npy")
+    features = np.load(kept)  # the base on each view; an epoch trains on one of them
+    assert features.shape == (8, 40, 1024)
+    base = keras.Model(model.input, model.get_layer("pool").output)
+    assert features[5] == pytest.approx(base.predict(turned(images.pixels, np.full(40, 5)), verbose=0), abs=1e-5)
+    monkeypatch.setattr(cnn.frozen, "run", None)  # the base is not run again
+    again = run_tiny(cohort, tmp_path / "again", recipe="tiny-frozen", weights=str(weights), settings=settings)
+    assert again.predictions.equals(run.predictions)
 
 
 def test_a_frozen_base_sees_as_many_augmented_copies_as_the_recipe_says_and_is_run_once(
