@@ -41,7 +41,7 @@ from study.indexing import scan_folder
 from study.manifest import POSITIVE
 
 SIDE = 224
-PENALTIES = (10.0, 100.0, 1000.0, 10_000.0)
+PENALTIES = (1.0, 10.0, 100.0, 1000.0, 10_000.0)
 INNER_FOLDS = 3
 COPIES = 1  # augmented copies of the training cells, beside the cells as they are
 TURNED = Augmentation(rotation=180, flip=True)
@@ -55,6 +55,7 @@ class Probe:
         layers: Numbers of the blocks of MobileNet whose maps are averaged, side by side.
         frame: Side of the square that is looked at, px.
         augmentation: Of the training cells, or None.
+        turns: Whether the training cells are looked at in their eight turns.
         people: Whether all subject groups of a class weigh the same, else all its cells.
         views: Whether a cell's score is the mean over its eight turns.
     """
@@ -62,13 +63,16 @@ class Probe:
     layers: tuple[int, ...] = (8,)
     frame: int = 320
     augmentation: Augmentation | None = None
+    turns: bool = False
     people: bool = True
     views: bool = False
 
     def __str__(self) -> str:
         """Return what a line of the table begins with."""
         by = self.augmentation
-        augmented = "none" if by is None else f"turned, stain {by.stain:g}" if by.stain else "turned"
+        augmented = "eight turns" if self.turns else "none"
+        if by is not None:
+            augmented = f"turned, stain {by.stain:g}" if by.stain else "turned"
         weighed = "people" if self.people else "classes"
         layers = " + ".join(map(str, self.layers))
         return f"| {layers} | {self.frame} | {augmented} | {weighed} alike | {8 if self.views else 1}"
@@ -83,6 +87,7 @@ CANDIDATES = (
     Probe((8,), views=True),
     Probe((8,), augmentation=TURNED, views=True),
     Probe((5, 8), augmentation=TURNED, views=True),
+    *(Probe(layers, turns=True, views=True) for layers in ((5,), (8,), (3, 5), (5, 8), (3, 5, 8), (5, 8, 11))),
 )
 
 
@@ -96,7 +101,7 @@ class Averages:
 
     def of(self, probe: Probe, augmented: int = 0, turn: int = 0) -> np.ndarray:
         """Return the averages that a probe looks at, of the cells as they are, augmented, or turned. [shape=(n, m)]"""
-        by = replace(probe, layers=(), people=True, views=False, augmentation=probe.augmentation if augmented else None)
+        by = replace(Probe((), probe.frame), augmentation=probe.augmentation if augmented else None)
         identity = json.dumps([asdict(by), augmented, turn, self.cohort["sha256"].tolist()])
         path = self._work / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.npz"
         if not path.exists():
@@ -123,6 +128,7 @@ def judge(averages: Averages, probe: Probe, repeat: int) -> tuple[np.ndarray, li
     """Return the score of each cell by a probe that has not seen its group, and each fold's inner score."""
     label, group = (averages.cohort[column].to_numpy() for column in ("label", "subject_group"))
     copies = [averages.of(probe, number) for number in range(1, COPIES + 1)] if probe.augmentation else []
+    copies += [averages.of(probe, turn=turn) for turn in range(1, 8)] if probe.turns else []
     taught = [averages.of(probe), *copies]
     seen = [averages.of(probe, turn=turn) for turn in range(8 if probe.views else 1)]
     score, chosen = np.empty(len(label)), []

@@ -50,6 +50,7 @@ def train(
     device: str = "auto",
     precision: str = "auto",
     resume: bool = False,
+    whole_manifest: bool = False,
 ) -> Run:
     """Train a network on the training part, predict every part, and write the run folder.
 
@@ -74,6 +75,8 @@ def train(
         device: One of `cnn.device.DEVICES`.
         precision: One of `cnn.device.PRECISIONS`.
         resume: Whether to continue a training of the same things that was cut short.
+        whole_manifest: Whether labelled images that the partition leaves out are read too, and a frozen base run on
+            them: then trainings on other partitions of the same manifest find all that kept.
 
     Raises:
         StudyError: a file is malformed or missing, the partition is of another manifest, the weights cannot be had,
@@ -83,7 +86,7 @@ def train(
     settings = [*(f"{name}={value}" for name, value in (("epochs", epochs), ("batch", batch)) if value), *settings]
     chosen, weights = _as_asked(recipe_named(recipe), weights, settings)
     refuse_existing(out)
-    manifest, partitions = _cohort(manifest_path, partition_path)
+    manifest, partitions = _cohort(manifest_path, partition_path, whole_manifest)
     with only_writer(out), _computing(device, precision, chosen.batch) as (devices, policy):
         first = _seeded(chosen, weights, seed)  # before images are read: weights that cannot be had are told at once
         facts = split_facts(partitions, partition_path)
@@ -107,7 +110,7 @@ def train(
             "family": "cnn",
             "recipe": chosen.name,
             "changed": settings,
-            "excluded": images.failed,
+            "excluded": _named(images.failed, partitions),
             "seconds": trained.seconds,
             "model_parameters": first.whole.count_params(),
         }
@@ -223,8 +226,14 @@ def _as_asked(recipe: Recipe, weights: str | None, settings: Sequence[str]) -> t
     return recipe, None
 
 
-def _cohort(manifest_path: Path, partition_path: Path) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
-    """Read manifest and partitions; keep the manifest's rows that the partitions name."""
+def _named(failed: dict[str, str], partitions: dict[str, pd.DataFrame]) -> dict[str, str]:
+    """Return the images among those that could not be read that a partition names."""
+    named = {path for partition in partitions.values() for path in partition["path"]}
+    return {path: reason for path, reason in failed.items() if path in named}
+
+
+def _cohort(manifest_path: Path, partition_path: Path, whole: bool) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    """Read manifest and partitions; keep the manifest's rows that the partitions name, or `whole` all with a label."""
     manifest, partitions = read_manifest(manifest_path), read_partitions(partition_path)
     named = pd.concat([partition["path"] for partition in partitions.values()]).drop_duplicates()
     unknown = named[~named.isin(manifest["path"])]
@@ -235,4 +244,5 @@ def _cohort(manifest_path: Path, partition_path: Path) -> tuple[pd.DataFrame, di
         )
     if next(iter(partitions.values()))["manifest"].iloc[0] != sha256_of(manifest_path)[:16]:
         raise StudyError(f"{partition_path}: was made from another manifest than {manifest_path}; split it again")
-    return manifest[manifest["path"].isin(named)], partitions
+    kept = manifest["path"].isin(named)
+    return manifest[kept | (manifest["label"] != "") if whole else kept], partitions

@@ -61,7 +61,7 @@ def answers(comparison: Comparison, shown: Sequence[str]) -> list[Answer]:
         Answer("21", "12a", "Level at which parts are disjoint", _each(runs, _disjoint)),
         Answer("20, 33", "21", "Subjects and images of each part", _each(runs, _sizes)),
         Answer("", "13", "Class imbalance in the test part", classes),
-        Answer("22", "12c", "Model", _each(runs, lambda run: f"{run.info['family']}, recipe {run.info['recipe']}")),
+        Answer("22", "12c", "Model", _each(runs, lambda run: f"{run.info['family']}, recipe {run.recipe}")),
         Answer("23", "18f", "Software", _each(runs, _software)),
         Answer(
             "25, 26",

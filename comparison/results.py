@@ -149,7 +149,7 @@ class Comparison:
         calls = cells.calls[FIXED].figures
         return {
             "run": name,
-            "recipe": run.info["recipe"],
+            "recipe": run.recipe,
             "split": "LEAKY" if run.info["leaky"] else run.info["split"].split()[0],
             "AUROC of cells": str(cells.figures["auroc"]),
             "AUROC of subjects": str(subjects.figures["auroc"]),

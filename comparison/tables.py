@@ -21,7 +21,7 @@ def long_table(comparison: Comparison) -> pd.DataFrame:
 
 def _long_rows(comparison: Comparison) -> Iterator[dict[str, object]]:
     for each in comparison.assessments:
-        of_run = {"run": each.run, "recipe": comparison.runs[each.run].info["recipe"], "level": each.level}
+        of_run = {"run": each.run, "recipe": comparison.runs[each.run].recipe, "level": each.level}
         for figure, estimate in each.figures.items():
             yield of_run | {"threshold": None, "threshold_from": "", "figure": figure, **vars(estimate)}
         for rule, calls in each.calls.items():

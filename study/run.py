@@ -77,6 +77,11 @@ class Run:
         """The folder's name."""
         return self.folder.resolve().name
 
+    @property
+    def recipe(self) -> str:
+        """What tables call the recipe: its name, marked where values of it were changed for this run."""
+        return self.info["recipe"] + (" (changed)" if self.info.get("changed") else "")
+
     def part(self, name: str) -> pd.DataFrame:
         """Return the predictions of one part."""
         return self.predictions[self.predictions["part"] == name]

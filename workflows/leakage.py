@@ -169,7 +169,7 @@ def _network(images: Path, manifest: Path, options: dict[str, Any], background: 
         options = options | {"background": background}
 
     def train(partition: Path, folder: Path, seed: int) -> Run:
-        return train_network(images, manifest, partition, folder, seed=seed, **options)
+        return train_network(images, manifest, partition, folder, seed=seed, whole_manifest=True, **options)
 
     return _Model(options["recipe"], train)
 

@@ -189,6 +189,28 @@ def test_the_views_of_a_frozen_base_are_run_once_learned_from_and_averaged(
     assert again.predictions.equals(run.predictions)
 
 
+def test_trainings_on_parts_of_a_manifest_share_what_is_kept_of_it(
+    cohort: Path, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEUKOBENCH_CACHE", str(tmp_path / "cache"))
+    partition = pd.read_csv(cohort / "split.csv", dtype=str)
+    left_out = partition.groupby("subject")["path"].first()
+    partition[~partition["path"].isin(left_out)].to_csv(tmp_path / "fewer.csv", index=False)
+
+    def train_on(split: Path, name: str, **options) -> Run:
+        arguments = {"recipe": "tiny-frozen", "weights": str(weights), "seed": 1} | options
+        return train(cohort / "images", cohort / "manifest.csv", split, tmp_path / name, **arguments)
+
+    alone = train_on(tmp_path / "fewer.csv", "alone")
+    shutil.rmtree(tmp_path / "cache")
+    train_on(cohort / "split.csv", "all")
+    shared = train_on(tmp_path / "fewer.csv", "shared", whole_manifest=True)
+    for kind in ("images", "features"):
+        assert len([*(tmp_path / "cache" / kind).iterdir()]) == 1
+    assert shared.predictions["path"].tolist() == alone.predictions["path"].tolist()
+    assert shared.predictions["score"].to_numpy() == pytest.approx(alone.predictions["score"].to_numpy(), abs=1e-6)
+
+
 def test_a_frozen_base_sees_as_many_augmented_copies_as_the_recipe_says_and_is_run_once(
     cohort: Path, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

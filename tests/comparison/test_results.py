@@ -49,6 +49,11 @@ def test_holms_correction_is_named_where_it_turns_the_verdict(tmp_path: Path) ->
     assert sentence(comparison, pair).endswith("which does not stand up to 1 comparison (Holm's correction).")
 
 
+def test_a_run_whose_recipe_was_changed_is_marked(tmp_path: Path) -> None:
+    plain, changed = make_run(tmp_path / "plain"), make_run(tmp_path / "changed", changed=["epochs=3"])
+    assert compare([plain, changed]).table["recipe"].tolist() == ["a-recipe", "a-recipe (changed)"]
+
+
 def test_few_people_are_pointed_out(tmp_path: Path) -> None:
     comparison = compare([make_run(tmp_path / "a", groups=6, shift=3), make_run(tmp_path / "b", groups=6, shift=0)])
     assert "3 of class all and 3 of class hem" in cautions(comparison)[0]
