@@ -26,13 +26,18 @@ run split manifest.csv --method kfold --folds 5 --seed 1 -o folds
 run extract "$images" --manifest manifest.csv --set leukobench -o features.csv --jobs 2
 run train-svm features.csv --split folds --seed 1 -o runs-folds/svm --jobs 2
 run train-knn features.csv --split folds --seed 1 -o runs-folds/knn --jobs 2
-train --split folds --recipe leukobench --weights "$mobilenet" -o runs-folds/leukobench
-run compare runs-folds/svm runs-folds/knn runs-folds/leukobench -o report-folds
+train --split folds --recipe leukobench --weights "$mobilenet" --precision float32 -o runs-folds/leukobench
+train --split folds --recipe leukobench-finetuned --weights "$mobilenet" -o runs-folds/finetuned
+run compare runs-folds/* -o report-folds
+
+# what leakage is worth to it
+run leakage features.csv manifest.csv --images "$images" --recipe leukobench --weights "$mobilenet" --seeds 10 --seed 1 \
+  -o leakage --jobs 2
 
 # one split by subject: what of MobileNet is trained, and from where; a frozen Xception; the light Xception
 run train-svm features.csv --split split.csv --seed 1 -o runs/svm --jobs 2
 on_split() { train --split split.csv "$@"; }
-whole=(--recipe leukobench --set 'options={}' --set input_side=160 --set views=1)
+whole=(--recipe leukobench-finetuned --set 'options={}' --set input_side=160 --set views=1)
 on_split "${whole[@]}" --weights "$mobilenet" --set trained=head --epochs 60 -o runs/mobilenet-frozen
 on_split "${whole[@]}" --weights "$mobilenet" -o runs/mobilenet-fine-tuned
 on_split "${whole[@]}" --weights none -o runs/mobilenet-from-scratch

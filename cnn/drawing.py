@@ -111,6 +111,8 @@ def _head(head: keras.Model) -> list[tuple[float, int, str]]:
     for layer in head.layers:
         if isinstance(layer, keras.layers.Dropout):
             blocks.append((0.0, 1, f"dropout\n{layer.rate}"))
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            blocks.append((0.0, 1, "batch\nnormalisation"))
         else:
             blocks.append((0.0, layer.units, f"dense {layer.units}\n{layer.activation.__name__}"))
     return blocks

@@ -15,7 +15,7 @@ from PIL import Image
 
 from cli import main
 from cnn.backend import keras
-from cnn.drawing import tile_grid
+from cnn.drawing import diagram, tile_grid
 from cnn.explain import Explanation, explain, explain_pixels, feature_maps, grad_cam
 from cnn.network import build
 from cnn.published import recipe_named
@@ -45,7 +45,7 @@ def pixels() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
 
 
-@pytest.mark.parametrize("head", ["average,sigmoid", "average,softmax"])
+@pytest.mark.parametrize("head", ["average,sigmoid", "average,softmax", "average,batchnorm,sigmoid"])
 def test_after_average_pooling_and_one_dense_layer_grad_cam_is_the_class_activation_map(head: str) -> None:
     # Selvaraju et al. 2017, section 3: there the weights of the maps are the dense layer's, over height times width
     loss = "loss=CategoricalCrossentropy" if "softmax" in head else "loss=BinaryCrossentropy"
@@ -90,6 +90,13 @@ def test_tiles_show_each_channel_from_its_lowest_to_its_highest_value() -> None:
     assert np.array_equal(grid[:16, 18:], np.where(np.arange(16) < 8, 0, 255) * np.ones((16, 1)))
     assert not grid[18:, :16].any()  # a channel that is the same everywhere
     assert (grid[18:, 18:] == 96).all()  # no tile
+
+
+def test_the_diagram_names_every_layer_of_the_head() -> None:
+    head = "average,dropout=0.2,batchnorm,dense=8,sigmoid"
+    drawn = diagram(network(f"head={head}"), "any")
+    texts = [text.get_text().replace("\n", " ") for text in drawn.axes[0].texts]
+    assert texts[-4:] == ["dropout 0.2", "batch normalisation", "dense 8 relu", "dense 1 sigmoid"]
 
 
 def test_explain_writes_heat_maps_and_the_maps_of_every_layer(run: Run, cohort: Path, tmp_path: Path) -> None:
