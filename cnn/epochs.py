@@ -135,6 +135,11 @@ def turned(pixels: np.ndarray, turns: np.ndarray) -> np.ndarray:
     return result
 
 
+def turned_back(image: np.ndarray, turn: int) -> np.ndarray:
+    """Undo what `turned` does to one image. [shape=(side, side, ...)]"""
+    return np.rot90(image[:, ::-1] if turn >= 4 else image, -turn % 4)
+
+
 def balanced_weights(positive: np.ndarray, group: np.ndarray | None = None) -> np.ndarray:
     """Return weights with which both classes weigh the same and the mean is 1. [shape=(n,)]
 

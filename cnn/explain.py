@@ -16,6 +16,7 @@ from tqdm import tqdm
 from cnn.backend import keras
 from cnn.data import square
 from cnn.drawing import diagram, grad_cam_figure, tile_grid
+from cnn.epochs import turned, turned_back
 from cnn.network import HEAD, NETWORK, POOL, load_network, positive_score
 from cnn.scaling import SCALING
 from study.cell import Cell, read_cell
@@ -35,11 +36,12 @@ class Explanation:
 
     Attributes:
         path: The image.
-        score: Probability of `all` of the image as it is, also where the recipe averages over views of it.
+        score: Probability of `all`, the mean over the views that the recipe averages over.
         predicted: The class it was called, which `heat` is the evidence for.
         pixels: What the network saw. [shape=(side, side, 3), uint8]
         mask: Which of it is cell. [shape=(side, side), bool]
-        heat: Grad-CAM, from 0 to 1; all 0 where nothing speaks for the class. [shape=(side, side)]
+        heat: Grad-CAM, from 0 to 1, the mean over the views turned back; all 0 where nothing speaks for the class.
+            [shape=(side, side)]
     """
 
     path: Path
@@ -90,6 +92,7 @@ def explain(run_folder: Path, images: Sequence[Path], out: Path, *, fold: str | 
     run = read_run(run_folder)
     _refuse_other_family(run)
     model = load_network(str(run.model_file(".keras", fold)))
+    views = run.info["parameters"].get("views", 1)
     cells = [_seen(run, path) for path in images]  # all are read before anything is computed
     explanations = []
     with whole_folder(out) as partial:
@@ -98,7 +101,7 @@ def explain(run_folder: Path, images: Sequence[Path], out: Path, *, fold: str | 
         for number, (pixels, mask) in enumerate(tqdm(cells, unit="image", disable=None)):
             folder = partial / f"{number + 1:03}_{images[number].stem}"
             folder.mkdir()
-            explanations.append(explain_pixels(model, images[number], pixels, mask))
+            explanations.append(explain_pixels(model, images[number], pixels, mask, views))
             grad_cam_figure(explanations[-1]).savefig(folder / "grad_cam.png", dpi=DPI)
             _write_layers(model, pixels, folder / "layers")
         write_csv(_table(explanations), partial / "explanations.csv")
@@ -120,7 +123,7 @@ def summary(model: keras.Model) -> pd.DataFrame:
     )
 
 
-def explain_pixels(model: keras.Model, path: Path, pixels: np.ndarray, mask: np.ndarray) -> Explanation:
+def explain_pixels(model: keras.Model, path: Path, pixels: np.ndarray, mask: np.ndarray, views: int = 1) -> Explanation:
     """Explain what a network calls one image.
 
     Args:
@@ -128,10 +131,13 @@ def explain_pixels(model: keras.Model, path: Path, pixels: np.ndarray, mask: np.
         path: Name of the image.
         pixels: What the network sees. [shape=(side, side, 3), uint8]
         mask: Which of it is cell. [shape=(side, side), bool]
+        views: How many turns of the image the score is the mean over, see `cnn.epochs.turned`.
     """
-    score = float(positive_score(_outputs(model, pixels[None]))[0])
+    seen = [turned(pixels[None], np.array([turn])) for turn in range(views)]
+    score = float(np.mean([positive_score(_outputs(model, view))[0] for view in seen]))
     predicted = POSITIVE if score >= THRESHOLD else NEGATIVE
-    coarse = grad_cam(model, pixels, positive=predicted == POSITIVE)
+    of_views = [_evidence(model, view[0], predicted == POSITIVE) for view in seen]
+    coarse = _to_one(np.mean([turned_back(heat, turn) for turn, heat in enumerate(of_views)], axis=0))
     heat = cv2.resize(coarse, mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
     return Explanation(path, score, predicted, pixels, mask, heat)
 
@@ -154,6 +160,11 @@ def grad_cam(model: keras.Model, pixels: np.ndarray, *, positive: bool) -> np.nd
     Reference: Selvaraju, R. R. et al. (2017). Grad-CAM: visual explanations from deep networks via gradient-based
     localization. ICCV.
     """
+    return _to_one(_evidence(model, pixels, positive))
+
+
+def _evidence(model: keras.Model, pixels: np.ndarray, positive: bool) -> np.ndarray:
+    """Return Grad-CAM before it is divided by its largest value."""
     pool, head = model.get_layer(POOL), model.get_layer(HEAD)
     maps = _outputs(keras.Model(model.input, pool.input), pixels[None])
     output = head.layers[-1]
@@ -167,7 +178,10 @@ def grad_cam(model: keras.Model, pixels: np.ndarray, *, positive: bool) -> np.nd
         return of_positive if positive else -of_positive
 
     weights = _gradient(score, maps)[0].mean(axis=(0, 1))
-    heat = np.maximum(maps[0] @ weights, 0).astype(np.float32)
+    return np.maximum(maps[0] @ weights, 0).astype(np.float32)
+
+
+def _to_one(heat: np.ndarray) -> np.ndarray:
     return heat / heat.max() if heat.any() else heat
 
 

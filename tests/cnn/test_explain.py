@@ -16,8 +16,9 @@ from PIL import Image
 from cli import main
 from cnn.backend import keras
 from cnn.drawing import diagram, tile_grid
+from cnn.epochs import turned, turned_back
 from cnn.explain import Explanation, explain, explain_pixels, feature_maps, grad_cam
-from cnn.network import build
+from cnn.network import build, positive_score
 from cnn.published import recipe_named
 from cnn.settings import with_settings
 from cnn.training import train
@@ -79,6 +80,22 @@ def test_what_is_explained_is_the_class_that_the_network_calls() -> None:
     assert found.predicted == ("all" if found.score >= 0.5 else "hem")
     assert found.heat.shape == (64, 64)
     assert found.on_background == 0
+
+
+def test_of_a_network_that_averages_over_views_so_do_score_and_heat() -> None:
+    model, mask = network("head=average,sigmoid"), np.ones((64, 64), bool)
+    views = turned(np.repeat(pixels()[None], 8, axis=0), np.arange(8))
+    scores = positive_score(model.predict(views, verbose=0))
+    found = explain_pixels(model, Path("a.bmp"), pixels(), mask, views=8)
+    assert found.score == pytest.approx(scores.mean(), abs=1e-6)
+    assert np.ptp(scores) > 1e-6
+    # to the mean over all views it is the same which of them is called the upright one
+    for turn in (1, 6):
+        same = explain_pixels(model, Path("a.bmp"), views[turn], mask, views=8)
+        assert same.score == pytest.approx(found.score, abs=1e-6)
+        assert turned_back(same.heat, turn) == pytest.approx(found.heat, abs=1e-4)
+    one = explain_pixels(model, Path("a.bmp"), pixels(), mask)
+    assert not np.allclose(one.heat, found.heat, atol=1e-2)
 
 
 def test_tiles_show_each_channel_from_its_lowest_to_its_highest_value() -> None:
