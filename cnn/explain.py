@@ -147,7 +147,8 @@ def grad_cam(model: keras.Model, pixels: np.ndarray, *, positive: bool) -> np.nd
 
     The class's score before sigmoid or softmax is differentiated by each map; a map's weight is the mean of its
     derivatives, and the heat is what of the weighted sum of the maps is positive, divided by its largest value. For
-    a softmax of two the score is the difference between both.
+    a softmax of two the score is the difference between both. Where the head begins with a batch normalisation, which
+    takes from each map its mean over the training images, the heat is that of what differs from this mean.
 
     Args:
         model: A stored network.
@@ -178,7 +179,9 @@ def _evidence(model: keras.Model, pixels: np.ndarray, positive: bool) -> np.ndar
         return of_positive if positive else -of_positive
 
     weights = _gradient(score, maps)[0].mean(axis=(0, 1))
-    return np.maximum(maps[0] @ weights, 0).astype(np.float32)
+    first = head.layers[0]
+    usual = ops.convert_to_numpy(first.moving_mean) if isinstance(first, keras.layers.BatchNormalization) else 0
+    return np.maximum((maps[0] - usual) @ weights, 0).astype(np.float32)
 
 
 def _to_one(heat: np.ndarray) -> np.ndarray:
