@@ -179,9 +179,11 @@ def _evidence(model: keras.Model, pixels: np.ndarray, positive: bool) -> np.ndar
         return of_positive if positive else -of_positive
 
     weights = _gradient(score, maps)[0].mean(axis=(0, 1))
-    first = head.layers[0]
-    usual = ops.convert_to_numpy(first.moving_mean) if isinstance(first, keras.layers.BatchNormalization) else 0
-    return np.maximum((maps[0] - usual) @ weights, 0).astype(np.float32)
+    maps, first = maps[0], head.layers[0]
+    if isinstance(first, keras.layers.BatchNormalization):
+        usual = ops.convert_to_numpy(first.moving_mean)
+        maps = maps - usual.reshape(maps.shape if isinstance(pool, keras.layers.Flatten) else -1)
+    return np.maximum(maps @ weights, 0).astype(np.float32)
 
 
 def _to_one(heat: np.ndarray) -> np.ndarray:

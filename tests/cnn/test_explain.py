@@ -88,6 +88,17 @@ def test_what_is_explained_is_the_class_that_the_network_calls() -> None:
     assert found.on_background == 0
 
 
+def test_what_is_usual_at_each_place_of_flattened_maps_is_no_evidence() -> None:
+    model = network("head=flatten,batchnorm,sigmoid")
+    *_, last = feature_maps(model, pixels()).values()
+    usual = last.copy()
+    usual[1, 2] = 0
+    model.get_layer("head").layers[0].moving_mean.assign(usual.ravel())
+    heats = [grad_cam(model, pixels(), positive=positive) for positive in (True, False)]
+    speaks_for = max(heats, key=lambda heat: heat[1, 2])
+    assert np.argwhere(speaks_for > 1e-2).tolist() == [[1, 2]]
+
+
 def test_of_a_network_that_averages_over_views_so_do_score_and_heat() -> None:
     model, mask = network("head=average,sigmoid"), np.ones((64, 64), bool)
     views = turned(np.repeat(pixels()[None], 8, axis=0), np.arange(8))
