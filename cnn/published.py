@@ -60,6 +60,20 @@ _DHURI: dict[str, Any] = {
     "left_open": "dropout: 0.5; which top layers are trained: the head; which epoch is kept: best validation AUROC",
 }
 _DHURI_FIGURE = "accuracy {} in test (70 images, balanced, split by image)"
+# Ours: the first half of MobileNet, looking at the cell alone
+_LEUKOBENCH: dict[str, Any] = {
+    "source": "leukobench",
+    "architecture": "mobilenet",
+    "input_side": 224,
+    "frame": 320,
+    "scaling": "symmetric",
+    "pretrained": True,
+    "schedule": "cosine",
+    "class_weights": "balanced-subjects",
+    "keep": "last",
+    "views": 8,
+    "split": "split --method subject",
+}
 
 _ALL = (
     Recipe(
@@ -210,46 +224,26 @@ _ALL = (
     # layers, frame, weights and turns by the hunt of benchmarks/network_recipe.py; varying the stain lost there
     Recipe(
         name="leukobench",
-        source="leukobench",
         description="two middle blocks of MobileNet from ImageNet, frozen, under a linear head: for people never seen",
-        architecture="mobilenet",
         options=MappingProxyType({"until": ("conv_pw_5_relu", "conv_pw_8_relu")}),
-        input_side=224,
-        frame=320,
-        scaling="symmetric",
         head=("average", "batchnorm", "sigmoid"),
         optimizer=MappingProxyType({"name": "Adam", "learning_rate": 1e-2}),
         batch=64,
         epochs=80,
-        pretrained=True,
         trained="head",
-        schedule="cosine",
-        class_weights="balanced-subjects",
-        keep="last",
         l2=1e-3,
-        views=8,
-        split="split --method subject",
+        **_LEUKOBENCH,
     ),
     Recipe(
         name="leukobench-finetuned",
-        source="leukobench",
         description="the first half of MobileNet from ImageNet, trained on: beside the frozen one",
-        architecture="mobilenet",
         options=MappingProxyType({"until": "conv_pw_8_relu"}),
-        input_side=224,
-        frame=320,
-        scaling="symmetric",
         head=("average", "dropout=0.3", "sigmoid"),
         optimizer=MappingProxyType({"name": "Adam", "learning_rate": 3e-4}),
         batch=32,
         epochs=5,
-        pretrained=True,
-        schedule="cosine",
-        class_weights="balanced-subjects",
-        keep="last",
         augmentation=Augmentation(rotation=180, flip=True),
-        views=8,
-        split="split --method subject",
+        **_LEUKOBENCH,
     ),
     Recipe(
         name="leukobench-efficientnetb1",
