@@ -8,8 +8,10 @@ first layer augments, a frozen base is run once, batch normalisation is one oper
 the same random weights, on the same images, in this process, one after the other; theirs always in 32 bits. For a
 frozen base there is a third way, which tells what running it once is worth by itself: images decoded once, the base run
 every epoch. The time of the first epoch, which compiles, and of getting ready are told apart from that of a later one.
-The whole training is that of the recipe's epochs on so many images. The last column is what our input deals out
-where no network takes it: what a faster device, which reads the same batches, would have to outrun to wait for it.
+The whole training is that of the recipe's epochs on so many images. The column before the last is what our input deals
+out where no network takes it: what a faster device, which reads the same batches, would have to outrun to wait for it.
+The last is how much of the time of our later epochs the GPU computes, by nvidia-smi; epochs must last seconds for that,
+so take many --images.
 """
 
 from __future__ import annotations
@@ -20,9 +22,12 @@ import io
 import math
 import os
 import platform
+import shutil
+import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,10 +50,11 @@ TIMED_EPOCHS = 2  # after the first
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds until the first epoch is done, and of a later one."""
+    """Seconds until the first epoch is done, and of a later one; how much of these the GPU computed, if known."""
 
     first: float
     later: float
+    busy: float | None
 
 
 def main() -> None:
@@ -66,8 +72,8 @@ def main() -> None:
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, keras {keras.__version__}, "
           f"{name_devices(devices)}, ours in {policy}; {len(table)} images an epoch\n")  # fmt: skip
     print("| recipe | theirs, images/s | ours, images/s | a later epoch | whole training | base run every epoch "
-          "| input alone, images/s |")  # fmt: skip
-    print("|---|---|---|---|---|---|---|")
+          "| input alone, images/s | GPU busy |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|---|")
     for name in asked.recipe or RECIPES:
         print(f"| {name} {_measured(recipe_named(name), folder, table, policy)}", flush=True)
 
@@ -86,7 +92,7 @@ def _measured(recipe: Recipe, folder: Path, table: pd.DataFrame, policy: str) ->
         f"| {len(table) / theirs.later:.2f} | {len(table) / ours.later:.2f} "
         f"| {theirs.later / ours.later:.2f} times faster "
         f"| {whole[0]:.0f} s -> {whole[1]:.0f} s, {whole[0] / whole[1]:.2f} times faster | {beside} "
-        f"| {len(table) / dealt.later:.0f} |"
+        f"| {len(table) / dealt.later:.0f} | {'' if ours.busy is None else f'{ours.busy:.0%}'} |"
     )
 
 
@@ -106,8 +112,38 @@ def _timed(recipe: Recipe, folder: Path, table: pd.DataFrame, way: Callable[...,
     with tempfile.TemporaryDirectory() as scratch:
         os.environ[CACHE_VARIABLE] = scratch
         start = time.perf_counter()
-        ends = way(network, recipe, folder, table)
-    return Timing(ends[0] - start, (ends[-1] - ends[0]) / (len(ends) - 1))
+        with _gpu_watched() as seen:
+            ends = way(network, recipe, folder, table)
+    busy = [share for at, share in seen if ends[0] < at < ends[-1]]
+    return Timing(ends[0] - start, (ends[-1] - ends[0]) / (len(ends) - 1), float(np.mean(busy)) if busy else None)
+
+
+@contextlib.contextmanager
+def _gpu_watched() -> Iterator[list[tuple[float, float]]]:
+    """Ask nvidia-smi, where there is one, ten times a second how much of the time the first GPU computes.
+
+    Yields:
+        The answers as they come: when, and the share.
+    """
+    seen: list[tuple[float, float]] = []
+    if shutil.which("nvidia-smi") is None:
+        yield seen
+        return
+    asked = ["nvidia-smi", "--id=0", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "--loop-ms=100"]
+    with subprocess.Popen(asked, stdout=subprocess.PIPE, text=True) as watching:
+
+        def read() -> None:
+            for line in watching.stdout:
+                if line.strip().isdigit():  # a GPU that is divided up does not tell
+                    seen.append((time.perf_counter(), int(line) / 100))
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        try:
+            yield seen
+        finally:
+            watching.terminate()
+            reader.join()
 
 
 def _their_way(network: Network, recipe: Recipe, folder: Path, table: pd.DataFrame) -> list[float]:

@@ -132,20 +132,30 @@ def run(
         StudyError: a step does not fit into memory.
     """
     batches = Batches(inputs, rows, batch, turns=np.full(len(rows), turn) if turn else None)
-    with tqdm(total=len(rows), desc=task, unit="image", disable=None if task else True) as bar:
-        progress = keras.callbacks.LambdaCallback()
-        progress.on_predict_batch_end = lambda index, logs=None: bar.update(min(batch, bar.total - bar.n))
-        with memory_for(batch):
-            return np.asarray(model.predict(batches, verbose=0, callbacks=[progress]), np.float32)[: len(rows)]
+    with tqdm(total=len(rows), desc=task, unit="image", disable=None if task else True) as bar, memory_for(batch):
+        outputs = model.predict(batches, verbose=0, callbacks=[_Shown(bar, batch)])
+    return np.asarray(outputs, np.float32)[: len(rows)]
+
+
+class _Shown(keras.callbacks.Callback):
+    """Moves a progress bar on. Keras may call it late, from another thread: else each step would wait for the last."""
+
+    async_safe = True
+
+    def __init__(self, bar: tqdm, batch: int) -> None:
+        super().__init__()
+        self._bar, self._batch, self._begun = bar, batch, bar.n
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        reached = min(self._begun + (batch + 1) * self._batch, self._bar.total)
+        self._bar.update(max(reached - self._bar.n, 0))
+
+    on_predict_batch_end = on_train_batch_end
 
 
 def _train_epoch(model: keras.Model, batches: Batches, batch: int, bar: tqdm) -> dict[str, float]:
-    begun = bar.n
-    step = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda index, logs: bar.update(begun + (index + 1) * batch - bar.n)
-    )
     with memory_for(batch):
-        logs: dict[str, Any] = model.fit(batches, shuffle=False, verbose=0, callbacks=[step]).history
+        logs: dict[str, Any] = model.fit(batches, shuffle=False, verbose=0, callbacks=[_Shown(bar, batch)]).history
     loss = float(logs["loss"][-1])
     if not np.isfinite(loss):
         raise StudyError("the loss is no finite number any more; lower the rate: --set optimizer.learning_rate=...")
