@@ -17,6 +17,7 @@ from cnn.checkpoint import Checkpoint, Progress
 from cnn.device import memory_for
 from cnn.epochs import Batches, Examples
 from cnn.network import compile_for, positive_score
+from cnn.normalization import begin_averages
 from cnn.recipes import Recipe
 from study.errors import StudyError
 from study.metrics import THRESHOLD
@@ -59,7 +60,11 @@ def fit(
     if recipe.augmentation is not None and examples.inputs[0].ndim == 4:
         trained = keras.Sequential([keras.Input(model.input.shape[1:]), Augment(recipe.augmentation, seed), model])
     batch = recipe.batch
-    steps = len(examples.of_epoch(0, batch, seed))
+    first_epoch = examples.of_epoch(0, batch, seed)
+    steps = len(first_epoch)
+    if not recipe.pretrained:
+        with memory_for(batch):
+            begin_averages(model, first_epoch[0][0])
     compile_for(recipe, trained, steps)
     trained.optimizer.build(trained.trainable_variables)
     progress = checkpoint.restore(trained)
