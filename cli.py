@@ -626,12 +626,13 @@ def train_cnn(images: Path, manifest: Path, partition: Path, out: Path, **option
 @click.argument("images", type=FILE, nargs=-1, required=True)
 @output("Folder")
 @click.option("--fold", help="Of a run of a cross-validation: the fold whose model is taken. Networks need it there.")
-def explain(run: Path, images: tuple[Path, ...], out: Path, fold: str | None) -> None:
+@click.option("--brief", is_flag=True, help="Leave out what is written of each image by itself: for many images.")
+def explain(run: Path, images: tuple[Path, ...], out: Path, fold: str | None, brief: bool) -> None:
     """Show why the model of a RUN calls the cells in IMAGES what it does.
 
     Of a network, for each image: Grad-CAM of the class it is called, on the cell and beyond, with the share of the heat
     that falls on the background (a network that looks there has learned the wrong thing), and the feature maps of every
-    layer as tiles. For the network: its summary and a diagram.
+    layer as tiles. For the network: its summary and a diagram. One cell proves little: take the share over a hundred.
 
     Of train-svm and train-knn, for each image: which features pushed this cell which way, as a figure and tables. The
     image is measured as the training table was. From each of some training cells that the run folder keeps, the
@@ -644,10 +645,11 @@ def explain(run: Path, images: tuple[Path, ...], out: Path, fold: str | None) ->
     Example:  leukobench explain runs/mobilenet UID_H1_1_1_hem.bmp UID_1_1_1_all.bmp -o seen
               leukobench explain runs/svm UID_H1_1_1_hem.bmp -o why
               leukobench explain runs/knn-5-folds UID_H1_1_1_hem.bmp --fold 2 -o why-fold-2
+              leukobench explain runs/mobilenet fold_2/hem/*.bmp --brief -o seen-of-many
     """
     from workflows.explanation import explain as look_inside
 
-    done = look_inside(run, images, out, fold=fold)
+    done = look_inside(run, images, out, fold=fold, brief=brief)
     for line in done.lines:
         click.echo(line)
     click.echo(f"{out}: {done.holds}")

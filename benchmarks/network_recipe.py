@@ -3,9 +3,10 @@
     LEUKOBENCH_CNMC=C-NMC_Leukemia python -m benchmarks.network_recipe --weights imagenet --work hunt
 
 Linear probes: MobileNet with its ImageNet weights stays as it is, the feature maps of a layer are averaged over the
-image, and ridge regression on the standardised averages tells the classes apart. Every candidate is judged as in
-`benchmarks/default_recipe.py`: nested cross-validation over subject groups, repeated; the penalty is chosen inside the
-training part of each outer fold. The last line is the honest price of having chosen among the candidates.
+image or over the cell alone, and ridge regression on the standardised averages tells the classes apart. Every candidate
+is judged as in `benchmarks/default_recipe.py`: nested cross-validation over subject groups, repeated; the penalty is
+chosen inside the training part of each outer fold. The last line is the honest price of having chosen among the
+candidates.
 
 The averages are kept in the folder given by --work.
 """
@@ -35,6 +36,7 @@ from cnn.backend import keras
 from cnn.data import load_images
 from cnn.epochs import Batches, balanced_weights
 from cnn.normalization import fuse_batch_normalization
+from cnn.pooling import POOLINGS
 from cnn.recipes import Augmentation
 from cnn.scaling import SCALINGS
 from study.indexing import scan_folder
@@ -58,6 +60,7 @@ class Probe:
         turns: Whether the training cells are looked at in their eight turns.
         people: Whether all subject groups of a class weigh the same, else all its cells.
         views: Whether a cell's score is the mean over its eight turns.
+        over: What the maps are averaged over, a name in `cnn.pooling`.
     """
 
     layers: tuple[int, ...] = (8,)
@@ -66,6 +69,7 @@ class Probe:
     turns: bool = False
     people: bool = True
     views: bool = False
+    over: str = "average"
 
     def __str__(self) -> str:
         """Return what a line of the table begins with."""
@@ -74,7 +78,7 @@ class Probe:
         if by is not None:
             augmented = f"turned, stain {by.stain:g}" if by.stain else "turned"
         weighed = "people" if self.people else "classes"
-        layers = " + ".join(map(str, self.layers))
+        layers = " + ".join(map(str, self.layers)) + (", of the cell" if self.over == "cell-average" else "")
         return f"| {layers} | {self.frame} | {augmented} | {weighed} alike | {8 if self.views else 1}"
 
 
@@ -88,6 +92,7 @@ CANDIDATES = (
     Probe((8,), augmentation=TURNED, views=True),
     Probe((5, 8), augmentation=TURNED, views=True),
     *(Probe(layers, turns=True, views=True) for layers in ((5,), (8,), (3, 5), (5, 8), (3, 5, 8), (5, 8, 11))),
+    *(Probe(layers, turns=True, views=True, over="cell-average") for layers in ((5,), (8,), (5, 8), (5, 8, 11))),
 )
 
 
@@ -101,7 +106,7 @@ class Averages:
 
     def of(self, probe: Probe, augmented: int = 0, turn: int = 0) -> np.ndarray:
         """Return the averages that a probe looks at, of the cells as they are, augmented, or turned. [shape=(n, m)]"""
-        by = replace(Probe((), probe.frame), augmentation=probe.augmentation if augmented else None)
+        by = Probe((), probe.frame, probe.augmentation if augmented else None, over=probe.over)
         identity = json.dumps([asdict(by), augmented, turn, self.cohort["sha256"].tolist()])
         path = self._work / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.npz"
         if not path.exists():
@@ -117,11 +122,17 @@ class Averages:
         pixels = keras.Input((SIDE, SIDE, 3))
         changed = Augment(probe.augmentation, augmented, always=True)(pixels) if augmented else pixels
         maps = keras.Model(base.input, blocks)(SCALINGS["symmetric"](changed))
-        model = keras.Model(pixels, [keras.layers.GlobalAveragePooling2D()(of) for of in maps])
+        model = keras.Model(pixels, [_averaged(probe.over, of.shape)([changed, of]) for of in maps])
         rows = self.cohort["path"].map(images.row).to_numpy()
         dealt = Batches(images.pixels, rows, 32, turns=np.full(len(rows), turn) if turn else None)
         found = [model.predict_on_batch(dealt[number][0]) for number in tqdm(range(len(dealt)), disable=None)]
         return [np.concatenate(of)[: len(rows)] for of in zip(*found, strict=True)]
+
+
+def _averaged(over: str, shape: tuple[int, ...]) -> keras.Model:
+    """Return a model that averages maps of a shape; by itself, because layers that pool have a name."""
+    images, maps = keras.Input((SIDE, SIDE, 3)), keras.Input(shape[1:])
+    return keras.Model([images, maps], POOLINGS[over](images, maps))
 
 
 def judge(averages: Averages, probe: Probe, repeat: int) -> tuple[np.ndarray, list[float]]:

@@ -17,7 +17,8 @@ from cnn.backend import keras
 from cnn.data import square
 from cnn.drawing import diagram, grad_cam_figure, tile_grid
 from cnn.epochs import turned, turned_back
-from cnn.network import HEAD, NETWORK, POOL, load_network, positive_score
+from cnn.network import HEAD, NETWORK, load_network, positive_score
+from cnn.pooling import CELL_WEIGHT, POOL
 from cnn.scaling import SCALING
 from study.cell import Cell, read_cell
 from study.errors import StudyError
@@ -70,17 +71,20 @@ class Explanation:
         )
 
 
-def explain(run_folder: Path, images: Sequence[Path], out: Path, *, fold: str | None = None) -> list[Explanation]:
+def explain(
+    run_folder: Path, images: Sequence[Path], out: Path, *, fold: str | None = None, brief: bool = False
+) -> list[Explanation]:
     """Write what a network sees in images, whole or not at all.
 
-    `out` gets summary.csv, diagram.png and .svg of the network, explanations.csv, and a folder for each image, with
-    grad_cam.png and the feature maps of every layer as a grid of tiles, layers/NNNN_NAME.png.
+    `out` gets summary.csv, diagram.png and .svg of the network, explanations.csv, and, unless `brief`, a folder for
+    each image, with grad_cam.png and the feature maps of every layer as a grid of tiles, layers/NNNN_NAME.png.
 
     Args:
         run_folder: A run of `train-cnn`.
         images: Image files.
         out: Where to.
         fold: Of a run of a cross-validation, the fold whose network is taken.
+        brief: Whether to leave the pictures of each image out.
 
     Returns:
         One explanation an image.
@@ -99,13 +103,20 @@ def explain(run_folder: Path, images: Sequence[Path], out: Path, *, fold: str | 
         write_csv(summary(model), partial / "summary.csv")
         save_figure(diagram(model, run.info["recipe"]), partial / "diagram")
         for number, (pixels, mask) in enumerate(tqdm(cells, unit="image", disable=None)):
-            folder = partial / f"{number + 1:03}_{images[number].stem}"
-            folder.mkdir()
             explanations.append(explain_pixels(model, images[number], pixels, mask, views))
-            grad_cam_figure(explanations[-1]).savefig(folder / "grad_cam.png", dpi=DPI)
-            _write_layers(model, pixels, folder / "layers")
+            if not brief:
+                _draw(model, explanations[-1], partial / f"{number + 1:03}_{images[number].stem}")
         write_csv(_table(explanations), partial / "explanations.csv")
     return explanations
+
+
+def mean_line(explanations: Sequence[Explanation]) -> str:
+    """Say in a line how much of the heat falls on the background, as a mean over the images that have heat."""
+    warm = [each for each in explanations if each.on_background is not None]
+    if not warm:
+        return f"{len(explanations)} images: no heat"
+    share, background = (np.mean([getattr(each, name) for each in warm]) for name in ("on_background", "background"))
+    return f"{len(warm)} images: {share:.0%} of the heat on the background, which is {background:.0%} of the images"
 
 
 def summary(model: keras.Model) -> pd.DataFrame:
@@ -148,7 +159,8 @@ def grad_cam(model: keras.Model, pixels: np.ndarray, *, positive: bool) -> np.nd
     The class's score before sigmoid or softmax is differentiated by each map; a map's weight is the mean of its
     derivatives, and the heat is what of the weighted sum of the maps is positive, divided by its largest value. For
     a softmax of two the score is the difference between both. Where the head begins with a batch normalisation, which
-    takes from each map its mean over the training images, the heat is that of what differs from this mean.
+    takes from each map its mean over the training images, the heat is that of what differs from this mean. Where it
+    averages over the cell alone, the maps are what it averages: 0 where there is no cell.
 
     Args:
         model: A stored network.
@@ -167,7 +179,9 @@ def grad_cam(model: keras.Model, pixels: np.ndarray, *, positive: bool) -> np.nd
 def _evidence(model: keras.Model, pixels: np.ndarray, positive: bool) -> np.ndarray:
     """Return Grad-CAM before it is divided by its largest value."""
     pool, head = model.get_layer(POOL), model.get_layer(HEAD)
-    maps = _outputs(keras.Model(model.input, pool.input), pixels[None])
+    weighed = CELL_WEIGHT in [layer.name for layer in model.layers]
+    weight = model.get_layer(CELL_WEIGHT).output if weighed else ops.ones_like(pool.input[..., :1])
+    maps, weight = _outputs(keras.Model(model.input, [pool.input, weight]), pixels[None])
     output = head.layers[-1]
 
     def score(maps: keras.KerasTensor) -> keras.KerasTensor:
@@ -182,7 +196,7 @@ def _evidence(model: keras.Model, pixels: np.ndarray, positive: bool) -> np.ndar
     maps, first = maps[0], head.layers[0]
     if isinstance(first, keras.layers.BatchNormalization):
         usual = ops.convert_to_numpy(first.moving_mean)
-        maps = maps - usual.reshape(maps.shape if isinstance(pool, keras.layers.Flatten) else -1)
+        maps = maps - weight[0] * usual.reshape(maps.shape if isinstance(pool, keras.layers.Flatten) else -1)
     return np.maximum(maps @ weights, 0).astype(np.float32)
 
 
@@ -251,7 +265,9 @@ def _table(explanations: Sequence[Explanation]) -> pd.DataFrame:
     )
 
 
-def _write_layers(model: keras.Model, pixels: np.ndarray, folder: Path) -> None:
-    folder.mkdir()
-    for number, (name, maps) in enumerate(feature_maps(model, pixels).items()):
-        Image.fromarray(tile_grid(maps)).save(folder / f"{number + 1:04}_{name}.png")
+def _draw(model: keras.Model, found: Explanation, folder: Path) -> None:
+    layers = folder / "layers"
+    layers.mkdir(parents=True)
+    grad_cam_figure(found).savefig(folder / "grad_cam.png", dpi=DPI)
+    for number, (name, maps) in enumerate(feature_maps(model, found.pixels).items()):
+        Image.fromarray(tile_grid(maps)).save(layers / f"{number + 1:04}_{name}.png")

@@ -9,12 +9,13 @@ import numpy as np
 from cnn.architectures import ARCHITECTURES
 from cnn.backend import keras
 from cnn.normalization import fuse_batch_normalization
+from cnn.pooling import POOLINGS
 from cnn.recipes import Recipe
 from cnn.scaling import SCALINGS
 from study.errors import StudyError
 
 _STEPS_AT_ONCE = 16  # of a head on a frozen base: a step takes little longer than calling the backend does
-NETWORK, POOL, HEAD = "network", "pool", "head"  # layers of a stored model, beside its scaling
+NETWORK, HEAD = "network", "head"  # layers of a stored model, beside its scaling and pooling
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,7 @@ def build(recipe: Recipe, weights: str | None) -> Network:
     fuse_batch_normalization(maps)
     _choose_trained(maps, recipe.trained)
     images = keras.Input((recipe.input_side, recipe.input_side, 3), name="images")
-    pooling = {"average": keras.layers.GlobalAveragePooling2D, "flatten": keras.layers.Flatten}[recipe.head[0]]
-    pooled = pooling(name=POOL)(maps(SCALINGS[recipe.scaling](images)))
+    pooled = POOLINGS[recipe.head[0]](images, maps(SCALINGS[recipe.scaling](images)))
     layers = [_layer(specification, recipe.l2) for specification in recipe.head[1:]]
     head = keras.Sequential([keras.Input(pooled.shape[1:]), *layers], name=HEAD)
     whole = keras.Model(images, head(pooled), name=recipe.name.replace("-", "_"))

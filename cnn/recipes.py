@@ -48,8 +48,8 @@ class Recipe:
         description: One line for the listing.
         architecture: A name in `cnn.architectures`.
         input_side: Side of the network's input, px.
-        head: What follows the feature maps, in order: `average` or `flatten`, `batchnorm`, `dropout=RATE`,
-            `dense=UNITS` (ReLU), and `sigmoid` or `softmax` (of two) for the output.
+        head: What follows the feature maps, in order: `average`, `cell-average` (of the places that are cell) or
+            `flatten`; `batchnorm`, `dropout=RATE`, `dense=UNITS` (ReLU); `sigmoid` or `softmax` (of two).
         optimizer: Name of a Keras optimiser and its arguments.
         batch: Images a step.
         epochs: Passes over the training part.

@@ -9,6 +9,7 @@ from typing import Any
 
 from cnn.architectures import ARCHITECTURES
 from cnn.backend import keras
+from cnn.pooling import POOLINGS
 from cnn.recipes import CLASS_WEIGHTS, KEPT, SCHEDULES, TRAINED, VIEWS, Augmentation, Recipe
 from cnn.scaling import SCALINGS
 from study.errors import StudyError
@@ -111,7 +112,8 @@ def _check(recipe: Recipe, field: str, value: Any, name: str) -> None:
         expected = "an object"
     elif field == "head" and not _is_head(value):
         expected = (
-            "average or flatten, then batchnorm, dense=UNITS and dropout=RATE as you like, then sigmoid or softmax"
+            f"{', '.join([*POOLINGS][:-1])} or {[*POOLINGS][-1]}, then batchnorm, dense=UNITS and dropout=RATE as you "
+            "like, then sigmoid or softmax"
         )
     if expected:
         raise StudyError(f"--set {name}: {value!r} does not fit the recipe {recipe.name}; expected {expected}")
@@ -147,7 +149,7 @@ def _is_optimizer(value: Any) -> bool:
 
 
 def _is_head(layers: tuple[str, ...]) -> bool:
-    if len(layers) < 2 or layers[0] not in ("average", "flatten") or layers[-1] not in ("sigmoid", "softmax"):
+    if len(layers) < 2 or layers[0] not in POOLINGS or layers[-1] not in ("sigmoid", "softmax"):
         return False
     for layer in layers[1:-1]:
         kind, _, value = layer.partition("=")

@@ -4,7 +4,7 @@ Of a run of `train-cnn`, see `cnn.explain`. Of `train-svm` and `train-knn` the i
 was, and then explained:
 
     explanations.csv    one row an image: score, call, mean score of the reference cells, contribution of each family
-    NNN_NAME/           of each image:
+    NNN_NAME/           of each image, unless asked to be brief:
         features.csv        value, place among the reference cells, and contribution of each feature
         families.csv        the contributions of each family together
         contributions.png, contributions.svg
@@ -40,7 +40,9 @@ class Explained:
     holds: str
 
 
-def explain(run_folder: Path, images: Sequence[Path], out: Path, *, fold: str | None = None) -> Explained:
+def explain(
+    run_folder: Path, images: Sequence[Path], out: Path, *, fold: str | None = None, brief: bool = False
+) -> Explained:
     """Write why a run's model calls images what it does, whole or not at all.
 
     Args:
@@ -49,6 +51,7 @@ def explain(run_folder: Path, images: Sequence[Path], out: Path, *, fold: str | 
         out: Folder to write.
         fold: Of a run of a cross-validation, the fold whose model is taken. Without it SVM and k-NN take the model that
             was fitted on every image; of networks there is none.
+        brief: Whether to leave out what is written for each image by itself.
 
     Raises:
         StudyError: no run folder, one of an earlier version, a fold that is missing or needless, an image that cannot
@@ -57,16 +60,19 @@ def explain(run_folder: Path, images: Sequence[Path], out: Path, *, fold: str | 
     refuse_existing(out)
     if read_info(run_folder)["family"] == "cnn":
         from cnn.explain import explain as explain_network  # loads TensorFlow, which the others do without
+        from cnn.explain import mean_line
 
-        seen = explain_network(run_folder, images, out, fold=fold)
-        return Explained([each.line() for each in seen], "heat maps, feature maps, summary.csv and diagram.png")
-    explanations = explain_by_features(run_folder, images, out, fold=fold)
-    holds = "explanations.csv, and of each image contributions.png, features.csv and families.csv"
-    return Explained([each.line() for each in explanations], holds)
+        seen = explain_network(run_folder, images, out, fold=fold, brief=brief)
+        holds = "" if brief else ", and of each image grad_cam.png and feature maps"
+        mean = [mean_line(seen)] if len(seen) > 1 else []
+        return Explained([each.line() for each in seen] + mean, f"explanations.csv, summary.csv, diagram.png{holds}")
+    explanations = explain_by_features(run_folder, images, out, fold=fold, brief=brief)
+    holds = "" if brief else ", and of each image contributions.png, features.csv and families.csv"
+    return Explained([each.line() for each in explanations], f"explanations.csv{holds}")
 
 
 def explain_by_features(
-    run_folder: Path, images: Sequence[Path], out: Path, *, fold: str | None = None
+    run_folder: Path, images: Sequence[Path], out: Path, *, fold: str | None = None, brief: bool = False
 ) -> list[Explanation]:
     """Write which features pushed the cells of images which way; see `explain`."""
     trained = load_trained(run_folder, fold)
@@ -86,8 +92,9 @@ def explain_by_features(
             of_cell = dict(zip(how.columns, measured[number], strict=True))
             wanted = {column: of_cell[column] for column in trained.columns}
             explanations.append(explain_cell(trained.model, reference, wanted, path, units))
-            picture = read_cell(path, how.background).rgb
-            _write_one(explanations[-1], picture, partial / f"{number + 1:03}_{path.stem}")
+            if not brief:
+                picture = read_cell(path, how.background).rgb
+                _write_one(explanations[-1], picture, partial / f"{number + 1:03}_{path.stem}")
         write_csv(explanations_table(explanations), partial / "explanations.csv")
     return explanations
 

@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import ceil
 
 from cnn.architectures.pretrained import with_weights
 from cnn.backend import keras
+from cnn.pooling import averaged_down
 from study.errors import StudyError
 
 
@@ -78,11 +78,7 @@ def application(
 def _side_by_side(maps: Sequence[keras.KerasTensor]) -> keras.KerasTensor:
     """Return feature maps one behind the other, the larger ones averaged down to the size of the smallest."""
     smallest = min(of.shape[1] for of in maps)
-    alike = []
-    for of in maps:
-        pool = round(of.shape[1] / smallest)
-        padding = "same" if ceil(of.shape[1] / pool) == smallest else "valid"
-        alike.append(keras.layers.AveragePooling2D(pool, padding=padding)(of) if pool > 1 else of)
+    alike = [averaged_down(of, smallest) for of in maps]
     return keras.layers.Concatenate()(alike) if len(alike) > 1 else alike[0]
 
 

@@ -17,7 +17,7 @@ from cli import main
 from cnn.backend import keras
 from cnn.drawing import diagram, tile_grid
 from cnn.epochs import turned, turned_back
-from cnn.explain import Explanation, explain, explain_pixels, feature_maps, grad_cam
+from cnn.explain import Explanation, explain, explain_pixels, feature_maps, grad_cam, mean_line
 from cnn.network import build, positive_score
 from cnn.published import recipe_named
 from cnn.settings import with_settings
@@ -46,13 +46,18 @@ def pixels() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
 
 
-@pytest.mark.parametrize("head", ["average,sigmoid", "average,softmax", "average,batchnorm,sigmoid"])
+HEADS = "average,sigmoid average,softmax average,batchnorm,sigmoid cell-average,sigmoid cell-average,batchnorm,sigmoid"
+
+
+@pytest.mark.parametrize("head", HEADS.split())
 def test_after_average_pooling_and_one_dense_layer_grad_cam_is_the_class_activation_map(head: str) -> None:
     # Selvaraju et al. 2017, section 3: there the weights of the maps are the dense layer's, over height times width
     loss = "loss=CategoricalCrossentropy" if "softmax" in head else "loss=BinaryCrossentropy"
-    model = network(f"head={head}", loss)
-    maps = feature_maps(model, pixels())
-    last = next(reversed(maps.values()))
+    model, seen, weight = network(f"head={head}", loss), pixels(), np.ones((4, 4, 1))
+    if head.startswith("cell"):  # the left half is background
+        seen[:, :32], weight[:, :2], weight[:, 2:] = 0, 0, 2
+    maps = feature_maps(model, seen)
+    last = next(reversed(maps.values())) * weight
     kernel, usual = model.get_layer("head").layers[-1].kernel.numpy(), 0
     if "batchnorm" in head:  # the score is the mean of what differs from the usual, and a constant
         normalisation, usual = model.get_layer("head").layers[0], last.mean(axis=(0, 1)) * np.linspace(0, 2, 1024)
@@ -62,8 +67,10 @@ def test_after_average_pooling_and_one_dense_layer_grad_cam_is_the_class_activat
         kernel = kernel / np.sqrt(variance + normalisation.epsilon)[:, None]
     weights = kernel[:, 0] if kernel.shape[1] == 1 else kernel[:, 1] - kernel[:, 0]
     for positive, sign in ((True, 1), (False, -1)):
-        expected = np.maximum((last - usual) @ (sign * weights), 0)
-        assert grad_cam(model, pixels(), positive=positive) == pytest.approx(expected / expected.max(), abs=1e-4)
+        expected = np.maximum((last - usual * weight) @ (sign * weights), 0)
+        if expected.any():
+            expected /= expected.max()
+        assert grad_cam(model, seen, positive=positive) == pytest.approx(expected, abs=1e-4)
 
 
 def test_heat_on_the_background_is_counted_outside_the_mask() -> None:
@@ -172,6 +179,22 @@ def test_the_command_explains_a_network_too(run: Run, cohort: Path, tmp_path: Pa
     assert result.output.splitlines()[-2].startswith(f"{image}: called ")
     assert "heat on the background" in result.output.splitlines()[-2] or "no heat" in result.output
     assert (tmp_path / "seen" / f"001_{image.stem}" / "grad_cam.png").is_file()
+
+
+def test_in_brief_of_many_images_the_mean_share_of_heat_on_the_background_is_told(
+    run: Run, cohort: Path, tmp_path: Path
+) -> None:
+    images = [str(cohort / "images" / path) for path in run.predictions["path"][:4]]
+    result = CliRunner().invoke(main, ["explain", str(run.folder), *images, "--brief", "-o", str(tmp_path / "seen")])
+    assert result.exit_code == 0, result.output
+    names = {file.name for file in (tmp_path / "seen").iterdir()}
+    assert names == {"summary.csv", "diagram.png", "diagram.svg", "explanations.csv"}
+    warm = pd.read_csv(tmp_path / "seen" / "explanations.csv").dropna()
+    share, background = warm["heat_on_background"].mean(), warm["background"].mean()
+    said = f"{len(warm)} images: {share:.0%} of the heat on the background, which is {background:.0%} of the images"
+    assert said in result.output
+    cold = Explanation(Path("a"), 0.1, "hem", np.zeros((2, 2, 3)), np.ones((2, 2), bool), np.zeros((2, 2)))
+    assert mean_line([cold, cold]) == "2 images: no heat"
 
 
 @pytest.mark.skipif(

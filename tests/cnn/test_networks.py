@@ -14,6 +14,8 @@ from cnn.backend import keras
 from cnn.data import square
 from cnn.epochs import Examples, balanced_weights, enlargement, turned
 from cnn.network import build, load_network, positive_score
+from cnn.normalization import begin_averages
+from cnn.pooling import POOLINGS
 from cnn.published import RECIPES, recipe_named
 from cnn.recipes import Augmentation
 from cnn.scaling import SCALINGS
@@ -135,7 +137,7 @@ def test_every_recipe_names_an_architecture_and_keeps_its_own_name() -> None:
     for name, recipe in RECIPES.items():
         assert recipe.name == name
         assert recipe.architecture in ARCHITECTURES
-        assert recipe.head[0] in ("average", "flatten")
+        assert recipe.head[0] in POOLINGS
         assert recipe.head[-1] in ("sigmoid", "softmax")
         assert recipe.as_json()["name"] == name
     with pytest.raises(StudyError, match="no network recipe 'resnet'; there is"):
@@ -218,8 +220,8 @@ def test_values_of_a_recipe_are_set_by_name_and_the_rest_stays() -> None:
         ("augmentation.flip=1", "expected true or false"),
         ("augmentation.colour=1", "an augmentation has no colour"),
         ("augmentation=much", "expected null or an object"),
-        ("head=dense=8", "expected average or flatten"),
-        ("head=average,dropout=1.5,sigmoid", "expected average or flatten"),
+        ("head=dense=8", "expected average, cell-average or flatten"),
+        ("head=average,dropout=1.5,sigmoid", "expected average, cell-average or flatten"),
         ("frame.side=3", "frame has no parts"),
         ("loss=CategoricalCrossentropy", "takes a head that ends in softmax"),
     ],
@@ -261,10 +263,41 @@ def test_weights_given_by_path_are_the_ones_used(tmp_path: Path) -> None:
     assert network.base.predict(image, verbose=0) == pytest.approx(expected, abs=1e-5)
 
 
+def test_of_the_cell_alone_each_place_counts_by_how_much_of_it_is_cell(tmp_path: Path) -> None:
+    settings = ["input_side=64", "head=cell-average,sigmoid"]
+    network = build(with_settings(recipe_named("small-lightxception"), settings), None)
+    images = np.random.default_rng(0).integers(1, 256, (2, 64, 64, 3)).astype(np.uint8)
+    images[0, :, :24] = 0  # of the 4 x 4 places the first column is background, the second is half
+    maps = network.maps.predict(images / 255, verbose=0)
+    weight = np.array([0, 0.5, 1, 1])[:, None] / 10
+    expected = [(maps[0] * weight).sum(axis=(0, 1)), maps[1].mean(axis=(0, 1))]
+    assert network.base.predict(images, verbose=0) == pytest.approx(np.array(expected), abs=1e-5)
+    nothing = np.zeros((1, 64, 64, 3), np.uint8)  # what augmentation may leave of a cell
+    assert not network.base.predict(nothing, verbose=0).any()
+    network.whole.save(tmp_path / "model.keras")
+    stored = load_network(str(tmp_path / "model.keras"))
+    assert stored.predict(images, verbose=0) == pytest.approx(network.whole.predict(images, verbose=0), abs=1e-6)
+
+
 def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.keras").write_text("no model")
     with pytest.raises(StudyError, match="cannot be loaded as a network"):
         load_network(str(tmp_path / "model.keras"))
+
+
+def test_averages_that_begin_with_a_batch_normalise_it_as_training_does() -> None:
+    keras.utils.set_random_seed(0)
+    recipe = with_settings(recipe_named("small-lightxception"), ["input_side=64", "head=average,batchnorm,sigmoid"])
+    model = build(recipe, None).whole
+    images = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3)).astype(np.uint8)
+    weights = [np.asarray(variable) for variable in model.trainable_variables]
+    assert not np.allclose(model(images, training=False), model(images, training=True), atol=1e-2)
+    begin_averages(model, images)
+    assert np.asarray(model(images, training=False)) == pytest.approx(
+        np.asarray(model(images, training=True)), abs=1e-3
+    )
+    assert all(np.array_equal(a, b) for a, b in zip(weights, model.trainable_variables, strict=True))
+    assert model.get_layer("head").layers[0].momentum == 0.99
 
 
 def test_augmentation_changes_nothing_outside_training_and_with_all_ranges_at_zero() -> None:

@@ -98,6 +98,14 @@ def test_each_image_gets_a_line_a_row_tables_and_a_figure(run: Run, cohort: Path
         assert together.read_bytes() == alone.read_bytes()
 
 
+def test_in_brief_it_writes_the_same_table_and_nothing_else(run: Run, cohort: Path, tmp_path: Path) -> None:
+    images = images_of(cohort, run)
+    for name, options in (("whole", ()), ("brief", ("--brief",))):
+        assert leukobench("explain", run.folder, *images, *options, "-o", tmp_path / name).exit_code == 0
+    (table,) = (tmp_path / "brief").iterdir()
+    assert table.read_bytes() == (tmp_path / "whole" / "explanations.csv").read_bytes()
+
+
 def test_reference_cells_are_training_cells(run: Run, cohort: Path) -> None:
     reference = pd.read_csv(run.folder / "reference.csv").set_index("path")
     known = run.predictions.set_index("path").loc[reference.index]

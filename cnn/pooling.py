@@ -1,0 +1,46 @@
+"""From feature maps to features: averaged over the image or over the cell alone, or as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil
+
+from cnn.backend import keras
+
+ops = keras.ops
+
+POOL = "pool"  # name of the layer that pools
+CELL_WEIGHT = "cell_weight"  # of `cell-average`: the layer that puts out the weight of each place of the maps
+
+
+def averaged_down(maps: keras.KerasTensor, side: int) -> keras.KerasTensor:
+    """Average square maps down to a smaller side, over squares as large as fits. [shape=(n, side, side, channels)]"""
+    pool = round(maps.shape[1] / side)
+    padding = "same" if ceil(maps.shape[1] / pool) == side else "valid"
+    return keras.layers.AveragePooling2D(pool, padding=padding)(maps) if pool > 1 else maps
+
+
+def _average(images: keras.KerasTensor, maps: keras.KerasTensor) -> keras.KerasTensor:
+    return keras.layers.GlobalAveragePooling2D(name=POOL)(maps)
+
+
+def _cell_average(images: keras.KerasTensor, maps: keras.KerasTensor) -> keras.KerasTensor:
+    """Weigh each place of the maps with how much of it is cell: all that is not black, as `cnn.data.square` has it."""
+    cell = averaged_down(ops.cast(ops.any(images > 0, axis=-1, keepdims=True), "float32"), maps.shape[1])
+    covered = ops.maximum(ops.mean(cell, axis=(1, 2), keepdims=True), 1e-6)  # an augmentation may move the cell out
+    weight = keras.layers.Identity(name=CELL_WEIGHT, dtype="float32")(cell / covered)
+    weighed = keras.layers.Multiply(dtype="float32")([maps, weight])
+    return keras.layers.GlobalAveragePooling2D(name=POOL, dtype="float32")(weighed)
+
+
+def _flatten(images: keras.KerasTensor, maps: keras.KerasTensor) -> keras.KerasTensor:
+    return keras.layers.Flatten(name=POOL)(maps)
+
+
+# what a head begins with: images of values 0 to 255 [shape=(n, side, side, 3)] and their maps [shape=(n, height, width,
+# channels)] -> features [shape=(n, features)]
+POOLINGS: dict[str, Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]] = {
+    "average": _average,
+    "cell-average": _cell_average,
+    "flatten": _flatten,
+}
