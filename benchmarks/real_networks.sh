@@ -30,6 +30,13 @@ train --split folds --recipe leukobench --weights "$mobilenet" --precision float
 train --split folds --recipe leukobench-finetuned --weights "$mobilenet" -o runs-folds/finetuned
 run compare runs-folds/* -o report-folds
 
+# where they look: every twentieth test cell of a fold
+for name in leukobench finetuned; do
+  printf '\n$ leukobench explain runs-folds/%s IMAGES/... --fold 0 --brief -o seen-%s\n' $name $name
+  awk -F, -v folder="$images" '$6 == 0 { print folder "/" $1 }' runs-folds/$name/predictions.csv | awk 'NR % 20 == 1' |
+    tr '\n' '\0' | xargs -0 leukobench explain --fold 0 --brief -o seen-$name runs-folds/$name | tail -2
+done
+
 # what leakage is worth to it
 run leakage features.csv manifest.csv --images "$images" --recipe leukobench --weights "$mobilenet" --seeds 10 --seed 1 \
   -o leakage --jobs 2
@@ -43,5 +50,6 @@ on_split "${whole[@]}" --weights "$mobilenet" -o runs/mobilenet-fine-tuned
 on_split "${whole[@]}" --weights none -o runs/mobilenet-from-scratch
 on_split --recipe garg-vgg19 --weights "$xception" --set architecture=xception --set scaling=symmetric --epochs 10 \
   -o runs/garg-xception
+on_split --recipe clinton-alexnet -o runs/alexnet
 on_split --recipe clinton-lightxception --set input_side=225 --epochs 5 -o runs/lightxception-225
 run compare runs/* -o report

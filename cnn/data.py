@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -80,6 +83,14 @@ def read_square(path: Path, background: str, frame: int, side: int) -> np.ndarra
     return pixels
 
 
+def try_square(path: Path, background: str, frame: int, side: int) -> np.ndarray | str:
+    """Return an image as `read_square` does, or the reason why it cannot be read."""
+    try:
+        return read_square(path, background, frame, side)
+    except StudyError as error:
+        return str(error).removeprefix(f"{path}: ")
+
+
 def load_images(
     folder: Path,
     manifest: pd.DataFrame,
@@ -92,6 +103,7 @@ def load_images(
     """Return the images of a manifest's rows, from the cache where they have been read before.
 
     The cache is keyed by the rows' paths and checksums and by the preprocessing, so that a changed manifest reads anew.
+    What is in it needs no files any more; images that could not be read are tried again.
 
     Args:
         folder: Folder that the paths are relative to.
@@ -104,34 +116,52 @@ def load_images(
     Raises:
         StudyError: no image could be read.
     """
-    identity = [_FORMAT, background, frame, side, manifest["path"].tolist(), manifest["sha256"].tolist()]
-    key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
-    cached = cache_folder() / "images" / key
-    if not cached.is_dir():
-        with whole_folder(cached, shared=True) as partial:
-            _read_all(folder, manifest["path"].tolist(), background, frame, side, jobs, partial)
-    failed = json.loads((cached / "failed.json").read_text(encoding="utf-8"))
-    row = {path: number for number, path in enumerate(manifest["path"]) if path not in failed}
-    return Images(key, np.load(cached / "pixels.npy", mmap_mode="r"), row, failed)
+    paths = manifest["path"].tolist()
+    identity: list[Any] = [_FORMAT, background, frame, side, paths, manifest["sha256"].tolist()]
+    read = partial(try_square, background=background, frame=frame, side=side)
+    images = None
+    while True:
+        key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
+        cached = cache_folder() / "images" / key
+        if not cached.is_dir():
+            with whole_folder(cached, shared=True) as unfinished:
+                _read_all(folder, paths, read, side, jobs, images, unfinished)
+        failed = json.loads((cached / "failed.json").read_text(encoding="utf-8"))
+        row = {path: number for number, path in enumerate(paths) if path not in failed}
+        images = Images(key, np.load(cached / "pixels.npy", mmap_mode="r"), row, failed)
+        mended = [path for path in failed if not isinstance(read(folder / path), str)]
+        if not mended:
+            return images
+        identity.append(mended)  # kept beside what another process may be using
 
 
-def _read_all(folder: Path, paths: list[str], background: str, frame: int, side: int, jobs: int, out: Path) -> None:
-    """Write `pixels.npy` and `failed.json`; the row of an image that failed stays black."""
+def _read_all(
+    folder: Path,
+    paths: list[str],
+    read: Callable[[Path], np.ndarray | str],
+    side: int,
+    jobs: int,
+    before: Images | None,
+    out: Path,
+) -> None:
+    """Write `pixels.npy` and `failed.json`, with what was read before; the row of an image that failed stays black."""
     pixels = np.lib.format.open_memmap(out / "pixels.npy", mode="w+", dtype=np.uint8, shape=(len(paths), side, side, 3))
+    if before is not None:
+        pixels[:] = before.pixels
+    rows = [number for number, path in enumerate(paths) if before is None or path in before.failed]
 
-    def read(number: int) -> str | None:
-        try:
-            pixels[number] = read_square(folder / paths[number], background, frame, side)
-            return None
-        except StudyError as error:
-            return str(error)
+    def fill(row: int) -> str | None:
+        found = read(folder / paths[row])
+        if isinstance(found, str):
+            return found
+        pixels[row] = found
+        return None
 
-    reading = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")(
-        delayed(read)(number) for number in range(len(paths))
-    )
-    reasons = list(tqdm(reading, total=len(paths), desc="reading images", unit="image", disable=None))
+    reading = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")(delayed(fill)(row) for row in rows)
+    reasons = list(tqdm(reading, total=len(rows), desc="reading images", unit="image", disable=None))
     pixels.flush()
-    failed = {path: reason for path, reason in zip(paths, reasons, strict=True) if reason}
+    failed = {paths[row]: reason for row, reason in zip(rows, reasons, strict=True) if reason}
     if len(failed) == len(paths):
-        raise StudyError(f"{folder}: none of {len(paths)} images could be read; the first: {failed[paths[0]]}")
+        first, reason = next(iter(failed.items()))
+        raise StudyError(f"{folder}: none of {len(paths)} images could be read; the first: {first}: {reason}")
     (out / "failed.json").write_text(json.dumps(failed), encoding="utf-8")

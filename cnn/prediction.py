@@ -12,7 +12,7 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from cnn.backend import keras
-from cnn.data import read_square
+from cnn.data import try_square
 from cnn.device import choose_devices, computing_on
 from cnn.epochs import Inputs
 from cnn.fitting import score
@@ -61,7 +61,7 @@ def predict(
     paths = image_files(images) if manifest is None else read_manifest(manifest)["path"].tolist()
     recipe = stored.info["parameters"]
     batch = batch or recipe["batch"]
-    read = partial(_read, background=stored.info["background"], frame=recipe["frame"], side=recipe["input_side"])
+    read = partial(try_square, background=stored.info["background"], frame=recipe["frame"], side=recipe["input_side"])
     scores: list[np.ndarray] = []
     failed: dict[str, str] = {}
     with (
@@ -82,14 +82,6 @@ def predict(
         path, reason = next(iter(failed.items()))
         raise StudyError(f"{images}: none of {len(failed)} images could be read; the first: {path}: {reason}")
     return scores_table([path for path in paths if path not in failed], np.concatenate(scores)), failed
-
-
-def _read(file: Path, background: str, frame: int, side: int) -> np.ndarray | str:
-    """Return the pixels of an image, or why there are none."""
-    try:
-        return read_square(file, background, frame, side)
-    except StudyError as error:
-        return str(error).removeprefix(f"{file}: ")
 
 
 def _mean_score(networks: Sequence[keras.Model], pixels: np.ndarray, batch: int, views: int) -> np.ndarray:

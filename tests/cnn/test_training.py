@@ -300,6 +300,7 @@ def test_images_are_read_once_and_broken_ones_left_out_with_a_reason(cohort: Pat
     (tmp_path / "images" / lost).write_bytes(b"BM")
     images = load_images(tmp_path / "images", manifest, frame=320, side=32)
     assert list(images.failed) == [lost]
+    assert images.failed[lost] == "is no image that can be read; replace it"
     assert len(images.row) == 39
     shutil.rmtree(tmp_path / "images")
     again = load_images(tmp_path / "images", manifest, frame=320, side=32)
@@ -310,16 +311,36 @@ def test_images_are_read_once_and_broken_ones_left_out_with_a_reason(cohort: Pat
     assert not list((tmp_path / "cache").rglob("*.partial"))
 
 
+def test_an_image_that_could_not_be_read_is_read_once_it_is_there(cohort: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("LEUKOBENCH_CACHE", str(tmp_path / "cache"))
+    manifest = read_manifest(cohort / "manifest.csv")
+    shutil.copytree(cohort / "images", tmp_path / "images")
+    late, later = (tmp_path / "images" / path for path in manifest["path"][3:5])
+    late.unlink()
+    later.write_bytes(b"BM")
+    keys = [load_images(tmp_path / "images", manifest, frame=320, side=32).key]
+    for path in manifest["path"][6:]:  # what is in the cache needs no file
+        (tmp_path / "images" / path).unlink()
+    for file in (late, later):
+        shutil.copy(cohort / "images" / file.relative_to(tmp_path / "images"), file)
+        for _ in range(2):
+            images = load_images(tmp_path / "images", manifest, frame=320, side=32)
+        keys.append(images.key)
+    assert not images.failed
+    assert len(set(keys)) == 3  # what a frozen base puts out is kept under the key
+    assert np.array_equal(images.pixels, load_images(cohort / "images", manifest, frame=320, side=32).pixels)
+
+
 def test_two_trainings_may_read_the_same_images_at_once(cohort: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("LEUKOBENCH_CACHE", str(tmp_path / "cache"))
     manifest = read_manifest(cohort / "manifest.csv")
     read_square, first = cnn.data.read_square, []
 
-    def meanwhile(*arguments) -> np.ndarray:
+    def meanwhile(*arguments, **named) -> np.ndarray:
         if not first:  # another one begins and ends while this one reads its first image
             first.append(None)
             first[0] = load_images(cohort / "images", manifest, frame=320, side=32)
-        return read_square(*arguments)
+        return read_square(*arguments, **named)
 
     monkeypatch.setattr(cnn.data, "read_square", meanwhile)
     second = load_images(cohort / "images", manifest, frame=320, side=32)
