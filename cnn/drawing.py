@@ -12,6 +12,7 @@ from matplotlib.patches import Rectangle
 
 from cnn.backend import keras
 from cnn.network import HEAD, NETWORK
+from cnn.pooling import POOL, pooling_of
 
 if TYPE_CHECKING:
     from cnn.explain import Explanation
@@ -68,11 +69,12 @@ def tile_grid(maps: np.ndarray) -> np.ndarray:
 
 
 def diagram(model: keras.Model, title: str) -> Figure:
-    """Draw a stored network: one block for each size of feature maps, then its head, layer by layer.
+    """Draw a stored network: one block for each size of feature maps, then its pooling and its head, layer by layer.
 
     A block is as high as its maps, and as wide as the logarithm of their channels.
     """
-    blocks = [*_stages(model.get_layer(NETWORK)), *_head(model.get_layer(HEAD))]
+    pooling = (0.0, model.get_layer(POOL).output.shape[1], pooling_of(model).replace("-", "\n"))
+    blocks = [*_stages(model.get_layer(NETWORK)), pooling, *_head(model.get_layer(HEAD))]
     tallest = max(height for height, _, _ in blocks)
     figure = Figure(figsize=(1.2 + 1.15 * len(blocks), 3.6), layout="constrained")
     axes, x = figure.add_subplot(), 0.0

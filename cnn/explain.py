@@ -18,7 +18,7 @@ from cnn.data import square
 from cnn.drawing import diagram, grad_cam_figure, tile_grid
 from cnn.epochs import turned, turned_back
 from cnn.network import HEAD, NETWORK, load_network, positive_score
-from cnn.pooling import CELL_WEIGHT, POOL
+from cnn.pooling import CELL_WEIGHT, POOL, pooling_of
 from cnn.scaling import SCALING
 from study.cell import Cell, read_cell
 from study.errors import StudyError
@@ -179,8 +179,8 @@ def grad_cam(model: keras.Model, pixels: np.ndarray, *, positive: bool) -> np.nd
 def _evidence(model: keras.Model, pixels: np.ndarray, positive: bool) -> np.ndarray:
     """Return Grad-CAM before it is divided by its largest value."""
     pool, head = model.get_layer(POOL), model.get_layer(HEAD)
-    weighed = CELL_WEIGHT in [layer.name for layer in model.layers]
-    weight = model.get_layer(CELL_WEIGHT).output if weighed else ops.ones_like(pool.input[..., :1])
+    of_cell = pooling_of(model) == "cell-average"
+    weight = model.get_layer(CELL_WEIGHT).output if of_cell else ops.ones_like(pool.input[..., :1])
     maps, weight = _outputs(keras.Model(model.input, [pool.input, weight]), pixels[None])
     output = head.layers[-1]
 

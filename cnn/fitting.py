@@ -42,6 +42,8 @@ def fit(
 ) -> list[dict[str, float]]:
     """Train a model by a recipe, from where its checkpoint stands, and put the weights of the kept epoch into it.
 
+    Where it starts from random weights, the running averages of batch normalisation begin with the first batch.
+
     Args:
         model: The whole network, or its head where `examples` are features.
         recipe: The recipe; its augmentation is applied where `examples` are images.

@@ -37,6 +37,13 @@ def _flatten(images: keras.KerasTensor, maps: keras.KerasTensor) -> keras.KerasT
     return keras.layers.Flatten(name=POOL)(maps)
 
 
+def pooling_of(model: keras.Model) -> str:
+    """Return the name in `POOLINGS` of how a stored network pools."""
+    if isinstance(model.get_layer(POOL), keras.layers.Flatten):
+        return "flatten"
+    return "cell-average" if CELL_WEIGHT in [layer.name for layer in model.layers] else "average"
+
+
 # what a head begins with: images of values 0 to 255 [shape=(n, side, side, 3)] and their maps [shape=(n, height, width,
 # channels)] -> features [shape=(n, features)]
 POOLINGS: dict[str, Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]] = {

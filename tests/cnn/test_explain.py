@@ -133,11 +133,17 @@ def test_tiles_show_each_channel_from_its_lowest_to_its_highest_value() -> None:
     assert (grid[18:, 18:] == 96).all()  # no tile
 
 
-def test_the_diagram_names_every_layer_of_the_head() -> None:
-    head = "average,dropout=0.2,batchnorm,dense=8,sigmoid"
-    drawn = diagram(network(f"head={head}"), "any")
+@pytest.mark.parametrize("pooling", ["average", "cell-average", "flatten"])
+def test_the_diagram_names_the_pooling_and_every_layer_of_the_head(pooling: str) -> None:
+    drawn = diagram(network(f"head={pooling},dropout=0.2,batchnorm,dense=8,sigmoid"), "any")
     texts = [text.get_text().replace("\n", " ") for text in drawn.axes[0].texts]
-    assert texts[-4:] == ["dropout 0.2", "batch normalisation", "dense 8 relu", "dense 1 sigmoid"]
+    assert texts[-5:] == [
+        pooling.replace("-", " "),
+        "dropout 0.2",
+        "batch normalisation",
+        "dense 8 relu",
+        "dense 1 sigmoid",
+    ]
 
 
 def test_explain_writes_heat_maps_and_the_maps_of_every_layer(run: Run, cohort: Path, tmp_path: Path) -> None:
