@@ -27,14 +27,18 @@ run extract "$images" --manifest manifest.csv --set leukobench -o features.csv -
 run train-svm features.csv --split folds --seed 1 -o runs-folds/svm --jobs 2
 run train-knn features.csv --split folds --seed 1 -o runs-folds/knn --jobs 2
 train --split folds --recipe leukobench --weights "$mobilenet" --precision float32 -o runs-folds/leukobench
+train --split folds --recipe leukobench --set head=average,batchnorm,sigmoid --weights "$mobilenet" --precision float32 \
+  -o whole-image
 train --split folds --recipe leukobench-finetuned --weights "$mobilenet" -o runs-folds/finetuned
 run compare runs-folds/* -o report-folds
+run compare runs-folds/leukobench whole-image -o report-heads
 
 # where they look: every twentieth test cell of a fold
-for name in leukobench finetuned; do
-  printf '\n$ leukobench explain runs-folds/%s IMAGES/... --fold 0 --brief -o seen-%s\n' $name $name
-  awk -F, -v folder="$images" '$6 == 0 { print folder "/" $1 }' runs-folds/$name/predictions.csv | awk 'NR % 20 == 1' |
-    tr '\n' '\0' | xargs -0 leukobench explain --fold 0 --brief -o seen-$name runs-folds/$name | tail -2
+for run in runs-folds/leukobench whole-image runs-folds/finetuned; do
+  seen=seen-$(basename $run)
+  printf '\n$ leukobench explain %s IMAGES/... --fold 0 --brief -o %s\n' $run $seen
+  awk -F, -v folder="$images" '$6 == 0 { print folder "/" $1 }' $run/predictions.csv | awk 'NR % 20 == 1' |
+    tr '\n' '\0' | xargs -0 leukobench explain --fold 0 --brief -o $seen $run | tail -2
 done
 
 # what leakage is worth to it
