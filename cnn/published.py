@@ -221,7 +221,8 @@ _ALL = (
         reported=_DHURI_FIGURE.format("51.4%"),
         **_DHURI | {"trained": "head+batchnorm"},
     ),
-    # layers, frame, weights and turns by the hunt of benchmarks/network_recipe.py; varying the stain lost there
+    # layers, frame, weights and turns by the hunt of benchmarks/network_recipe.py; varying the stain lost there. It
+    # averages over the cell: over the whole image, the black around it is as much evidence as it is area (RESULTS.md)
     Recipe(
         name="leukobench",
         description="two middle blocks of MobileNet from ImageNet, frozen, under a linear head: for people never seen",
