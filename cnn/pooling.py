@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import ceil
 
 from cnn.backend import keras
 
@@ -14,10 +13,14 @@ CELL_WEIGHT = "cell_weight"  # of `cell-average`: the layer that puts out the we
 
 
 def averaged_down(maps: keras.KerasTensor, side: int) -> keras.KerasTensor:
-    """Average square maps down to a smaller side, over squares as large as fits. [shape=(n, side, side, channels)]"""
-    pool = round(maps.shape[1] / side)
-    padding = "same" if ceil(maps.shape[1] / pool) == side else "valid"
-    return keras.layers.AveragePooling2D(pool, padding=padding)(maps) if pool > 1 else maps
+    """Average square maps down to a smaller side. [shape=(n, side, side, channels)]
+
+    Where the side does not divide theirs, averages are weighted, the more the nearer a place of the maps lies.
+    """
+    pool, rest = divmod(maps.shape[1], side)
+    if rest:
+        return ops.image.resize(maps, (side, side), antialias=True)
+    return keras.layers.AveragePooling2D(pool)(maps) if pool > 1 else maps
 
 
 def _average(images: keras.KerasTensor, maps: keras.KerasTensor) -> keras.KerasTensor:

@@ -15,7 +15,7 @@ from cnn.data import square
 from cnn.epochs import Examples, balanced_weights, enlargement, turned
 from cnn.network import build, load_network, positive_score
 from cnn.normalization import begin_averages
-from cnn.pooling import POOLINGS
+from cnn.pooling import POOLINGS, averaged_down
 from cnn.published import RECIPES, recipe_named
 from cnn.recipes import Augmentation
 from cnn.scaling import SCALINGS
@@ -93,10 +93,24 @@ def test_a_network_can_end_in_several_layers_whose_averages_are_those_of_their_m
     assert joined.shape[1:3] == smaller.shape[1:3]
     first, second = np.split(joined, [larger.shape[3]], axis=3)
     assert np.array_equal(second, smaller)
-    pool = round(larger.shape[1] / smaller.shape[1])
-    assert first[:, 0, 0] == pytest.approx(larger[:, :pool, :pool].mean(axis=(1, 2)), rel=1e-4, abs=1e-7)
-    if larger.shape[1] == pool * smaller.shape[1]:
-        assert first.mean(axis=(1, 2)) == pytest.approx(larger.mean(axis=(1, 2)), rel=1e-4, abs=1e-7)
+    pool, rest = divmod(larger.shape[1], smaller.shape[1])
+    if not rest:
+        assert first[:, 0, 0] == pytest.approx(larger[:, :pool, :pool].mean(axis=(1, 2)), rel=1e-4, abs=1e-7)
+    means = [of.mean(axis=(1, 2)).ravel() for of in (first, larger)]
+    assert means[0] == pytest.approx(means[1], rel=1e-4, abs=1e-7) if not rest else np.corrcoef(means)[0, 1] > 0.99
+
+
+@pytest.mark.parametrize(("of", "to"), [(8, 4), (36, 8), (64, 15), (57, 15), (300, 9), (331, 11), (7, 7)])
+def test_maps_of_any_side_are_averaged_down_to_any_smaller_one(of: int, to: int) -> None:
+    maps = keras.Input((of, of, 2))
+    model = keras.Model(maps, averaged_down(maps, to))
+    ramp = np.broadcast_to((np.arange(of) + 0.5) / of, (of, of))
+    found = model.predict(np.stack([np.full((of, of), 3.0), ramp], axis=-1)[None], verbose=0)[0]
+    assert found.shape == (to, to, 2)
+    assert found[..., 0] == pytest.approx(np.full((to, to), 3.0), abs=1e-4)
+    expected = np.broadcast_to((np.arange(to) + 0.5) / to, (to, to))
+    inside = slice(1, -1)  # at the edge there are no places beyond
+    assert found[:, inside, 1] == pytest.approx(expected[:, inside], abs=1e-3)
 
 
 def test_alexnet_has_62_million_parameters_at_1000_classes() -> None:
