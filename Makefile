@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PROJECT := setup.cfg pyproject.toml
+PROJECT := setup.cfg pyproject.toml __init__.py
 
 .PHONY: demo test lint clean
 

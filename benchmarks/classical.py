@@ -28,15 +28,15 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from classifiers.cells import LabelledCells, labelled_cells
-from classifiers.fitting import fit
-from classifiers.importance import permutation_importance
-from classifiers.model import Model
-from classifiers.pipelines import fit_pipeline
-from classifiers.recipes import RECIPES, ClassicalRecipe
-from classifiers.search import group_folds, search
-from study.feature_table import read_feature_table
-from study.manifest import labelled, read_manifest
+from leukobench.classifiers.cells import LabelledCells, labelled_cells
+from leukobench.classifiers.fitting import fit
+from leukobench.classifiers.importance import permutation_importance
+from leukobench.classifiers.model import Model
+from leukobench.classifiers.pipelines import fit_pipeline
+from leukobench.classifiers.recipes import RECIPES, ClassicalRecipe
+from leukobench.classifiers.search import group_folds, search
+from leukobench.cohort.manifest import labelled, read_manifest
+from leukobench.results.feature_table import read_feature_table
 
 PEOPLE = {True: (47, 7272), False: (26, 3389)}  # of each class: subjects and images of the training phase
 NOISE = 0.05

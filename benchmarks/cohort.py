@@ -20,10 +20,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.audit import audit
-from study.integrity import subject_groups
-from study.manifest import COLUMNS, read_manifest, write_manifest
-from study.partition import Choice, read_partition, split_by_image, split_by_subject, split_in_folds, write_partition
+from leukobench.cohort.audit import audit
+from leukobench.cohort.identity import subject_groups
+from leukobench.cohort.manifest import COLUMNS, read_manifest, write_manifest
+from leukobench.cohort.partition import (
+    Choice,
+    read_partition,
+    split_by_image,
+    split_by_subject,
+    split_in_folds,
+    write_partition,
+)
 
 SUBJECTS = 5_000
 TWINS = 0.01  # share of the images that are byte-identical with another

@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from comparison.bootstrap import RESAMPLES, draw_groups
-from comparison.figures import Scored, call_figures, score_figures
-from comparison.report import write_report
-from comparison.results import compare
-from study.metrics import THRESHOLD, figures_of_merit
-from study.run import Run, predictions_table, write_run
+from leukobench.comparison.bootstrap import RESAMPLES, draw_groups
+from leukobench.comparison.report import write_report
+from leukobench.comparison.resampled_metrics import Scored, call_figures, score_figures
+from leukobench.comparison.results import compare
+from leukobench.results.metrics import THRESHOLD, figures_of_merit
+from leukobench.results.run import Run, predictions_table, write_run
 
 SUBJECTS, LEUKEMIC = 73, 47
 

@@ -26,13 +26,13 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from classifiers.fitting import nested_scores
-from classifiers.recipes import recipe_named
-from features.catalog import settings_of
-from features.extractor import extract
-from study.feature_table import read_feature_table
-from study.indexing import scan_folder
-from study.manifest import POSITIVE, read_manifest, write_manifest
+from leukobench.classifiers.fitting import nested_scores
+from leukobench.classifiers.recipes import recipe_named
+from leukobench.cohort.indexing import scan_folder
+from leukobench.cohort.manifest import POSITIVE, read_manifest, write_manifest
+from leukobench.features.catalog import settings_of
+from leukobench.features.extractor import extract
+from leukobench.results.feature_table import read_feature_table
 
 OUTER_FOLDS = 5
 TABLES = {  # name -> feature set and settings

@@ -21,10 +21,10 @@ from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from classifiers.attribution import PAIRS, contributions
-from classifiers.prediction import load_trained
-from classifiers.reference import read_reference
-from study.feature_table import read_feature_table
+from leukobench.classifiers.attribution import PAIRS, contributions
+from leukobench.classifiers.prediction import load_trained
+from leukobench.classifiers.reference import read_reference
+from leukobench.results.feature_table import read_feature_table
 
 FINE = 10  # pairs of steps that stand for the integral
 

@@ -34,12 +34,12 @@ from plain import plain_features
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from features import color, geometry, statistics, texture
-from features.catalog import SETS, compute, features_of, settings_of
-from features.prepared import PreparedCell
-from features.settings import Settings
-from study.cell import Cell, read_cell
-from study.manifest import COLUMNS, write_manifest
+from leukobench.cells.cell import Cell, read_cell
+from leukobench.cohort.manifest import COLUMNS, write_manifest
+from leukobench.features import color, geometry, statistics, texture
+from leukobench.features.catalog import SETS, compute, features_of, settings_of
+from leukobench.features.prepared import PreparedCell
+from leukobench.features.settings import Settings
 
 LEVELS = 64
 BY_CELL = Settings(levels=LEVELS, quantisation="cell")  # as Nyxus and cp_measure quantise
@@ -56,7 +56,7 @@ P75 P90"""
 EXTRACT = """
 import sys, time
 from pathlib import Path
-from features.extractor import extract
+from leukobench.features.extractor import extract
 
 def peak(process):
     lines = Path(f"/proc/{process}/status").read_text().splitlines()

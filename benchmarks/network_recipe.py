@@ -30,17 +30,17 @@ from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from benchmarks.default_recipe import OUTER_FOLDS, chosen_inside, figures, outer_folds
-from cnn.architectures import ARCHITECTURES
-from cnn.augmentation import Augment
-from cnn.backend import keras
-from cnn.data import load_images
-from cnn.epochs import Batches, balanced_weights
-from cnn.normalization import fuse_batch_normalization
-from cnn.pooling import POOLINGS
-from cnn.recipes import Augmentation
-from cnn.scaling import SCALINGS
-from study.indexing import scan_folder
-from study.manifest import POSITIVE
+from leukobench.cnn.architectures import ARCHITECTURES
+from leukobench.cnn.augmentation import Augment
+from leukobench.cnn.backend import keras
+from leukobench.cnn.data import load_images
+from leukobench.cnn.epochs import Batches, balanced_weights
+from leukobench.cnn.normalization import fuse_batch_normalization
+from leukobench.cnn.pooling import POOLINGS
+from leukobench.cnn.recipes import Augmentation
+from leukobench.cnn.scaling import SCALINGS
+from leukobench.cohort.indexing import scan_folder
+from leukobench.cohort.manifest import POSITIVE
 
 SIDE = 224
 PENALTIES = (1.0, 10.0, 100.0, 1000.0, 10_000.0)
@@ -60,7 +60,7 @@ class Probe:
         turns: Whether the training cells are looked at in their eight turns.
         people: Whether all subject groups of a class weigh the same, else all its cells.
         views: Whether a cell's score is the mean over its eight turns.
-        over: What the maps are averaged over, a name in `cnn.pooling`.
+        over: What the maps are averaged over, a name in `leukobench.cnn.pooling`.
     """
 
     layers: tuple[int, ...] = (8,)

@@ -13,8 +13,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from features.stain import optical_density, stain_vectors
-from study.cell import read_cell
+from leukobench.cells.cell import read_cell
+from leukobench.features.stain import optical_density, stain_vectors
 
 
 def main(folder: Path) -> None:

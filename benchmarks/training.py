@@ -34,16 +34,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cnn.backend import keras
-from cnn.checkpoint import Checkpoint
-from cnn.data import CACHE_VARIABLE, Images, load_images
-from cnn.device import DEVICES, PRECISIONS, building_in, choose_devices, name_devices, policy_for
-from cnn.epochs import Examples
-from cnn.fitting import Validation, fit
-from cnn.frozen import base_outputs
-from cnn.network import Network, build, compile_for, targets_for
-from cnn.published import RECIPES, recipe_named
-from cnn.recipes import Augmentation, Recipe
+from leukobench.cnn.backend import keras
+from leukobench.cnn.checkpoint import Checkpoint
+from leukobench.cnn.data import CACHE_VARIABLE, Images, load_images
+from leukobench.cnn.device import DEVICES, PRECISIONS, building_in, choose_devices, name_devices, policy_for
+from leukobench.cnn.epochs import Examples
+from leukobench.cnn.fitting import Validation, fit
+from leukobench.cnn.frozen import base_outputs
+from leukobench.cnn.network import Network, build, compile_for, targets_for
+from leukobench.cnn.published import RECIPES, recipe_named
+from leukobench.cnn.recipes import Augmentation, Recipe
 
 TIMED_EPOCHS = 2  # after the first
 

@@ -9,7 +9,7 @@ from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from classifiers.settings import NO
+from leukobench.classifiers.settings import NO
 
 Calibrator = LogisticRegression | IsotonicRegression
 Folds = list[tuple[np.ndarray, np.ndarray]]  # training and held-out row numbers

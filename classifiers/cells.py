@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from study.manifest import POSITIVE
+from leukobench.cohort.manifest import POSITIVE
 
 
 @dataclass(frozen=True)

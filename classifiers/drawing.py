@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from classifiers.explain import Explanation
-from classifiers.figures import COLORS
-from study.manifest import NEGATIVE, POSITIVE
+from leukobench.classifiers.explain import Explanation
+from leukobench.classifiers.plots import COLORS
+from leukobench.cohort.manifest import NEGATIVE, POSITIVE
 
 MOST_FEATURES = 12
 TOWARDS_NEGATIVE, TOWARDS_POSITIVE = COLORS[:2]

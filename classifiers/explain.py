@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from classifiers.attribution import contributions
-from classifiers.cells import LabelledCells
-from classifiers.model import Model
-from study.manifest import NEGATIVE, POSITIVE
-from study.metrics import called
-from study.run import DECIMALS
+from leukobench.classifiers.attribution import contributions
+from leukobench.classifiers.cells import LabelledCells
+from leukobench.classifiers.model import Model
+from leukobench.cohort.manifest import NEGATIVE, POSITIVE
+from leukobench.results.metrics import called
+from leukobench.results.run import DECIMALS
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def explain_cell(
     path: Path,
     units: Mapping[str, str],
 ) -> Explanation:
-    """Explain what a model calls one cell; see `classifiers.attribution`.
+    """Explain what a model calls one cell; see `leukobench.classifiers.attribution`.
 
     The standard error of a contribution is that of the mean over the reference cells, each walked from in its own
     orders: how far other reference cells and other orders would move it. It counts cells as if they were independent.

@@ -11,12 +11,12 @@ import pandas as pd
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
-from classifiers.calibration import Folds, calibrate
-from classifiers.cells import LabelledCells, labelled_cells
-from classifiers.model import Model
-from classifiers.pipelines import Settings, fit_pipeline
-from classifiers.recipes import ClassicalRecipe
-from classifiers.search import group_folds, search
+from leukobench.classifiers.calibration import Folds, calibrate
+from leukobench.classifiers.cells import LabelledCells, labelled_cells
+from leukobench.classifiers.model import Model
+from leukobench.classifiers.pipelines import Settings, fit_pipeline
+from leukobench.classifiers.recipes import ClassicalRecipe
+from leukobench.classifiers.search import group_folds, search
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def fit(recipe: ClassicalRecipe, cells: LabelledCells, seed: int = 0, jobs: int 
     Equal arguments give equal models, whatever the number of processes.
 
     Raises:
-        StudyError: fewer than two subject groups of a class, or too few cells or columns for the recipe.
+        InputError: fewer than two subject groups of a class, or too few cells or columns for the recipe.
     """
     folds = group_folds(cells, seed)
     settings, decision, tried = search(recipe, cells, folds, seed, jobs)
@@ -101,7 +101,7 @@ def nested_scores(
         The probability of `all` of each row, NaN where no fold scores it [shape=(n,)]; what was fitted in each fold.
 
     Raises:
-        StudyError: see `fit`.
+        InputError: see `fit`.
     """
     cells = labelled_cells(values, label, group)
     score, fitted = np.full(len(cells), np.nan), []

@@ -17,9 +17,9 @@ from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from classifiers.cells import LabelledCells, evenly
-from classifiers.model import Model
-from study.resampling import draw_counts, positive_groups, wins
+from leukobench.classifiers.cells import LabelledCells, evenly
+from leukobench.classifiers.model import Model
+from leukobench.results.resampling import draw_counts, positive_groups, wins
 
 RESAMPLES = 1000
 LEVEL = 0.95

@@ -9,8 +9,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 
-from classifiers.calibration import Calibrator, probability
-from classifiers.kernels import decision_values
+from leukobench.classifiers.calibration import Calibrator, probability
+from leukobench.classifiers.kernels import decision_values
 
 
 @dataclass
@@ -19,7 +19,7 @@ class Model:
 
     Attributes:
         pipeline: Fitted steps, the classifier last.
-        calibrator: From `classifiers.calibration`, or None.
+        calibrator: From `leukobench.classifiers.calibration`, or None.
     """
 
     pipeline: Pipeline

@@ -18,12 +18,12 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler, Normalizer, StandardScaler, normalize
 from sklearn.svm import SVC, LinearSVC
 
-from classifiers.cells import LabelledCells
-from classifiers.kernels import COEF0, resolve_gamma
-from classifiers.settings import WHITEN, applies, numbered
-from classifiers.whitening import fit_whitening
-from study.errors import StudyError
-from study.weighting import cell_weights
+from leukobench.classifiers.cells import LabelledCells
+from leukobench.classifiers.kernels import COEF0, resolve_gamma
+from leukobench.classifiers.settings import WHITEN, applies, numbered
+from leukobench.classifiers.whitening import fit_whitening
+from leukobench.core.errors import InputError
+from leukobench.results.weights import cell_weights
 
 Settings = dict[str, Any]  # one combination of a recipe's grid
 
@@ -36,10 +36,10 @@ def fit_preparation(settings: Settings, cells: LabelledCells, seed: int) -> Pipe
     """Fit what comes before the classifier: constant columns dropped, scaling, selection, projection.
 
     Raises:
-        StudyError: every column is constant.
+        InputError: every column is constant.
     """
     if not (np.ptp(cells.features, axis=0) > 0).any():
-        raise StudyError("every feature is constant over the training cells, so that nothing can be learned from them")
+        raise InputError("every feature is constant over the training cells, so that nothing can be learned from them")
     steps: list[tuple[str, TransformerMixin]] = []
     features = cells.features
 
@@ -75,7 +75,7 @@ def fit_pipeline(settings: Settings, cells: LabelledCells, seed: int, approximat
         approximate: Whether a support vector machine takes the approximate kernel.
 
     Raises:
-        StudyError: every column is constant.
+        InputError: every column is constant.
     """
     preparation = fit_preparation(settings, cells, seed)
     prepared = preparation.transform(cells.features)

@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-import study
-from classifiers.model import Model
-from classifiers.storage import load_model
-from study.errors import StudyError
-from study.feature_table import FeatureTable, facts_path, read_feature_table
-from study.run import read_run, scores_table
+import leukobench
+from leukobench.classifiers.model import Model
+from leukobench.classifiers.storage import load_model
+from leukobench.core.errors import InputError
+from leukobench.results.feature_table import FeatureTable, facts_path, read_feature_table
+from leukobench.results.run import read_run, scores_table
 
 PROVENANCE = {"manifest", "leukobench"}  # facts of a table that say where it comes from, not how cells were measured
 
@@ -39,7 +39,7 @@ class TrainedModel:
         """Refuse a table that was measured in another way than the training table.
 
         Raises:
-            StudyError: other columns, another feature set, version, setting or background, or nothing that says so.
+            InputError: other columns, another feature set, version, setting or background, or nothing that says so.
         """
         lacking = [column for column in self.columns if column not in table.values.columns]
         surplus = [column for column in table.values.columns if column not in self.columns]
@@ -47,18 +47,18 @@ class TrainedModel:
         if lacking or surplus:
             differences = (("lacks {}", lacking), ("has {} besides", surplus))
             difference = [text.format(_some(columns)) for text, columns in differences if columns]
-            raise StudyError(
+            raise InputError(
                 f"{path}: {self.folder} was trained with {_describe(len(self.columns), trained)}; this table has "
                 f"{_describe(table.values.shape[1], found)}: it {' and '.join(difference)}; extract the same set"
             )
         if trained and not found:
-            raise StudyError(
+            raise InputError(
                 f"{path}: has no {facts_path(path).name} that says how it was measured, and {self.folder} was trained "
                 f"with {_describe(len(self.columns), trained)}; extract again"
             )
         for name in sorted(trained.keys() | found.keys()) if trained else ():
             if trained.get(name) != found.get(name):
-                raise StudyError(
+                raise InputError(
                     f"{path}: {self.folder} was trained with {name} {trained.get(name)}; this table has {name} "
                     f"{found.get(name)}; extract it as the training table was, or train again"
                 )
@@ -70,7 +70,7 @@ class TrainedModel:
             `path`, `score` (the probability of `all`) and `predicted`.
 
         Raises:
-            StudyError: see `check`.
+            InputError: see `check`.
         """
         self.check(table, path)
         score = self.model.predict_proba(table.values[self.columns].to_numpy())[:, 1]
@@ -85,17 +85,17 @@ def load_trained(folder: Path, fold: str | None = None) -> TrainedModel:
         fold: Of a cross-validation, the fold whose model is taken; None: the one fitted on every image.
 
     Raises:
-        StudyError: no such run folder or fold, a torn one, one of a network, or one that another version wrote.
+        InputError: no such run folder or fold, a torn one, one of a network, or one that another version wrote.
     """
     run = read_run(folder)
     if run.info["family"] == "cnn":
-        raise StudyError(f"{folder}: is the run of a network, which scores images; name one of train-svm or train-knn")
+        raise InputError(f"{folder}: is the run of a network, which scores images; name one of train-svm or train-knn")
     for name, trained, here in (
-        ("leukobench", run.info["leukobench"], study.__version__),
+        ("leukobench", run.info["leukobench"], leukobench.__version__),
         ("scikit-learn", run.info["versions"]["scikit-learn"], importlib.metadata.version("scikit-learn")),
     ):
         if _minor(trained) != _minor(here):
-            raise StudyError(
+            raise InputError(
                 f"{folder}: was trained with {name} {trained}, and this is {here}, which may read the model otherwise; "
                 f"install {name} {_minor(trained)}, or train again"
             )

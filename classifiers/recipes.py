@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from classifiers.settings import (
+from leukobench.classifiers.settings import (
     APPROXIMATE_ABOVE,
     CALIBRATION,
     CRITERION,
@@ -19,7 +19,7 @@ from classifiers.settings import (
     parse_value,
     parse_values,
 )
-from study.errors import StudyError
+from leukobench.core.errors import InputError
 
 # The search holds the kernel matrix of four fifths of the cells: at 20,000 cells 2 GB in every process. From about
 # there on the approximate kernel is faster, too (benchmarks/classical.py).
@@ -35,7 +35,7 @@ class ClassicalRecipe:
         family: `svm` or `knn`.
         source: Where it comes from.
         description: One line for the listing.
-        grid: Values of each setting in `classifiers.settings`; every combination is tried.
+        grid: Values of each setting in `leukobench.classifiers.settings`; every combination is tried.
         calibration: Ways to make probabilities of decision values of subject groups left out; of several, the one with
             the lowest Brier score on further groups is taken.
         criterion: What combinations are compared by, averaged over the folds of subject groups.
@@ -80,7 +80,7 @@ class ClassicalRecipe:
         """Return the recipe with some values replaced by those of texts, in which commas part values to search over.
 
         Raises:
-            StudyError: a value that the setting does not take, or a setting that the family does not have.
+            InputError: a value that the setting does not take, or a setting that the family does not have.
         """
         grid, others = dict(self.grid), {}
         for name, text in changes.items():
@@ -93,7 +93,7 @@ class ClassicalRecipe:
             elif name == "approximate_above" and self.family == "svm":
                 others[name] = parse_value(APPROXIMATE_ABOVE, text)
             else:
-                raise StudyError(f"no setting {name!r} of the family {self.family}; there is {', '.join(self.grid)}")
+                raise InputError(f"no setting {name!r} of the family {self.family}; there is {', '.join(self.grid)}")
         return replace(self, grid=MappingProxyType(grid), **others)
 
 
@@ -163,9 +163,9 @@ def recipe_named(name: str, family: str) -> ClassicalRecipe:
     """Return a recipe of a family.
 
     Raises:
-        StudyError: no recipe of that name in the family.
+        InputError: no recipe of that name in the family.
     """
     names = [known for known, recipe in RECIPES.items() if recipe.family == family]
     if name not in names:
-        raise StudyError(f"no {family} recipe {name!r}; there is {', '.join(names)}")
+        raise InputError(f"no {family} recipe {name!r}; there is {', '.join(names)}")
     return RECIPES[name]

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from classifiers.cells import LabelledCells, evenly, labelled_cells
-from study.errors import StudyError
-from study.manifest import LABELS
+from leukobench.classifiers.cells import LabelledCells, evenly, labelled_cells
+from leukobench.cohort.manifest import LABELS
+from leukobench.core.errors import InputError
 
 REFERENCE = "reference.csv"
 OF_EACH_CLASS = 25  # each is a way to walk: with 347 columns some 2,000 predictions of the model
@@ -35,14 +35,14 @@ def choose_reference(values: pd.DataFrame, rows: pd.DataFrame, seed: int = 0) ->
 
 
 def read_reference(folder: Path) -> LabelledCells:
-    """Read the reference cells of a run folder that `study.run.read_run` has found whole.
+    """Read the reference cells of a run folder that `leukobench.results.run.read_run` has found whole.
 
     Raises:
-        StudyError: training did not keep them yet when the folder was written.
+        InputError: training did not keep them yet when the folder was written.
     """
     file = folder / REFERENCE
     if not file.is_file():
-        raise StudyError(f"{folder}: holds no {REFERENCE}, because an earlier leukobench trained it; train again")
+        raise InputError(f"{folder}: holds no {REFERENCE}, because an earlier leukobench trained it; train again")
     table = pd.read_csv(file, dtype=str, keep_default_na=False)
     features = table.iloc[:, len(COLUMNS) :].astype(float)  # from text, so that every number reads back as it was
     return labelled_cells(features, table["label"], table["subject_group"])

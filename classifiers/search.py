@@ -20,10 +20,10 @@ from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from classifiers.calibration import Folds
-from classifiers.cells import LabelledCells
-from classifiers.kernels import kernel_matrix
-from classifiers.pipelines import (
+from leukobench.classifiers.calibration import Folds
+from leukobench.classifiers.cells import LabelledCells
+from leukobench.classifiers.kernels import kernel_matrix
+from leukobench.classifiers.pipelines import (
     CACHE_MB,
     Settings,
     approximate_kernel,
@@ -33,9 +33,9 @@ from classifiers.pipelines import (
     neighbors,
     possible,
 )
-from classifiers.recipes import ClassicalRecipe
-from study.errors import StudyError
-from study.weighting import cell_weights
+from leukobench.classifiers.recipes import ClassicalRecipe
+from leukobench.core.errors import InputError
+from leukobench.results.weights import cell_weights
 
 FOLDS = 5
 PREPARATION = ("scaling", "select", "projection")
@@ -50,12 +50,12 @@ def group_folds(cells: LabelledCells, seed: int) -> Folds:
     There are five folds, or as many as the rarer class has groups.
 
     Raises:
-        StudyError: a class has fewer than two groups.
+        InputError: a class has fewer than two groups.
     """
     positive, group = cells.positive, cells.group
     fewest = min(len(np.unique(group[positive])), len(np.unique(group[~positive])))
     if fewest < 2:
-        raise StudyError(
+        raise InputError(
             f"the training part has {fewest} subject group{'s' * (fewest != 1)} of one class; choosing settings over "
             "subject groups takes two of each class: add subjects or make the test part smaller"
         )
@@ -65,7 +65,7 @@ def group_folds(cells: LabelledCells, seed: int) -> Folds:
             pairs = list(splitter.split(positive, positive, group))
         if all(len(np.unique(positive[side])) == 2 for pair in pairs for side in pair):
             return pairs
-    raise StudyError("the training part cannot be divided so that each side has both classes; add subjects")
+    raise InputError("the training part cannot be divided so that each side has both classes; add subjects")
 
 
 def search(
@@ -87,13 +87,13 @@ def search(
         there are, are not tried.
 
     Raises:
-        StudyError: too few cells or columns for any combination.
+        InputError: too few cells or columns for any combination.
     """
     fewest = min(len(train) for train, _ in folds)
     columns = int((np.ptp(cells.features, axis=0) > 0).sum())
     combinations = [settings for settings in recipe.combinations() if possible(settings, fewest, columns)]
     if not combinations:
-        raise StudyError(
+        raise InputError(
             f"{fewest} training cells a fold and {columns} columns are too few for the settings of {recipe.name}; "
             "add images, or ask for fewer neighbours or columns"
         )

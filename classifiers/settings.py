@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from study.errors import StudyError
+from leukobench.core.errors import InputError
 
 FAMILIES = ("svm", "knn")
 NO = "none"
@@ -102,16 +102,16 @@ def parse_values(setting: Setting, text: str) -> tuple[Any, ...]:
     """Make the values of a setting from a text in which commas part them.
 
     Raises:
-        StudyError: a value that the setting does not take, or one that stands twice.
+        InputError: a value that the setting does not take, or one that stands twice.
     """
     values = []
     for word in text.split(","):
         try:
             values.append(setting.parse(word.strip()))
         except ValueError:
-            raise StudyError(f"{setting.name} {word.strip()!r}; expected {setting.expects}") from None
+            raise InputError(f"{setting.name} {word.strip()!r}; expected {setting.expects}") from None
     if len(set(values)) < len(values):
-        raise StudyError(f"{setting.name} {text!r}: a value stands twice")
+        raise InputError(f"{setting.name} {text!r}: a value stands twice")
     return tuple(values)
 
 
@@ -119,11 +119,11 @@ def parse_value(setting: Setting, text: str) -> Any:
     """Make the one value of a setting that cannot be searched over.
 
     Raises:
-        StudyError: see `parse_values`; or several values.
+        InputError: see `parse_values`; or several values.
     """
     values = parse_values(setting, text)
     if len(values) > 1:
-        raise StudyError(f"{setting.name} {text!r}: takes one value")
+        raise InputError(f"{setting.name} {text!r}: takes one value")
     return values[0]
 
 

@@ -7,8 +7,8 @@ from zipfile import BadZipFile
 
 import skops.io
 
-from classifiers.model import Model
-from study.errors import StudyError
+from leukobench.classifiers.model import Model
+from leukobench.core.errors import InputError
 
 TRUSTED = (f"{Model.__module__}.{Model.__qualname__}",)  # beyond the types of scikit-learn that skops trusts by itself
 
@@ -22,15 +22,15 @@ def load_model(path: Path) -> Model:
     """Load a model.
 
     Raises:
-        StudyError: no skops file, one with types that are none of ours, or one that holds something else.
+        InputError: no skops file, one with types that are none of ours, or one that holds something else.
     """
     try:
         foreign = sorted(set(skops.io.get_untrusted_types(file=path)) - set(TRUSTED))
         if foreign:
-            raise StudyError(f"{path}: holds {', '.join(foreign)}, which no model of ours does; not loaded")
+            raise InputError(f"{path}: holds {', '.join(foreign)}, which no model of ours does; not loaded")
         model = skops.io.load(path, trusted=list(TRUSTED))
     except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise StudyError(f"{path}: cannot be loaded as a model ({' '.join(str(error).split())})") from None
+        raise InputError(f"{path}: cannot be loaded as a model ({' '.join(str(error).split())})") from None
     if not isinstance(model, Model):
-        raise StudyError(f"{path}: holds a {type(model).__name__}, no model of ours; train again")
+        raise InputError(f"{path}: holds a {type(model).__name__}, no model of ours; train again")
     return model

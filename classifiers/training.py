@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from classifiers.cells import LabelledCells, labelled_cells
-from classifiers.figures import importance_figure, search_figure
-from classifiers.fitting import Fitted, fit
-from classifiers.importance import Importance, permutation_importance
-from classifiers.recipes import ClassicalRecipe, recipe_named
-from classifiers.reference import REFERENCE, choose_reference
-from classifiers.storage import save_model
-from study.cell import BACKGROUNDS
-from study.errors import StudyError
-from study.feature_table import FeatureTable, facts_path, read_feature_table
-from study.figures import save_figure
-from study.files import refuse_existing, sha256_of, write_csv
-from study.partition import read_partitions
-from study.run import Run, predictions_table, split_facts, write_run
+from leukobench.cells.cell import BACKGROUNDS
+from leukobench.classifiers.cells import LabelledCells, labelled_cells
+from leukobench.classifiers.fitting import Fitted, fit
+from leukobench.classifiers.importance import Importance, permutation_importance
+from leukobench.classifiers.plots import importance_figure, search_figure
+from leukobench.classifiers.recipes import ClassicalRecipe, recipe_named
+from leukobench.classifiers.reference import REFERENCE, choose_reference
+from leukobench.classifiers.storage import save_model
+from leukobench.cohort.partition import read_partitions
+from leukobench.core.errors import InputError
+from leukobench.core.files import refuse_existing, sha256_of, write_csv
+from leukobench.core.plotting import save_figure
+from leukobench.results.feature_table import FeatureTable, facts_path, read_feature_table
+from leukobench.results.run import Run, predictions_table, split_facts, write_run
 
 LIBRARIES = ("numpy", "pandas", "scikit-learn", "skops")
 EVERYTHING = "all"  # in run.json, the model that was fitted on every image of a cross-validation, or the only one
@@ -50,7 +50,7 @@ def train(
     image is kept beside those of the folds.
 
     Beyond what every run folder holds, there are `search.csv` with its figure, `importance.csv`,
-    `importance_by_family.csv` with theirs, and the cells to explain others by, see `classifiers.reference`.
+    `importance_by_family.csv` with theirs, and the cells to explain others by, see `leukobench.classifiers.reference`.
 
     Args:
         table_path: Feature table.
@@ -64,7 +64,7 @@ def train(
         jobs: Processes.
 
     Raises:
-        StudyError: a file is malformed, the partition names images that the table lacks, the table is not of the set
+        InputError: a file is malformed, the partition names images that the table lacks, the table is not of the set
             that the recipe is of, there are too few subject groups, or `out` exists.
     """
     chosen = recipe_named(recipe or f"leukobench-{family}", family).changed(changes or {})
@@ -85,8 +85,8 @@ def train(
         fits = {fold: _fit(chosen, table, rows, rows["part"] == "train", seed, jobs) for fold, rows in parts.items()}
         if len(fits) > 1:  # the model to use on new images: fitted on everything, tested by the folds
             fits[""] = _fit(chosen, table, everything, everything["part"] != "", seed, jobs)
-    except StudyError as error:
-        raise StudyError(f"{partition_path}: {error}") from None
+    except InputError as error:
+        raise InputError(f"{partition_path}: {error}") from None
     why = _importance(fits, parts, table, seed, jobs) if importance else None
     seen = everything if len(parts) > 1 else everything[everything["part"] == "train"]
     reference = choose_reference(table.values, seen, seed)
@@ -164,13 +164,13 @@ def _save(folder: Path, fits: dict[str, _Fit], why: Importance | None, reference
 
 
 def _refuse_other_set(recipe: ClassicalRecipe, table: FeatureTable, path: Path) -> None:
-    """Raise StudyError where a recipe is of one feature set and the table is not known to be."""
+    """Raise InputError where a recipe is of one feature set and the table is not known to be."""
     found = table.facts.get("feature_set")
     if recipe.feature_set not in (None, found):
         is_of = (
             f"is of the feature set {found}" if found else f"has no {facts_path(path).name} that says its feature set"
         )
-        raise StudyError(
+        raise InputError(
             f"{path}: {is_of}; the recipe {recipe.name} is of {recipe.feature_set}: "
             f"`leukobench extract --set {recipe.feature_set}` makes it"
         )
@@ -179,7 +179,7 @@ def _refuse_other_set(recipe: ClassicalRecipe, table: FeatureTable, path: Path) 
 def _refuse_missing_parts(rows: pd.DataFrame, path: Path) -> None:
     for part in ("train", "test"):
         if not (rows["part"] == part).any():
-            raise StudyError(f"{path}: has no image with features in the {part} part; make it with `leukobench split`")
+            raise InputError(f"{path}: has no image with features in the {part} part; make it with `leukobench split`")
 
 
 def _rows_with_features(
@@ -188,13 +188,13 @@ def _rows_with_features(
     """Return the partition less the images listed as failed beside the table, and those with their reasons.
 
     Raises:
-        StudyError: the partition names an image that is neither in the table nor listed as failed.
+        InputError: the partition names an image that is neither in the table nor listed as failed.
     """
     lacking = partition["path"][~partition["path"].isin(table.values.index)]
     excluded = {path: table.failed[path] for path in lacking if path in table.failed}
     unknown = [path for path in lacking if path not in excluded]
     if unknown:
-        raise StudyError(
+        raise InputError(
             f"{partition_path}: names {len(unknown)} of {len(partition)} images that {table_path} lacks "
             f"(first: {unknown[0]}); extract features by the manifest that was split"
         )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from cnn.backend import keras
-from cnn.recipes import Augmentation
+from leukobench.cnn.backend import keras
+from leukobench.cnn.recipes import Augmentation
 
 ops = keras.ops
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cnn.backend import keras
-from study.errors import StudyError
-from study.files import whole_file, whole_folder, write_csv, write_json
+from leukobench.cnn.backend import keras
+from leukobench.core.errors import InputError
+from leukobench.core.files import whole_file, whole_folder, write_csv, write_json
 
 SHARE = 0.1  # of the time that may go into writing checkpoints: a small head has thousands of epochs an hour
 HISTORY = "history.csv"
@@ -75,7 +75,7 @@ class Checkpoint:
         """Put the state back into a compiled model; return where the training stood: at its start, if nothing is kept.
 
         Raises:
-            StudyError: the file is damaged, or of another network.
+            InputError: the file is damaged, or of another network.
         """
         path = self._folder / "state.npz"
         if not path.is_file():
@@ -88,7 +88,7 @@ class Checkpoint:
             if [array.shape for array in arrays[: len(state)]] != [tuple(variable.shape) for variable in state]:
                 raise ValueError("of another network")
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise StudyError(f"{path}: cannot be continued ({error}); remove {self._folder} and train again") from None
+            raise InputError(f"{path}: cannot be continued ({error}); remove {self._folder} and train again") from None
         for variable, array in zip(state, arrays, strict=False):
             variable.assign(array)
         best = arrays[len(state) :] or None
@@ -117,23 +117,23 @@ class Unfinished:
             resume: Whether to continue what is there.
 
         Raises:
-            StudyError: an unfinished training is there and is not to be resumed, or is of something else.
+            InputError: an unfinished training is there and is not to be resumed, or is of something else.
         """
         folder = out.with_name(f"{out.name}.training")
         if not folder.exists():
             return cls(folder, identity)
         if not resume:
-            raise StudyError(
+            raise InputError(
                 f"{folder}: a training that was cut short; continue it with --resume, or remove the folder"
             )
         try:
             before = json.loads((folder / "training.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            raise StudyError(f"{folder}: holds no training that can be continued; remove it") from None
+            raise InputError(f"{folder}: holds no training that can be continued; remove it") from None
         wanted = json.loads(json.dumps(identity))
         changed = [key for key in wanted if before.get(key) != wanted[key]]
         if changed:
-            raise StudyError(
+            raise InputError(
                 f"{folder}: was trained with another {', '.join(changed)}; give the same arguments, or remove it"
             )
         return cls(folder, identity)

@@ -17,9 +17,9 @@ import pandas as pd
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from study.cell import BACKGROUNDS, Cell, read_cell
-from study.errors import StudyError
-from study.files import whole_folder
+from leukobench.cells.cell import BACKGROUNDS, Cell, read_cell
+from leukobench.core.errors import InputError
+from leukobench.core.files import whole_folder
 
 CACHE_VARIABLE = "LEUKOBENCH_CACHE"
 _FORMAT = 3  # raise it when `read_square` changes, so that old caches are not read
@@ -75,11 +75,11 @@ def read_square(path: Path, background: str, frame: int, side: int) -> np.ndarra
     """Read an image as a network sees it: its cell, in the square that `square` cuts. [shape=(side, side, 3), uint8]
 
     Raises:
-        StudyError: see `read_cell`; or nothing of the cell lies within the square.
+        InputError: see `read_cell`; or nothing of the cell lies within the square.
     """
     pixels = square(read_cell(path, background), frame, side)
     if not pixels.any():
-        raise StudyError(f"{path}: no cell within the {frame} px in the middle that the network looks at")
+        raise InputError(f"{path}: no cell within the {frame} px in the middle that the network looks at")
     return pixels
 
 
@@ -87,7 +87,7 @@ def try_square(path: Path, background: str, frame: int, side: int) -> np.ndarray
     """Return an image as `read_square` does, or the reason why it cannot be read."""
     try:
         return read_square(path, background, frame, side)
-    except StudyError as error:
+    except InputError as error:
         return str(error).removeprefix(f"{path}: ")
 
 
@@ -110,11 +110,11 @@ def load_images(
         manifest: Rows to read.
         frame: See `square`.
         side: See `square`.
-        background: What lies around the cells, see `study.cell.find_cell`.
+        background: What lies around the cells, see `leukobench.cells.cell.find_cell`.
         jobs: Threads that read.
 
     Raises:
-        StudyError: no image could be read.
+        InputError: no image could be read.
     """
     paths = manifest["path"].tolist()
     identity: list[Any] = [_FORMAT, background, frame, side, paths, manifest["sha256"].tolist()]
@@ -163,5 +163,5 @@ def _read_all(
     failed = {paths[row]: reason for row, reason in zip(rows, reasons, strict=True) if reason}
     if len(failed) == len(paths):
         first, reason = next(iter(failed.items()))
-        raise StudyError(f"{folder}: none of {len(paths)} images could be read; the first: {first}: {reason}")
+        raise InputError(f"{folder}: none of {len(paths)} images could be read; the first: {first}: {reason}")
     (out / "failed.json").write_text(json.dumps(failed), encoding="utf-8")

@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnn.backend import keras
-from study.errors import StudyError
+from leukobench.cnn.backend import keras
+from leukobench.core.errors import InputError
 
 DEVICES = ("auto", "cpu", "gpu")
 PRECISIONS = ("auto", "float32", "mixed")
@@ -23,14 +23,14 @@ def choose_devices(asked: str) -> list[str]:
         asked: `auto` for GPUs where there are any, `cpu`, or `gpu`.
 
     Raises:
-        StudyError: a GPU is asked for and there is none, or the CPU and the GPUs are in use already.
+        InputError: a GPU is asked for and there is none, or the CPU and the GPUs are in use already.
     """
     if asked == "cpu":
         _hide_gpus()
     found = keras.distribution.list_devices()
     kind = found[0].partition(":")[0]
     if asked == "gpu" and kind == "cpu":
-        raise StudyError(
+        raise InputError(
             f"--device gpu: {keras.backend.backend()} finds no GPU; install leukobench[gpu] and the driver, "
             "or take --device cpu"
         )
@@ -48,14 +48,14 @@ def computing_on(devices: Sequence[str], batch: int) -> Iterator[None]:
         batch: Images a step.
 
     Raises:
-        StudyError: the batch cannot be divided by the number of devices.
+        InputError: the batch cannot be divided by the number of devices.
     """
     if len(devices) == 1 or keras.backend.backend() != "jax":
         yield
         return
     if batch % len(devices):
         fitting = -(-batch // len(devices)) * len(devices)
-        raise StudyError(f"a batch of {batch} cannot be shared by {len(devices)} devices; try --batch {fitting}")
+        raise InputError(f"a batch of {batch} cannot be shared by {len(devices)} devices; try --batch {fitting}")
     with keras.distribution.DataParallel(devices=list(devices), auto_shard_dataset=False).scope():
         yield
 
@@ -68,12 +68,12 @@ def policy_for(asked: str, devices: Sequence[str]) -> str:
         devices: From `choose_devices`.
 
     Raises:
-        StudyError: mixed precision is asked for on a device that gains nothing from it.
+        InputError: mixed precision is asked for on a device that gains nothing from it.
     """
     on_gpu = devices[0].startswith("gpu")
     best = mixed_policy(_capability()) if on_gpu else mixed_policy_of_cpu(_cpu_flags())
     if asked == "mixed" and best == "float32":
-        raise StudyError(f"--precision mixed: {devices[0]} gains nothing from it; take --precision float32")
+        raise InputError(f"--precision mixed: {devices[0]} gains nothing from it; take --precision float32")
     return best if asked == "mixed" or (asked == "auto" and on_gpu) else "float32"
 
 
@@ -110,7 +110,7 @@ def memory_for(batch: int) -> Iterator[None]:
     """Tell which batch to try where a step of `batch` images does not fit into memory.
 
     Raises:
-        StudyError: it does not.
+        InputError: it does not.
     """
     try:
         yield
@@ -118,7 +118,7 @@ def memory_for(batch: int) -> Iterator[None]:
         if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(str(error)):
             raise
         remedy = f"try --batch {batch // 2}" if batch > 1 else "take a smaller --set input_side, or a larger machine"
-        raise StudyError(f"out of memory in steps of {batch} images; {remedy}") from None
+        raise InputError(f"out of memory in steps of {batch} images; {remedy}") from None
 
 
 def name_devices(devices: Sequence[str]) -> str:
@@ -138,7 +138,7 @@ def _hide_gpus() -> None:
     try:
         tf.config.set_visible_devices([], "GPU")
     except RuntimeError:
-        raise StudyError("--device cpu: TensorFlow has the GPU in use already; start a new process") from None
+        raise InputError("--device cpu: TensorFlow has the GPU in use already; start a new process") from None
 
 
 def _cpu_flags() -> list[str]:

@@ -10,12 +10,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from cnn.backend import keras
-from cnn.network import HEAD, NETWORK
-from cnn.pooling import POOL, pooling_of
+from leukobench.cnn.backend import keras
+from leukobench.cnn.network import HEAD, NETWORK
+from leukobench.cnn.pooling import POOL, pooling_of
 
 if TYPE_CHECKING:
-    from cnn.explain import Explanation
+    from leukobench.cnn.explain import Explanation
 
 TILE = (16, 64)  # px: the shortest and the longest side of a tile
 _GAP = 2  # px between tiles

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnn.backend import keras
-from study.weighting import cell_weights
+from leukobench.cnn.backend import keras
+from leukobench.results.weights import cell_weights
 
 ENLARGEMENT_SEED = 7  # Mir & Un Nissa 2019
 

@@ -13,20 +13,20 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from cnn.backend import keras
-from cnn.data import square
-from cnn.drawing import diagram, grad_cam_figure, tile_grid
-from cnn.epochs import turned, turned_back
-from cnn.network import HEAD, NETWORK, load_network, positive_score
-from cnn.pooling import CELL_WEIGHT, POOL, pooling_of
-from cnn.scaling import SCALING
-from study.cell import Cell, read_cell
-from study.errors import StudyError
-from study.figures import DPI, save_figure
-from study.files import refuse_existing, whole_folder, write_csv
-from study.manifest import NEGATIVE, POSITIVE
-from study.metrics import THRESHOLD
-from study.run import Run, read_run
+from leukobench.cells.cell import Cell, read_cell
+from leukobench.cnn.backend import keras
+from leukobench.cnn.data import square
+from leukobench.cnn.drawing import diagram, grad_cam_figure, tile_grid
+from leukobench.cnn.epochs import turned, turned_back
+from leukobench.cnn.network import HEAD, NETWORK, load_network, positive_score
+from leukobench.cnn.pooling import CELL_WEIGHT, POOL, pooling_of
+from leukobench.cnn.scaling import SCALING
+from leukobench.cohort.manifest import NEGATIVE, POSITIVE
+from leukobench.core.errors import InputError
+from leukobench.core.files import refuse_existing, whole_folder, write_csv
+from leukobench.core.plotting import DPI, save_figure
+from leukobench.results.metrics import THRESHOLD
+from leukobench.results.run import Run, read_run
 
 ops = keras.ops
 
@@ -90,7 +90,7 @@ def explain(
         One explanation an image.
 
     Raises:
-        StudyError: no run of a network, a fold is missing or needless, an image cannot be read, or `out` exists.
+        InputError: no run of a network, a fold is missing or needless, an image cannot be read, or `out` exists.
     """
     refuse_existing(out)
     run = read_run(run_folder)
@@ -138,11 +138,11 @@ def explain_pixels(model: keras.Model, path: Path, pixels: np.ndarray, mask: np.
     """Explain what a network calls one image.
 
     Args:
-        model: A stored network, as `cnn.network.load_network` loads it.
+        model: A stored network, as `leukobench.cnn.network.load_network` loads it.
         path: Name of the image.
         pixels: What the network sees. [shape=(side, side, 3), uint8]
         mask: Which of it is cell. [shape=(side, side), bool]
-        views: How many turns of the image the score is the mean over, see `cnn.epochs.turned`.
+        views: How many turns of the image the score is the mean over, see `leukobench.cnn.epochs.turned`.
     """
     seen = [turned(pixels[None], np.array([turn])) for turn in range(views)]
     score = float(np.mean([positive_score(_outputs(model, view))[0] for view in seen]))
@@ -238,7 +238,7 @@ def _gradient(function: Callable, at: np.ndarray) -> np.ndarray:
 
 def _refuse_other_family(run: Run) -> None:
     if run.info["family"] != "cnn":
-        raise StudyError(f"{run.folder}: is a run of {run.info['recipe']}, no network; name one of train-cnn")
+        raise InputError(f"{run.folder}: is a run of {run.info['recipe']}, no network; name one of train-cnn")
 
 
 def _seen(run: Run, path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -248,7 +248,7 @@ def _seen(run: Run, path: Path) -> tuple[np.ndarray, np.ndarray]:
     white = Cell(**vars(cell) | {"rgb": np.repeat(cell.mask[..., None], 3, axis=2) * np.uint8(255)})
     mask = square(white, frame, side)[..., 0] >= 128
     if not mask.any():
-        raise StudyError(f"{path}: no cell within the {frame} px in the middle that {run.info['recipe']} looks at")
+        raise InputError(f"{path}: no cell within the {frame} px in the middle that {run.info['recipe']} looks at")
     return square(cell, frame, side), mask
 
 

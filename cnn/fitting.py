@@ -11,16 +11,16 @@ import numpy as np
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 from tqdm import tqdm
 
-from cnn.augmentation import Augment
-from cnn.backend import keras
-from cnn.checkpoint import Checkpoint, Progress
-from cnn.device import memory_for
-from cnn.epochs import Batches, Examples
-from cnn.network import compile_for, positive_score
-from cnn.normalization import begin_averages
-from cnn.recipes import Recipe
-from study.errors import StudyError
-from study.metrics import THRESHOLD
+from leukobench.cnn.augmentation import Augment
+from leukobench.cnn.backend import keras
+from leukobench.cnn.checkpoint import Checkpoint, Progress
+from leukobench.cnn.device import memory_for
+from leukobench.cnn.epochs import Batches, Examples
+from leukobench.cnn.network import compile_for, positive_score
+from leukobench.cnn.normalization import begin_averages
+from leukobench.cnn.recipes import Recipe
+from leukobench.core.errors import InputError
+from leukobench.results.metrics import THRESHOLD
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def fit(
         One row an epoch: epoch, loss, accuracy, val_loss, val_accuracy, val_auroc, seconds since the start.
 
     Raises:
-        StudyError: the loss diverged, or a step does not fit into memory.
+        InputError: the loss diverged, or a step does not fit into memory.
     """
     trained = model
     if recipe.augmentation is not None and examples.inputs[0].ndim == 4:
@@ -113,7 +113,7 @@ def score(
     """Return the probability of `all` of some rows: the mean over views, see `cnn.epochs.Inputs`. [shape=(n,)]
 
     Raises:
-        StudyError: a step does not fit into memory.
+        InputError: a step does not fit into memory.
     """
     scores = []
     for number, (inputs, turn) in enumerate(views):
@@ -133,10 +133,10 @@ def run(
         rows: Which of them.
         batch: Rows a step.
         task: What the progress bar says; there is none without.
-        turn: How the images are turned and mirrored, see `cnn.epochs.turned`.
+        turn: How the images are turned and mirrored, see `leukobench.cnn.epochs.turned`.
 
     Raises:
-        StudyError: a step does not fit into memory.
+        InputError: a step does not fit into memory.
     """
     batches = Batches(inputs, rows, batch, turns=np.full(len(rows), turn) if turn else None)
     with tqdm(total=len(rows), desc=task, unit="image", disable=None if task else True) as bar, memory_for(batch):
@@ -165,7 +165,7 @@ def _train_epoch(model: keras.Model, batches: Batches, batch: int, bar: tqdm) ->
         logs: dict[str, Any] = model.fit(batches, shuffle=False, verbose=0, callbacks=[_Shown(bar, batch)]).history
     loss = float(logs["loss"][-1])
     if not np.isfinite(loss):
-        raise StudyError("the loss is no finite number any more; lower the rate: --set optimizer.learning_rate=...")
+        raise InputError("the loss is no finite number any more; lower the rate: --set optimizer.learning_rate=...")
     return {"loss": loss, "accuracy": float(logs["accuracy"][-1])}
 
 

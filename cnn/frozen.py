@@ -8,14 +8,14 @@ import json
 
 import numpy as np
 
-from cnn.augmentation import Augment
-from cnn.backend import keras
-from cnn.data import Images, cache_folder
-from cnn.epochs import Inputs
-from cnn.fitting import run
-from cnn.network import Network
-from cnn.recipes import Recipe
-from study.files import whole_folder
+from leukobench.cnn.augmentation import Augment
+from leukobench.cnn.backend import keras
+from leukobench.cnn.data import Images, cache_folder
+from leukobench.cnn.epochs import Inputs
+from leukobench.cnn.fitting import run
+from leukobench.cnn.network import Network
+from leukobench.cnn.recipes import Recipe
+from leukobench.core.files import whole_folder
 
 _FORMAT = 2  # raise it when scaling, augmentation or pooling change, so that old caches are not read
 _TASK = "running the frozen base"

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnn.architectures import ARCHITECTURES
-from cnn.backend import keras
-from cnn.normalization import fuse_batch_normalization
-from cnn.pooling import POOLINGS
-from cnn.recipes import Recipe
-from cnn.scaling import SCALINGS
-from study.errors import StudyError
+from leukobench.cnn.architectures import ARCHITECTURES
+from leukobench.cnn.backend import keras
+from leukobench.cnn.normalization import fuse_batch_normalization
+from leukobench.cnn.pooling import POOLINGS
+from leukobench.cnn.recipes import Recipe
+from leukobench.cnn.scaling import SCALINGS
+from leukobench.core.errors import InputError
 
 _STEPS_AT_ONCE = 16  # of a head on a frozen base: a step takes little longer than calling the backend does
 NETWORK, HEAD = "network", "head"  # layers of a stored model, beside its scaling and pooling
@@ -46,13 +46,13 @@ def build(recipe: Recipe, weights: str | None) -> Network:
         weights: A file or "imagenet" for a recipe that starts from ImageNet, else None.
 
     Raises:
-        StudyError: the weights cannot be had, or the architecture takes no such option or input.
+        InputError: the weights cannot be had, or the architecture takes no such option or input.
     """
     try:
         maps = ARCHITECTURES[recipe.architecture](recipe.input_side, weights, **recipe.options)
     except (TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise StudyError(f"{recipe.name}: {recipe.architecture} cannot be built ({reason})") from None
+        raise InputError(f"{recipe.name}: {recipe.architecture} cannot be built ({reason})") from None
     maps.name = NETWORK
     fuse_batch_normalization(maps)
     _choose_trained(maps, recipe.trained)
@@ -99,13 +99,13 @@ def load_network(path: str) -> keras.Model:
     """Load a stored network in safe mode: no code from the file is run.
 
     Raises:
-        StudyError: no Keras file.
+        InputError: no Keras file.
     """
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
         fuse_batch_normalization(model.get_layer(NETWORK))
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise StudyError(f"{path}: cannot be loaded as a network ({' '.join(str(error).split())[:200]})") from None
+        raise InputError(f"{path}: cannot be loaded as a network ({' '.join(str(error).split())[:200]})") from None
     return model
 
 

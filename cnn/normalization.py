@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from cnn.backend import keras
+from leukobench.cnn.backend import keras
 
 ops = keras.ops
 

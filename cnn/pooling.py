@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cnn.backend import keras
+from leukobench.cnn.backend import keras
 
 ops = keras.ops
 
@@ -28,7 +28,7 @@ def _average(images: keras.KerasTensor, maps: keras.KerasTensor) -> keras.KerasT
 
 
 def _cell_average(images: keras.KerasTensor, maps: keras.KerasTensor) -> keras.KerasTensor:
-    """Weigh each place of the maps with how much of it is cell: all that is not black, as `cnn.data.square` has it."""
+    """Weigh each place of the maps with how much of it is cell: all that is not black."""
     cell = averaged_down(ops.cast(ops.any(images > 0, axis=-1, keepdims=True), "float32"), maps.shape[1])
     covered = ops.maximum(ops.mean(cell, axis=(1, 2), keepdims=True), 1e-6)  # an augmentation may move the cell out
     weight = keras.layers.Identity(name=CELL_WEIGHT, dtype="float32")(cell / covered)

@@ -11,16 +11,16 @@ import pandas as pd
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from cnn.backend import keras
-from cnn.data import try_square
-from cnn.device import choose_devices, computing_on
-from cnn.epochs import Inputs
-from cnn.fitting import score
-from cnn.network import load_network
-from study.errors import StudyError
-from study.layout import image_files
-from study.manifest import read_manifest
-from study.run import read_run, scores_table
+from leukobench.cnn.backend import keras
+from leukobench.cnn.data import try_square
+from leukobench.cnn.device import choose_devices, computing_on
+from leukobench.cnn.epochs import Inputs
+from leukobench.cnn.fitting import score
+from leukobench.cnn.network import load_network
+from leukobench.cohort.layout import image_files
+from leukobench.cohort.manifest import read_manifest
+from leukobench.core.errors import InputError
+from leukobench.results.run import read_run, scores_table
 
 _BATCHES = 4  # read at a time, so that memory does not grow with the number of images
 
@@ -46,14 +46,14 @@ def predict(
         fold: Of a cross-validation, the fold whose network alone is taken.
         batch: Images a step; by default as in training.
         jobs: Threads that read images.
-        device: One of `cnn.device.DEVICES`.
+        device: One of `leukobench.cnn.device.DEVICES`.
 
     Returns:
         `path`, `score` (the probability of `all`) and `predicted` of each image that could be read; and the reason of
         each that could not, by path.
 
     Raises:
-        StudyError: a torn run folder, no such fold or device, no image could be read, or memory is too small.
+        InputError: a torn run folder, no such fold or device, no image could be read, or memory is too small.
     """
     stored = read_run(folder)
     of_folds = sorted(folder.glob("model_fold_*.keras")) if fold is None else []
@@ -80,7 +80,7 @@ def predict(
             bar.update(len(chunk))
     if not scores:
         path, reason = next(iter(failed.items()))
-        raise StudyError(f"{images}: none of {len(failed)} images could be read; the first: {path}: {reason}")
+        raise InputError(f"{images}: none of {len(failed)} images could be read; the first: {path}: {reason}")
     return scores_table([path for path in paths if path not in failed], np.concatenate(scores)), failed
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Any
 
-from cnn.recipes import Augmentation, Recipe
-from study.errors import StudyError
+from leukobench.cnn.recipes import Augmentation, Recipe
+from leukobench.core.errors import InputError
 
 # Clinton, Somes, Chu & Javed 2020: whole networks from ImageNet weights
 _CLINTON: dict[str, Any] = {
@@ -288,8 +288,8 @@ def recipe_named(name: str) -> Recipe:
     """Return a recipe.
 
     Raises:
-        StudyError: no recipe of that name.
+        InputError: no recipe of that name.
     """
     if name not in RECIPES:
-        raise StudyError(f"no network recipe {name!r}; there is {', '.join(RECIPES)}")
+        raise InputError(f"no network recipe {name!r}; there is {', '.join(RECIPES)}")
     return RECIPES[name]

@@ -1,6 +1,6 @@
 """What a recipe of a network is: what is built, what is trained, on what pixels, for how long.
 
-The recipes themselves are in `cnn.published`; values of one are changed with `cnn.settings`.
+The recipes themselves are in `leukobench.cnn.published`; values of one are changed with `leukobench.cnn.settings`.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class Recipe:
         name: What `--recipe` takes.
         source: The publication, or leukobench.
         description: One line for the listing.
-        architecture: A name in `cnn.architectures`.
+        architecture: A name in `leukobench.cnn.architectures`.
         input_side: Side of the network's input, px.
         head: What follows the feature maps, in order: `average`, `cell-average` (of the places that are cell) or
             `flatten`; `batchnorm`, `dropout=RATE`, `dense=UNITS` (ReLU); `sigmoid` or `softmax` (of two).
         optimizer: Name of a Keras optimiser and its arguments.
         batch: Images a step.
         epochs: Passes over the training part.
-        scaling: What pixels are scaled to, a name in `cnn.scaling`.
+        scaling: What pixels are scaled to, a name in `leukobench.cnn.scaling`.
         pretrained: Whether the base starts from ImageNet weights.
         trained: `all` layers, the `head` alone, or `head+batchnorm`: with it the batch normalisations of the base.
         loss: A loss of Keras, by name; it is given one column for `sigmoid` and two (one-hot) for `softmax`.
@@ -68,7 +68,7 @@ class Recipe:
         augmentation: Random changes, or None.
         augmented_passes: How often the images are augmented and run through a frozen base; epochs take turns.
         enlarged: Number of images that the training part is enlarged to, once, by drawing with replacement and turning
-            and mirroring by quarters; None for as it is. See `cnn.epochs`.
+            and mirroring by quarters; None for as it is. See `leukobench.cnn.epochs`.
         views: What is averaged to a score: 1 for the image as it is, 8 for it turned by quarters and mirrored. The head
             on a frozen base is trained on them too, unless the recipe augments; epochs take turns.
         options: Further arguments of the architecture.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cnn.backend import keras
+from leukobench.cnn.backend import keras
 
 SCALING = "scaling"  # name of the layer, where there is one
 _CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)  # of ImageNet, for the networks that were first trained with Caffe

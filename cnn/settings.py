@@ -7,12 +7,12 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cnn.architectures import ARCHITECTURES
-from cnn.backend import keras
-from cnn.pooling import POOLINGS
-from cnn.recipes import CLASS_WEIGHTS, KEPT, SCHEDULES, TRAINED, VIEWS, Augmentation, Recipe
-from cnn.scaling import SCALINGS
-from study.errors import StudyError
+from leukobench.cnn.architectures import ARCHITECTURES
+from leukobench.cnn.backend import keras
+from leukobench.cnn.pooling import POOLINGS
+from leukobench.cnn.recipes import CLASS_WEIGHTS, KEPT, SCHEDULES, TRAINED, VIEWS, Augmentation, Recipe
+from leukobench.cnn.scaling import SCALINGS
+from leukobench.core.errors import InputError
 
 # not to be set: what describes the recipe, and `pretrained`, which follows from --weights
 _FIXED = ("name", "source", "description", "split", "reported", "left_open", "pretrained")
@@ -38,12 +38,12 @@ def with_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
             read as JSON where they can be, else as text; a head is written with commas: `average,dropout=0.5,sigmoid`.
 
     Raises:
-        StudyError: no such value, one of another type or out of its range, or a head that cannot be built.
+        InputError: no such value, one of another type or out of its range, or a head that cannot be built.
     """
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals:
-            raise StudyError(f"--set {setting}: expected NAME=VALUE, such as batch=16")
+            raise InputError(f"--set {setting}: expected NAME=VALUE, such as batch=16")
         recipe = _set(recipe, name, text)
     _refuse_contradictions(recipe)
     return recipe
@@ -53,7 +53,7 @@ def _set(recipe: Recipe, name: str, text: str) -> Recipe:
     field, _, part = name.partition(".")
     settable = [each.name for each in dataclasses.fields(Recipe) if each.name not in _FIXED]
     if field not in settable:
-        raise StudyError(f"--set {name}: a recipe has no such value to set; there is {', '.join(settable)}")
+        raise InputError(f"--set {name}: a recipe has no such value to set; there is {', '.join(settable)}")
     value = _read(text)
     if field == "head":
         value = tuple(text.split(","))
@@ -76,7 +76,7 @@ def _with_part(whole: Any, field: str, part: str, value: Any) -> Any:
     if field == "augmentation":
         return _augmentation(dataclasses.asdict(whole or Augmentation()) | {part: value}, f"{field}.{part}")
     if not isinstance(whole, Mapping):
-        raise StudyError(f"--set {field}.{part}: {field} has no parts; optimizer, augmentation and options have")
+        raise InputError(f"--set {field}.{part}: {field} has no parts; optimizer, augmentation and options have")
     return dict(whole) | {part: value}
 
 
@@ -84,15 +84,15 @@ def _augmentation(values: Mapping[str, Any], name: str) -> Augmentation:
     known = {each.name: each.default for each in dataclasses.fields(Augmentation)}
     for key, value in values.items():
         if key not in known:
-            raise StudyError(f"--set {name}: an augmentation has no {key}; there is {', '.join(known)}")
+            raise InputError(f"--set {name}: an augmentation has no {key}; there is {', '.join(known)}")
         if isinstance(value, bool) != isinstance(known[key], bool) or not isinstance(value, int | float) or value < 0:
             expected = "true or false" if isinstance(known[key], bool) else "a number of at least 0"
-            raise StudyError(f"--set {name}={value}: expected {expected}")
+            raise InputError(f"--set {name}={value}: expected {expected}")
     return Augmentation(**values)
 
 
 def _check(recipe: Recipe, field: str, value: Any, name: str) -> None:
-    """Raise StudyError where a value is not what the field takes."""
+    """Raise InputError where a value is not what the field takes."""
     expected = None
     if field in _OPTIONAL and value is None:
         return
@@ -116,11 +116,11 @@ def _check(recipe: Recipe, field: str, value: Any, name: str) -> None:
             "like, then sigmoid or softmax"
         )
     if expected:
-        raise StudyError(f"--set {name}: {value!r} does not fit the recipe {recipe.name}; expected {expected}")
+        raise InputError(f"--set {name}: {value!r} does not fit the recipe {recipe.name}; expected {expected}")
 
 
 def _refuse_contradictions(recipe: Recipe) -> None:
-    """Raise StudyError where values that are right each by itself do not go together."""
+    """Raise InputError where values that are right each by itself do not go together."""
     reason = None
     if recipe.trained != "all" and not recipe.pretrained:
         reason = f"trained={recipe.trained} leaves a base as it is that starts from random weights"
@@ -129,7 +129,7 @@ def _refuse_contradictions(recipe: Recipe) -> None:
     elif recipe.loss.startswith("Categorical") and recipe.head[-1] == "sigmoid":
         reason = f"the loss {recipe.loss} takes a head that ends in softmax"
     if reason:
-        raise StudyError(f"--set: the recipe {recipe.name} does not go together: {reason}")
+        raise InputError(f"--set: the recipe {recipe.name} does not go together: {reason}")
 
 
 def _is_loss(value: Any) -> bool:

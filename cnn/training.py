@@ -12,25 +12,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cnn.backend import keras
-from cnn.checkpoint import Checkpoint, Unfinished
-from cnn.curves import training_figure
-from cnn.data import Images, load_images
-from cnn.device import building_in, choose_devices, computing_on, name_devices, policy_for
-from cnn.epochs import Examples, Inputs, balanced_weights, enlargement
-from cnn.fitting import Validation, fit, score
-from cnn.frozen import base_outputs
-from cnn.network import Network, build, targets_for
-from cnn.published import recipe_named
-from cnn.recipes import Recipe
-from cnn.settings import with_settings
-from study.cell import BACKGROUNDS
-from study.errors import StudyError
-from study.figures import save_figure
-from study.files import only_writer, refuse_existing, sha256_of
-from study.manifest import POSITIVE, read_manifest
-from study.partition import read_partitions
-from study.run import Run, predictions_table, split_facts, told, write_run
+from leukobench.cells.cell import BACKGROUNDS
+from leukobench.cnn.backend import keras
+from leukobench.cnn.checkpoint import Checkpoint, Unfinished
+from leukobench.cnn.curves import training_figure
+from leukobench.cnn.data import Images, load_images
+from leukobench.cnn.device import building_in, choose_devices, computing_on, name_devices, policy_for
+from leukobench.cnn.epochs import Examples, Inputs, balanced_weights, enlargement
+from leukobench.cnn.fitting import Validation, fit, score
+from leukobench.cnn.frozen import base_outputs
+from leukobench.cnn.network import Network, build, targets_for
+from leukobench.cnn.published import recipe_named
+from leukobench.cnn.recipes import Recipe
+from leukobench.cnn.settings import with_settings
+from leukobench.cohort.manifest import POSITIVE, read_manifest
+from leukobench.cohort.partition import read_partitions
+from leukobench.core.errors import InputError
+from leukobench.core.files import only_writer, refuse_existing, sha256_of
+from leukobench.core.plotting import save_figure
+from leukobench.results.run import Run, predictions_table, split_facts, told, write_run
 
 
 def train(
@@ -64,22 +64,22 @@ def train(
         partition_path: Partition, or folder of partitions: then the predictions are those of each fold's test part.
         out: Run folder to write.
         recipe: Name of a recipe.
-        background: What lies around the cells, see `study.cell.find_cell`.
+        background: What lies around the cells, see `leukobench.cells.cell.find_cell`.
         weights: A file, "imagenet", or "none" for random ones, which names the run `<recipe>-from-scratch` where the
             recipe starts from ImageNet, and trains the whole network; by default what the recipe says.
-        settings: Values of the recipe to change, see `cnn.settings`.
+        settings: Values of the recipe to change, see `leukobench.cnn.settings`.
         epochs: Instead of the recipe's.
         batch: Instead of the recipe's.
         seed: For initial weights, order, dropout and augmentation.
         jobs: Threads that read images.
-        device: One of `cnn.device.DEVICES`.
-        precision: One of `cnn.device.PRECISIONS`.
+        device: One of `leukobench.cnn.device.DEVICES`.
+        precision: One of `leukobench.cnn.device.PRECISIONS`.
         resume: Whether to continue a training of the same things that was cut short.
         whole_manifest: Whether labelled images that the partition leaves out are read too, and a frozen base run on
             them: then trainings on other partitions of the same manifest find all that kept.
 
     Raises:
-        StudyError: a file is malformed or missing, the partition is of another manifest, the weights cannot be had,
+        InputError: a file is malformed or missing, the partition is of another manifest, the weights cannot be had,
             there is no such device, memory is too small, an unfinished training is in the way, another process is
             training for `out`, or `out` exists.
     """
@@ -238,11 +238,11 @@ def _cohort(manifest_path: Path, partition_path: Path, whole: bool) -> tuple[pd.
     named = pd.concat([partition["path"] for partition in partitions.values()]).drop_duplicates()
     unknown = named[~named.isin(manifest["path"])]
     if len(unknown):
-        raise StudyError(
+        raise InputError(
             f"{partition_path}: names {len(unknown)} of {len(named)} images that {manifest_path} lacks "
             f"(first: {unknown.iloc[0]}); split that manifest"
         )
     if next(iter(partitions.values()))["manifest"].iloc[0] != sha256_of(manifest_path)[:16]:
-        raise StudyError(f"{partition_path}: was made from another manifest than {manifest_path}; split it again")
+        raise InputError(f"{partition_path}: was made from another manifest than {manifest_path}; split it again")
     kept = manifest["path"].isin(named)
     return manifest[kept | (manifest["label"] != "") if whole else kept], partitions

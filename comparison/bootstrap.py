@@ -2,7 +2,7 @@
 
 Whole subject groups are drawn with replacement, class by class: the cluster bootstrap (Field & Welsh 2007, J. R. Stat.
 Soc. B 69:369). A group counts as often as it was drawn, and every figure of merit is a function of those counts, so
-that all resamples are computed at once; see `comparison.figures`.
+that all resamples are computed at once; see `leukobench.comparison.resampled_metrics`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from study.manifest import POSITIVE
-from study.resampling import draw_counts, positive_groups
+from leukobench.cohort.manifest import POSITIVE
+from leukobench.results.resampling import draw_counts, positive_groups
 
 RESAMPLES = 2000
 LEVEL = 0.95

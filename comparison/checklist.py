@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from comparison.bootstrap import FEW_GROUPS, RESAMPLES
-from comparison.results import CHOSEN, Comparison
-from study.manifest import LABELS
-from study.partition import PARTS
-from study.run import Run
-from study.text import counted
+from leukobench.cohort.manifest import LABELS
+from leukobench.cohort.partition import PARTS
+from leukobench.comparison.bootstrap import FEW_GROUPS, RESAMPLES
+from leukobench.comparison.results import CHOSEN, Comparison
+from leukobench.core.text import counted
+from leukobench.results.run import Run
 
 LEFT_TO_AUTHORS = (
     "where, when and how the subjects were recruited, and who was eligible (CLAIM 5-8, TRIPOD+AI 5-6)",

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from comparison.bootstrap import LEVEL
-from comparison.figures import Scored
-from study.metrics import CALIBRATION_BINS, calibration_bin
+from leukobench.comparison.bootstrap import LEVEL
+from leukobench.comparison.resampled_metrics import Scored
+from leukobench.results.metrics import CALIBRATION_BINS, calibration_bin
 
 GRID = np.linspace(0, 1, 101)
 BAND_RESAMPLES = 500  # the edge of a band is a line in a picture: more cannot be seen

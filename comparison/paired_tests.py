@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import binomtest, norm, rankdata, t
 
-from comparison.bootstrap import LEVEL
+from leukobench.comparison.bootstrap import LEVEL
 
 
 def delong(positive: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from study.errors import StudyError
-from study.manifest import LABELS
-from study.run import Run
+from leukobench.cohort.manifest import LABELS
+from leukobench.core.errors import InputError
+from leukobench.results.run import Run
 
 REMEDY = "or compare the rows that all runs share with --common"
 
@@ -18,12 +18,12 @@ def run_names(runs: Sequence[Run]) -> list[str]:
     """Name each run by its folder, with as many parents as tell it from the others.
 
     Raises:
-        StudyError: a run is named twice.
+        InputError: a run is named twice.
     """
     folders = [run.folder.resolve() for run in runs]
     for folder in folders:
         if folders.count(folder) > 1:
-            raise StudyError(f"{folder}: is named twice; name each run once")
+            raise InputError(f"{folder}: is named twice; name each run once")
     for length in range(1, max(len(folder.parts) for folder in folders) + 1):
         names = ["/".join(folder.parts[-length:]) for folder in folders]
         if len(set(names)) == len(names):
@@ -43,7 +43,7 @@ def paired_test_rows(runs: Sequence[Run], *, common: bool = False, allow_leaky: 
         `subject`, `subject_group`, `label`, then the scores; indexed by `path`.
 
     Raises:
-        StudyError: a run is named twice; other manifests or backgrounds; leaky beside subject-disjoint; other test rows
+        InputError: a run is named twice; other manifests or backgrounds; leaky beside subject-disjoint; other test rows
             or labels; no test row, one that stands twice or has no probability; one class in the test part.
     """
     names = run_names(runs)
@@ -56,10 +56,10 @@ def paired_test_rows(runs: Sequence[Run], *, common: bool = False, allow_leaky: 
     for run, rows in zip(runs[1:], tested[1:], strict=True):
         shared = shared[shared.index.isin(rows.index)]
         if shared.empty:
-            raise StudyError(f"{runs[0].folder} and {run.folder}: share no test row; train both on one partition")
+            raise InputError(f"{runs[0].folder} and {run.folder}: share no test row; train both on one partition")
         _refuse_other_labels(runs[0], shared, run, rows)
     if set(shared["label"]) != set(LABELS):
-        raise StudyError(
+        raise InputError(
             f"{runs[0].folder}: the {len(shared)} test rows are all {shared['label'].iloc[0]}; "
             "comparing takes both classes: make a partition whose test part has both"
         )
@@ -70,12 +70,12 @@ def paired_test_rows(runs: Sequence[Run], *, common: bool = False, allow_leaky: 
 def _test_rows(run: Run) -> pd.DataFrame:
     rows = run.part("test").set_index("path")
     if rows.empty:
-        raise StudyError(f"{run.folder}: has no test row; train on a partition with a test part")
+        raise InputError(f"{run.folder}: has no test row; train on a partition with a test part")
     if rows.index.duplicated().any():
-        raise StudyError(f"{run.folder}: {rows.index[rows.index.duplicated()][0]!r} is tested twice; train again")
+        raise InputError(f"{run.folder}: {rows.index[rows.index.duplicated()][0]!r} is tested twice; train again")
     wrong = ~rows["score"].between(0, 1)
     if wrong.any():
-        raise StudyError(f"{run.folder}: {rows.index[wrong][0]!r} has a score that is no probability; train again")
+        raise InputError(f"{run.folder}: {rows.index[wrong][0]!r} has a score that is no probability; train again")
     return rows
 
 
@@ -83,24 +83,24 @@ def _refuse_unlike(first: Run, other: Run, allow_leaky: bool) -> None:
     pair = f"{first.folder} and {other.folder}"
     if first.info["leaky"] != other.info["leaky"] and not allow_leaky:
         leaky = first if first.info["leaky"] else other
-        raise StudyError(
+        raise InputError(
             f"{pair}: {leaky.folder} was split with subjects on both sides, the other not; they are not comparable. "
             "--allow-leaky puts them side by side all the same, marked"
         )
     manifests = [run.info["checksums"]["manifest"] for run in (first, other)]
     if manifests[0] != manifests[1]:
-        raise StudyError(
+        raise InputError(
             f"{pair}: were trained on different manifests ({' and '.join(manifests)}); train both on one manifest"
         )
     backgrounds = [run.info["background"] for run in (first, other)]
     if backgrounds[0] != backgrounds[1]:
-        raise StudyError(f"{pair}: read the cells on {' and '.join(backgrounds)}; give both the same --background")
+        raise InputError(f"{pair}: read the cells on {' and '.join(backgrounds)}; give both the same --background")
 
 
 def _refuse_other_rows(first: Run, one: pd.DataFrame, other: Run, two: pd.DataFrame) -> None:
     apart = one.index.symmetric_difference(two.index)
     if len(apart):
-        raise StudyError(
+        raise InputError(
             f"{first.folder} and {other.folder}: are tested on different images: {len(one)} and {len(two)} rows, "
             f"{len(apart)} of them in one run only (first: {apart[0]}); train both on one partition, {REMEDY}"
         )
@@ -110,7 +110,7 @@ def _refuse_other_labels(first: Run, one: pd.DataFrame, other: Run, two: pd.Data
     for column in ("label", "subject", "subject_group"):
         changed = np.flatnonzero(one[column] != two[column].reindex(one.index))
         if len(changed):
-            raise StudyError(
+            raise InputError(
                 f"{first.folder} and {other.folder}: {len(changed)} test images have a different {column} "
                 f"(first: {one.index[changed[0]]}); train both on one manifest"
             )

@@ -11,12 +11,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from comparison.curves import GRID, Curve, calibration, precision_recall, roc
-from comparison.figures import Scored
-from comparison.results import LEVELS, Comparison, scored_rows
-from study.figures import save_figure
-from study.manifest import NEGATIVE, POSITIVE
-from study.metrics import THRESHOLD
+from leukobench.cohort.manifest import NEGATIVE, POSITIVE
+from leukobench.comparison.curves import GRID, Curve, calibration, precision_recall, roc
+from leukobench.comparison.resampled_metrics import Scored
+from leukobench.comparison.results import LEVELS, Comparison, scored_rows
+from leukobench.core.plotting import save_figure
+from leukobench.results.metrics import THRESHOLD
 
 # Okabe & Ito's palette without its yellow, which is too pale on white; line styles tell runs apart in grey
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")

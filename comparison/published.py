@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from comparison.results import FIXED, Comparison
-from study.run import Run
+from leukobench.comparison.results import FIXED, Comparison
+from leukobench.results.run import Run
 
 OURS = "leukobench"  # the source of recipes that are no one else's
 SAID = ("reported", "split", "notes", "left_open")  # where a recipe says how its source split the images

@@ -12,18 +12,18 @@ import jinja2
 import pandas as pd
 from matplotlib.figure import Figure
 
-import study
-from comparison import tables
-from comparison.bootstrap import LEVEL, RESAMPLES
-from comparison.checklist import LEFT_TO_AUTHORS, answers, limits
-from comparison.plots import MOST_BANDS, draw_all, importance_figure, save, training_figure
-from comparison.published import beside_papers
-from comparison.results import LEVELS, Comparison, compare, fold_aurocs
-from comparison.thumbnails import WrongCell, most_wrong
-from comparison.verdict import cautions, sentence, verdicts
-from study.errors import StudyError
-from study.files import refuse_existing, whole_folder, write_csv
-from study.run import Run, read_run
+import leukobench
+from leukobench.comparison import tables
+from leukobench.comparison.bootstrap import LEVEL, RESAMPLES
+from leukobench.comparison.checklist import LEFT_TO_AUTHORS, answers, limits
+from leukobench.comparison.plots import MOST_BANDS, draw_all, importance_figure, save, training_figure
+from leukobench.comparison.published import beside_papers
+from leukobench.comparison.results import LEVELS, Comparison, compare, fold_aurocs
+from leukobench.comparison.thumbnails import WrongCell, most_wrong
+from leukobench.comparison.verdict import cautions, sentence, verdicts
+from leukobench.core.errors import InputError
+from leukobench.core.files import refuse_existing, whole_folder, write_csv
+from leukobench.results.run import Run, read_run
 
 REPORT = "report.html"
 MOST_COLUMNS = 4  # runs beside each other in a table: what fits on a printed page
@@ -48,7 +48,7 @@ def write_report(
         allow_leaky: Whether runs split by image may stand beside subject-disjoint ones.
 
     Raises:
-        StudyError: a run folder is torn, the runs may not be compared, an image cannot be read, or `out` exists.
+        InputError: a run folder is torn, the runs may not be compared, an image cannot be read, or `out` exists.
     """
     refuse_existing(out)
     comparison = compare([read_run(folder) for folder in run_folders], common=common, allow_leaky=allow_leaky)
@@ -88,10 +88,10 @@ def _read_importance(run: Run, file: str) -> pd.DataFrame:
     try:
         table = pd.read_csv(path).rename(columns={"drop": "importance"})
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
-        raise StudyError(f"{path}: cannot be read ({' '.join(str(error).split())}); train again") from None
+        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); train again") from None
     name = next((column for column in ("feature", "family") if column in table), None)
     if name is None or "importance" not in table or table.empty:
-        raise StudyError(f"{path}: is no table of importances (feature or family, importance); train again")
+        raise InputError(f"{path}: is no table of importances (feature or family, importance); train again")
     return table[[name, "importance", *(column for column in ("low", "high") if column in table)]]
 
 
@@ -148,5 +148,5 @@ def _html(comparison: Comparison, pictures: dict[str, str], wrong: dict[str, lis
         command=command,
         resamples=f"{RESAMPLES:,}",
         interval=f"{LEVEL:.0%}",
-        version=study.__version__,
+        version=leukobench.__version__,
     )

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from comparison.bootstrap import FEW_GROUPS, Draws, bca_interval, bca_p_value, draw_groups
-from comparison.figures import Scored, call_figures, score_figures
-from comparison.paired_tests import delong, holm, mcnemar
-from comparison.pairing import paired_test_rows, run_names
-from study.manifest import LABELS, NEGATIVE, POSITIVE
-from study.metrics import THRESHOLD, best_threshold, figures_of_merit
-from study.run import Run
+from leukobench.cohort.manifest import LABELS, NEGATIVE, POSITIVE
+from leukobench.comparison.bootstrap import FEW_GROUPS, Draws, bca_interval, bca_p_value, draw_groups
+from leukobench.comparison.paired_tests import delong, holm, mcnemar
+from leukobench.comparison.pairing import paired_test_rows, run_names
+from leukobench.comparison.resampled_metrics import Scored, call_figures, score_figures
+from leukobench.results.metrics import THRESHOLD, best_threshold, figures_of_merit
+from leukobench.results.run import Run
 
 LEVELS = ("cells", "subjects")  # a subject's score is the mean of its cells'
 FIXED, CHOSEN = "0.5", "chosen on validation"
@@ -175,7 +175,7 @@ def compare(runs: Sequence[Run], *, common: bool = False, allow_leaky: bool = Fa
         allow_leaky: Whether runs split by image may stand beside subject-disjoint ones.
 
     Raises:
-        StudyError: the runs may not be compared; see `paired_test_rows`.
+        InputError: the runs may not be compared; see `paired_test_rows`.
     """
     rows = paired_test_rows(runs, common=common, allow_leaky=allow_leaky)
     named = dict(zip(run_names(runs), runs, strict=True))

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import pandas as pd
 
-from comparison.figures import CALL_FIGURES, SCORE_FIGURES
-from comparison.results import CHOSEN, FIXED, LEVELS, Comparison, model_bytes, training_seconds
+from leukobench.comparison.resampled_metrics import CALL_FIGURES, SCORE_FIGURES
+from leukobench.comparison.results import CHOSEN, FIXED, LEVELS, Comparison, model_bytes, training_seconds
 
 NOTHING = "-"
 CONFUSION = ("true_positives", "false_negatives", "false_positives", "true_negatives")

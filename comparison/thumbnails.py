@@ -9,11 +9,11 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from comparison.results import Comparison
-from study.cell import read_cell
-from study.errors import StudyError
-from study.manifest import POSITIVE
-from study.metrics import THRESHOLD
+from leukobench.cells.cell import read_cell
+from leukobench.cohort.manifest import POSITIVE
+from leukobench.comparison.results import Comparison
+from leukobench.core.errors import InputError
+from leukobench.results.metrics import THRESHOLD
 
 MOST = 8  # of each run
 SIDE = 150  # px
@@ -38,7 +38,7 @@ def most_wrong(comparison: Comparison, images: Path) -> dict[str, list[WrongCell
         images: Folder that the paths of the test rows are relative to.
 
     Raises:
-        StudyError: an image is missing or cannot be read.
+        InputError: an image is missing or cannot be read.
     """
     found = {}
     for name, run in comparison.runs.items():
@@ -53,7 +53,7 @@ def most_wrong(comparison: Comparison, images: Path) -> dict[str, list[WrongCell
 def _wrong_cell(images: Path, path: str, row: pd.Series, name: str, background: str) -> WrongCell:
     file = images / path
     if not file.is_file():
-        raise StudyError(f"{file}: no such image; name with --images the folder that the manifest was made of")
+        raise InputError(f"{file}: no such image; name with --images the folder that the manifest was made of")
     picture = Image.fromarray(read_cell(file, background).rgb)
     picture.thumbnail((SIDE, SIDE))
     buffer = io.BytesIO()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from comparison.bootstrap import LEVEL
-from comparison.results import Comparison, Difference
-from study.text import counted
+from leukobench.comparison.bootstrap import LEVEL
+from leukobench.comparison.results import Comparison, Difference
+from leukobench.core.text import counted
 
 MOST_PAIRS = 3  # as many pairs are all told in sentences; of more, those of the best run
 FAMILIES = {"svm": "handcrafted features", "knn": "handcrafted features", "cnn": "networks"}

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
-from features import color, geometry, haralick, statistics, texture
-from features.distribution import PERCENTILES
-from features.prepared import PreparedCell
-from features.settings import CHANNELS, Settings
-from study.cell import Cell
-from study.errors import StudyError
+from leukobench.cells.cell import Cell
+from leukobench.core.errors import InputError
+from leukobench.features import color, geometry, haralick, statistics, texture
+from leukobench.features.distribution import PERCENTILES
+from leukobench.features.prepared import PreparedCell
+from leukobench.features.settings import CHANNELS, Settings
 
 VERSION = "1.0"  # of the catalogue: goes up with every change of a column or of a value
 SETS = {  # each with its own settings
@@ -235,7 +235,7 @@ def settings_of(feature_set: str, **changes: Any) -> Settings:
     """Return a set's own settings, with the changes that are not None; a size of `NATIVE` leaves images as they are.
 
     Raises:
-        StudyError: no set of that name, or a value out of range.
+        InputError: no set of that name, or a value out of range.
     """
     own = SETS[_known(feature_set)]
     changes = {name: value for name, value in changes.items() if value is not None}
@@ -248,7 +248,7 @@ def features_of(feature_set: str, settings: Settings | None = None) -> tuple[Fea
     """Return the features of a set, in the order of its table's columns.
 
     Raises:
-        StudyError: no set of that name.
+        InputError: no set of that name.
     """
     settings = settings or settings_of(feature_set)
     return _features_at(_known(feature_set), settings.distances)
@@ -279,7 +279,7 @@ def compute(cell: Cell, feature_set: str = DEFAULT_SET, settings: Settings | Non
         settings: How it is measured; None: as the set has it.
 
     Raises:
-        StudyError: no such set, or nothing is left of the cell at the settings' size.
+        InputError: no such set, or nothing is left of the cell at the settings' size.
     """
     settings = settings or settings_of(feature_set)
     wanted = features_of(feature_set, settings)
@@ -292,5 +292,5 @@ def compute(cell: Cell, feature_set: str = DEFAULT_SET, settings: Settings | Non
 
 def _known(feature_set: str) -> str:
     if feature_set not in SETS:
-        raise StudyError(f"no feature set {feature_set!r}; there is {', '.join(SETS)}")
+        raise InputError(f"no feature set {feature_set!r}; there is {', '.join(SETS)}")
     return feature_set

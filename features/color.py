@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from features.distribution import PERCENTILES, moments_of, percentiles_of
-from features.prepared import PreparedCell
+from leukobench.features.distribution import PERCENTILES, moments_of, percentiles_of
+from leukobench.features.prepared import PreparedCell
 
 UNITS = {
     "red": "grey levels",

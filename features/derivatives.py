@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from features.compiled import compiled
-from features.distribution import Moments, standardized
+from leukobench.features.compiled import compiled
+from leukobench.features.distribution import Moments, standardized
 
 REACH = 3  # standard deviations at which the Gaussian is cut off
 

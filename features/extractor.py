@@ -11,16 +11,16 @@ from typing import Any
 
 from tqdm import tqdm
 
-from features.catalog import DEFAULT_SET, settings_of
-from features.journal import Journal
-from features.measuring import IMAGES_PER_TASK, Measurement, measure, stamp
-from features.settings import Settings
-from features.workers import BACKENDS, in_order
-from study.cell import BACKGROUNDS
-from study.errors import StudyError
-from study.feature_table import check_destination, write_feature_table
-from study.files import only_writer, remove_leftovers, sha256_of
-from study.manifest import read_manifest
+from leukobench.cells.cell import BACKGROUNDS
+from leukobench.cohort.manifest import read_manifest
+from leukobench.core.errors import InputError
+from leukobench.core.files import only_writer, remove_leftovers, sha256_of
+from leukobench.features.catalog import DEFAULT_SET, settings_of
+from leukobench.features.journal import Journal
+from leukobench.features.measuring import IMAGES_PER_TASK, Measurement, measure, stamp
+from leukobench.features.settings import Settings
+from leukobench.features.workers import BACKENDS, in_order
+from leukobench.results.feature_table import check_destination, write_feature_table
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,17 @@ def extract(
         images: Folder that the manifest's paths are relative to.
         manifest_path: The manifest.
         out: Feature table to write, `.csv` or `.parquet`.
-        feature_set: Name of a set in `features.catalog`.
+        feature_set: Name of a set in `leukobench.features.catalog`.
         settings: How a cell is measured; by default as the set has it.
-        background: What lies around the cells, see `study.cell.find_cell`.
+        background: What lies around the cells, see `leukobench.cells.cell.find_cell`.
         jobs: Processes on this machine.
-        backend: Who measures, see `features.workers.in_order`.
+        backend: Who measures, see `leukobench.features.workers.in_order`.
         scheduler: Address of a cluster.
         resume: Go on with what an interrupted run has left, if it has left anything.
         strict: Stop at the first image that cannot be measured.
 
     Raises:
-        StudyError: `out` exists or has another suffix, the manifest is malformed, what is there to resume is of other
+        InputError: `out` exists or has another suffix, the manifest is malformed, what is there to resume is of other
             images, settings or manifest, another process is extracting to `out`, every image failed or, if `strict`,
             one did; a worker or cluster failed.
         KeyboardInterrupt: by Ctrl-C, with a line that says what was kept.
@@ -89,7 +89,7 @@ def extract(
         journal.remove()
     if len(failed) == len(paths):
         path, reason = next(iter(failed.items()))
-        raise StudyError(f"{images}: none of {len(failed)} images could be measured; the first: {path}: {reason}")
+        raise InputError(f"{images}: none of {len(failed)} images could be measured; the first: {path}: {reason}")
     return Extraction(len(paths) - len(failed), len(columns), failed)
 
 
@@ -112,20 +112,20 @@ def _kept(journal: Journal, images: int, out: Path) -> Iterator[None]:
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{out}: interrupted{kept()}") from None
     except OSError as error:  # such as a full disk
-        raise StudyError(f"{error.filename or out}: {error.strerror or error}{kept()}") from error
-    except StudyError as error:
-        raise StudyError(f"{error}{kept()}") from error.__cause__
+        raise InputError(f"{error.filename or out}: {error.strerror or error}{kept()}") from error
+    except InputError as error:
+        raise InputError(f"{error}{kept()}") from error.__cause__
 
 
 def _refuse_changed(journal: Journal, images: Path, paths: Sequence[str]) -> None:
-    """Raise StudyError where an image is no longer the file whose features the journal holds."""
+    """Raise InputError where an image is no longer the file whose features the journal holds."""
     if not journal.images:
         return
     with tqdm(total=journal.images, desc="checking what was measured", unit="cell", disable=None) as progress:
         for first, batch in journal.batches():
             for path, seen in zip(paths[first : first + len(batch)], batch.stamps.tolist(), strict=True):
                 if stamp(images / path) != tuple(seen):
-                    raise StudyError(
+                    raise InputError(
                         f"{images / path}: is not the file that {journal.path} has measured (size or time of change "
                         "differ); put the images back, or remove that file and extract anew"
                     )
@@ -136,11 +136,11 @@ def _measure_rest(journal: Journal, how: Measurement, paths: Sequence[str], stri
     """Measure the images that the journal lacks.
 
     Raises:
-        StudyError: see `in_order`; or an image cannot be measured and `strict` is true.
+        InputError: see `in_order`; or an image cannot be measured and `strict` is true.
     """
     if strict and journal.failed:
         number, reason = next(iter(journal.failed.items()))
-        raise StudyError(f"{how.images / paths[number]}: {reason} (found by a run that was not strict)")
+        raise InputError(f"{how.images / paths[number]}: {reason} (found by a run that was not strict)")
     tasks = (paths[first : first + IMAGES_PER_TASK] for first in range(journal.images, len(paths), IMAGES_PER_TASK))
     with tqdm(total=len(paths), initial=journal.images, desc="extracting", unit="cell", disable=None) as progress:
         for batch in in_order(partial(measure, how), tasks, **workers):
@@ -148,4 +148,4 @@ def _measure_rest(journal: Journal, how: Measurement, paths: Sequence[str], stri
             journal.append(batch.first(good))
             progress.update(good)
             if good < len(batch):
-                raise StudyError(f"{how.images / paths[journal.images]}: {batch.failed[good]}")
+                raise InputError(f"{how.images / paths[journal.images]}: {batch.failed[good]}")

@@ -10,8 +10,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from features.compiled import compiled
-from features.prepared import PreparedCell
+from leukobench.features.compiled import compiled
+from leukobench.features.prepared import PreparedCell
 
 PROFILE_ANGLES = 256  # at which the distance from the centre is taken
 HARMONICS = 8

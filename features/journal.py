@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from features.measuring import Batch
-from study.errors import StudyError
+from leukobench.core.errors import InputError
+from leukobench.features.measuring import Batch
 
 _HEAD = struct.Struct("<II")
 
@@ -42,10 +42,10 @@ class Journal:
             resume: Go on with what an interrupted run has left, if it has left anything.
 
         Raises:
-            StudyError: there is one and `resume` is false, it is of a run with other facts, or it is no journal.
+            InputError: there is one and `resume` is false, it is of a run with other facts, or it is no journal.
         """
         if path.exists() and not resume:
-            raise StudyError(
+            raise InputError(
                 f"{path}: holds what an interrupted run has measured; add --resume to go on from there, or remove it"
             )
         self.path = path
@@ -81,20 +81,20 @@ class Journal:
         """Read the journal from its beginning: the number of each batch's first image, and the batch.
 
         Raises:
-            StudyError: it was damaged since it was written.
+            InputError: it was damaged since it was written.
         """
         images = 0
         for batch, _ in self._batches():
             yield images, batch
             images += len(batch)
         if images < self.images:
-            raise StudyError(f"{self.path}: was damaged after {images} images")
+            raise InputError(f"{self.path}: was damaged after {images} images")
 
     def measured(self, paths: Sequence[str]) -> Iterator[tuple[list[str], np.ndarray]]:
         """Read the images that did not fail: blocks of their paths, taken from all `paths`, and their features.
 
         Raises:
-            StudyError: see `batches`.
+            InputError: see `batches`.
         """
         for first, batch in self.batches():
             good = [place for place in range(len(batch)) if place not in batch.failed]
@@ -157,7 +157,7 @@ def _check_header(path: Path, header: bytes) -> int:
     """Return where the header of a journal ends, 0 where there is none yet.
 
     Raises:
-        StudyError: the header tells other facts, or the file is no journal.
+        InputError: the header tells other facts, or the file is no journal.
     """
     content, end = next(_frames(path), (b"", 0))
     if content == header:
@@ -166,12 +166,12 @@ def _check_header(path: Path, header: bytes) -> int:
         with_head = _HEAD.pack(len(header), zlib.crc32(header)) + header
         if not path.exists() or with_head.startswith(path.read_bytes()):  # killed while it wrote the header
             return 0
-        raise StudyError(f"{path}: is damaged or not from an extraction; remove it and extract anew")
+        raise InputError(f"{path}: is damaged or not from an extraction; remove it and extract anew")
     then, now = _flat(json.loads(content)), _flat(json.loads(header))
     told = "; ".join(
         f"{name} {then.get(name)}, not {now.get(name)}" for name in now | then if then.get(name) != now.get(name)
     )
-    raise StudyError(f"{path}: is of a run with {told}; resume with the same, or remove it and extract anew")
+    raise InputError(f"{path}: is of a run with {told}; resume with the same, or remove it and extract anew")
 
 
 def _flat(facts: dict[str, Any]) -> dict[str, Any]:

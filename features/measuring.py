@@ -11,11 +11,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-import study
-from features.catalog import VERSION, compute, features_of
-from features.settings import Settings
-from study.cell import read_cell
-from study.errors import StudyError
+import leukobench
+from leukobench.cells.cell import read_cell
+from leukobench.core.errors import InputError
+from leukobench.features.catalog import VERSION, compute, features_of
+from leukobench.features.settings import Settings
 
 IMAGES_PER_TASK = 32  # at some ms an image, so many that handing a task over does not count
 MISSING = (-1, -1)  # the stamp of a file that is not there
@@ -27,9 +27,9 @@ class Measurement:
 
     Attributes:
         images: Folder that paths are relative to, absolute, because a worker may run in another one.
-        feature_set: Name of a set in `features.catalog`.
+        feature_set: Name of a set in `leukobench.features.catalog`.
         settings: How a cell is measured.
-        background: What lies around the cells, see `study.cell.find_cell`.
+        background: What lies around the cells, see `leukobench.cells.cell.find_cell`.
         version: Version of leukobench that asks; a worker of another one refuses.
     """
 
@@ -37,7 +37,7 @@ class Measurement:
     feature_set: str
     settings: Settings
     background: str
-    version: str = study.__version__
+    version: str = leukobench.__version__
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -64,16 +64,16 @@ class Measurement:
             images: Folder of the other images.
 
         Raises:
-            StudyError: the facts do not say how, or they are of another version of the feature catalogue.
+            InputError: the facts do not say how, or they are of another version of the feature catalogue.
         """
         try:
             settings = Settings(**facts["settings"] | {"distances": tuple(facts["settings"]["distances"])})
             how = cls(images, facts["feature_set"], settings, facts["background"])
             version = facts["feature_set_version"]
         except (KeyError, TypeError):
-            raise StudyError("no features.json said how the cells of its table were measured") from None
+            raise InputError("no features.json said how the cells of its table were measured") from None
         if version != VERSION:
-            raise StudyError(
+            raise InputError(
                 f"cells were measured by version {version} of the feature catalogue, and this has {VERSION}"
             )
         return how
@@ -116,11 +116,11 @@ def measure(how: Measurement, paths: Sequence[str]) -> Batch:
     """Measure a batch of images.
 
     Raises:
-        StudyError: this is a worker of another version than the one that asks.
+        InputError: this is a worker of another version than the one that asks.
     """
-    if how.version != study.__version__:
-        raise StudyError(
-            f"a worker has leukobench {study.__version__}, not {how.version}; install one version everywhere"
+    if how.version != leukobench.__version__:
+        raise InputError(
+            f"a worker has leukobench {leukobench.__version__}, not {how.version}; install one version everywhere"
         )
     cv2.setNumThreads(1)  # the processes share the cores already
     columns = how.columns
@@ -131,7 +131,7 @@ def measure(how: Measurement, paths: Sequence[str]) -> Batch:
         stamps[place] = stamp(how.images / path)
         try:
             values[place] = _measure_one(how, how.images / path, columns)
-        except StudyError as error:
+        except InputError as error:
             failed[place] = str(error).removeprefix(f"{how.images / path}: ")
         except (ArithmeticError, LookupError, ValueError, cv2.error) as error:  # a cell that a formula cannot take
             failed[place] = " ".join(f"cannot be measured ({type(error).__name__}: {error})".split())
@@ -143,5 +143,5 @@ def _measure_one(how: Measurement, file: Path, columns: Sequence[str]) -> list[f
     values = list(compute(cell, how.feature_set, how.settings).values())
     for name, value in zip(columns, values, strict=True):
         if not np.isfinite(value):
-            raise StudyError(f"{name} is no finite number ({value})")
+            raise InputError(f"{name} is no finite number ({value})")
     return values

@@ -7,11 +7,11 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from features.compiled import compiled
-from features.settings import Settings
-from features.stain import normalised
-from study.cell import Cell, cut_out
-from study.errors import StudyError
+from leukobench.cells.cell import Cell, cut_out
+from leukobench.core.errors import InputError
+from leukobench.features.compiled import compiled
+from leukobench.features.settings import Settings
+from leukobench.features.stain import normalised
 
 _CORNERS = np.array([[-0.5, -0.5], [-0.5, 0.5], [0.5, -0.5], [0.5, 0.5]], np.float32)
 _SPACES = {
@@ -45,7 +45,7 @@ class PreparedCell:
         self._spaces: dict[int, np.ndarray] = {}
 
     def channel(self, name: str) -> np.ndarray:
-        """One of `features.settings.CHANNELS` in 8 bits, 0 outside the cell. [shape=(height, width), uint8]
+        """One of `leukobench.features.settings.CHANNELS` in 8 bits, 0 outside the cell. [shape=(height, width), uint8]
 
         Grey is 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601). Hue is in steps of 360/256 degrees; CIE Lab (D65) has
         L * 255 / 100, a + 128 and b + 128, as OpenCV writes them.
@@ -149,7 +149,7 @@ def scaled(cell: Cell, size: int) -> Cell:
     part: nothing of the black around the cell is mixed in.
 
     Raises:
-        StudyError: nothing is left of the cell.
+        InputError: nothing is left of the cell.
     """
     height, width = cell.image_shape
     factor = size / max(height, width)
@@ -160,7 +160,7 @@ def scaled(cell: Cell, size: int) -> Cell:
     layers = cv2.resize(layers, shape[::-1], interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
     covered = layers[..., 3] >= 0.5
     if not covered.any():
-        raise StudyError(f"nothing is left of a cell of {cell.mask.sum()} pixels at {size} px; choose a larger size")
+        raise InputError(f"nothing is left of a cell of {cell.mask.sum()} pixels at {size} px; choose a larger size")
     colors = np.zeros((*shape, 3), np.uint8)
     colors[covered] = np.rint(layers[covered, :3] / layers[covered, 3:])
     return cut_out(colors, covered.view(np.uint8))

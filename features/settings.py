@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from study.errors import StudyError
+from leukobench.core.errors import InputError
 
 CHANNELS = ("grey", "red", "green", "blue", "hue", "saturation", "value", "lightness", "a", "b")
 QUANTISATIONS = ("fixed", "cell")
@@ -27,7 +27,7 @@ class Settings:
         size: Length in px that the image's longer side is scaled to before anything is measured; None: as it is.
 
     Raises:
-        StudyError: a value out of range.
+        InputError: a value out of range.
     """
 
     channel: str = "grey"
@@ -40,19 +40,19 @@ class Settings:
     def __post_init__(self) -> None:
         """Refuse values that mean nothing."""
         if self.channel not in CHANNELS:
-            raise StudyError(f"no channel {self.channel!r}; there is {', '.join(CHANNELS)}")
+            raise InputError(f"no channel {self.channel!r}; there is {', '.join(CHANNELS)}")
         if self.quantisation not in QUANTISATIONS:
-            raise StudyError(f"no quantisation {self.quantisation!r}; there is {', '.join(QUANTISATIONS)}")
+            raise InputError(f"no quantisation {self.quantisation!r}; there is {', '.join(QUANTISATIONS)}")
         if self.stain not in STAINS:
-            raise StudyError(f"no stain normalisation {self.stain!r}; there is {', '.join(STAINS)}")
+            raise InputError(f"no stain normalisation {self.stain!r}; there is {', '.join(STAINS)}")
         if not 2 <= self.levels <= 256:
-            raise StudyError(f"{self.levels} grey levels; expected 2 to 256")
+            raise InputError(f"{self.levels} grey levels; expected 2 to 256")
         if not self.distances or len(set(self.distances)) < len(self.distances):
-            raise StudyError(f"distances {self.distances}; expected one or more, each once")
+            raise InputError(f"distances {self.distances}; expected one or more, each once")
         if not all(1 <= distance <= MAX_DISTANCE for distance in self.distances):
-            raise StudyError(f"distances {self.distances}; expected 1 to {MAX_DISTANCE} px")
+            raise InputError(f"distances {self.distances}; expected 1 to {MAX_DISTANCE} px")
         if self.size is not None and self.size < 16:
-            raise StudyError(f"a size of {self.size} px; expected 16 or more")
+            raise InputError(f"a size of {self.size} px; expected 16 or more")
 
     def as_facts(self) -> dict[str, Any]:
         """The settings for `features.json`."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from study.cell import Cell
+from leukobench.cells.cell import Cell
 
 RGB_REFERENCE = np.array([[67.7, 28.4, 78.8], [11.7, 8.7, 10.6]])  # mean and standard deviation of R, G, B
 LAB_REFERENCE = np.array([[18.4, 27.6, -22.6], [4.0, 3.3, 3.5]])  # the same of L*, a*, b*

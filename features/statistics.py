@@ -5,10 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from features.compiled import compiled
-from features.derivatives import gradient_and_laplacian
-from features.distribution import entropy_of, moments_of
-from features.prepared import PreparedCell
+from leukobench.features.compiled import compiled
+from leukobench.features.derivatives import gradient_and_laplacian
+from leukobench.features.distribution import entropy_of, moments_of
+from leukobench.features.prepared import PreparedCell
 
 MEDIAN_WINDOW = 16  # px
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from features.compiled import compiled
-from features.derivatives import gradient_and_laplacian
-from features.haralick import MEASURES, haralick_measures
-from features.prepared import PreparedCell
+from leukobench.features.compiled import compiled
+from leukobench.features.derivatives import gradient_and_laplacian
+from leukobench.features.haralick import MEASURES, haralick_measures
+from leukobench.features.prepared import PreparedCell
 
 ENTROPY_RADIUS = 5  # px
 PATTERNS = {1: 8, 2: 16}  # radius in px of the circle of neighbours -> how many they are
@@ -90,7 +90,7 @@ def local_binary_patterns(cell: PreparedCell) -> dict[str, float]:
 
 
 def derivatives(cell: PreparedCell) -> dict[str, float]:
-    """Describe gradient and Laplacian at scales of 1, 2 and 4 px, see `features.derivatives`.
+    """Describe gradient and Laplacian at scales of 1, 2 and 4 px, see `leukobench.features.derivatives`.
 
     `texture_gradient_s{scale}_{mean,std,skewness,kurtosis}` and `texture_laplacian_s{scale}_...`, grey levels for mean
     and standard deviation; 0 where the cell is too small for the scale.

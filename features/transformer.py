@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from features.catalog import DEFAULT_SET, settings_of
-from features.measuring import IMAGES_PER_TASK, Measurement, measure
-from features.workers import in_order
-from study.cell import BACKGROUNDS
-from study.errors import StudyError
+from leukobench.cells.cell import BACKGROUNDS
+from leukobench.core.errors import InputError
+from leukobench.features.catalog import DEFAULT_SET, settings_of
+from leukobench.features.measuring import IMAGES_PER_TASK, Measurement, measure
+from leukobench.features.workers import in_order
 
 
 class CellFeatures(TransformerMixin, BaseEstimator):
@@ -23,14 +23,14 @@ class CellFeatures(TransformerMixin, BaseEstimator):
     paths, one cell a file); images are read anew at every call, so that for many fits a feature table is quicker.
 
     Args:
-        feature_set: Name of a set in `features.catalog`.
+        feature_set: Name of a set in `leukobench.features.catalog`.
         channel: What texture and statistics are taken of; None, here and below: as the set has it.
         levels: Grey levels of the co-occurrence matrices.
         quantisation: `fixed` or `cell`.
         distances: Steps between the pixels of a pair, px.
         stain: `none`, `standardised`, `reinhard` or `macenko`.
         size: Length in px that images are scaled to, or `native`.
-        background: What lies around the cells, see `study.cell.find_cell`.
+        background: What lies around the cells, see `leukobench.cells.cell.find_cell`.
         jobs: Processes.
 
     Example:
@@ -64,7 +64,7 @@ class CellFeatures(TransformerMixin, BaseEstimator):
         """Check the parameters; X and y are not looked at.
 
         Raises:
-            StudyError: no such feature set, or a setting out of range.
+            InputError: no such feature set, or a setting out of range.
         """
         self._measurement()
         return self
@@ -73,18 +73,18 @@ class CellFeatures(TransformerMixin, BaseEstimator):
         """Measure image files. [shape=(images, features)]
 
         Raises:
-            StudyError: X is no sequence of paths, or a file cannot be measured.
+            InputError: X is no sequence of paths, or a file cannot be measured.
         """
         how = self._measurement()
         paths = np.asarray(X, dtype=object)
         if paths.ndim != 1 or not all(isinstance(path, str | Path) for path in paths):
-            raise StudyError(f"X of shape {paths.shape}; expected a sequence of paths of image files")
+            raise InputError(f"X of shape {paths.shape}; expected a sequence of paths of image files")
         tasks = (list(paths[first : first + IMAGES_PER_TASK]) for first in range(0, len(paths), IMAGES_PER_TASK))
         rows = [np.empty((0, len(how.columns)))]
         for task, batch in enumerate(in_order(partial(measure, how), tasks, jobs=self.jobs)):
             if batch.failed:
                 place, reason = next(iter(batch.failed.items()))
-                raise StudyError(f"{paths[task * IMAGES_PER_TASK + place]}: {reason}")
+                raise InputError(f"{paths[task * IMAGES_PER_TASK + place]}: {reason}")
             rows.append(batch.values)
         return np.concatenate(rows)
 

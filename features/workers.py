@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from joblib import Parallel, delayed
 
-from study.errors import StudyError
+from leukobench.core.errors import InputError
 
 BACKENDS = ("loky", "dask", "ray")  # the first is this machine
 WINDOW = 256  # tasks that are with a cluster at a time: enough to keep it busy, few enough to hold in memory
@@ -54,7 +54,7 @@ def in_order(
         scheduler: Address of the cluster, for dask (`tcp://host:8786`) and ray (`host:6379`).
 
     Raises:
-        StudyError: what the function raised, the extra is not installed, nothing answers at the address, or a task
+        InputError: what the function raised, the extra is not installed, nothing answers at the address, or a task
             killed every worker that tried it.
     """
     if backend == "dask":
@@ -62,7 +62,7 @@ def in_order(
     if backend == "ray":
         return _on_ray(function, tasks, str(scheduler))
     if backend != "loky":
-        raise StudyError(f"no backend {backend!r}; there is {', '.join(BACKENDS)}")
+        raise InputError(f"no backend {backend!r}; there is {', '.join(BACKENDS)}")
     return _on_this_machine(function, tasks, jobs)
 
 
@@ -74,7 +74,7 @@ def _on_this_machine(function: Callable[[Task], Result], tasks: Iterable[Task], 
         with _manager_silenced():
             yield from results
     except BrokenExecutor:
-        raise StudyError("a worker process was killed; if memory ran out, take fewer --jobs") from None
+        raise InputError("a worker process was killed; if memory ran out, take fewer --jobs") from None
 
 
 @contextlib.contextmanager
@@ -112,16 +112,16 @@ def _on_dask(function: Callable[[Task], Result], tasks: Iterable[Task], schedule
     try:
         from distributed import Client
     except ImportError:
-        raise StudyError("--backend dask needs an extra: pip install 'leukobench[dask]'") from None
+        raise InputError("--backend dask needs an extra: pip install 'leukobench[dask]'") from None
     try:
         client = Client(scheduler, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:
-        raise StudyError(f"{scheduler}: no Dask scheduler answers ({_line(error)})") from None
+        raise InputError(f"{scheduler}: no Dask scheduler answers ({_line(error)})") from None
     with client:
         try:
             client.wait_for_workers(1, timeout=PATIENCE)
         except TimeoutError:
-            raise StudyError(f"{scheduler}: the Dask scheduler has no worker; start some with `dask worker`") from None
+            raise InputError(f"{scheduler}: the Dask scheduler has no worker; start some with `dask worker`") from None
         yield from _windowed(partial(client.submit, function, pure=False), methodcaller("result"), tasks, scheduler)
 
 
@@ -129,13 +129,13 @@ def _on_ray(function: Callable[[Task], Result], tasks: Iterable[Task], scheduler
     try:
         import ray
     except ImportError:
-        raise StudyError("--backend ray needs an extra: pip install 'leukobench[ray]'") from None
+        raise InputError("--backend ray needs an extra: pip install 'leukobench[ray]'") from None
     host, _, port = scheduler.removeprefix("ray://").rpartition(":")
     try:
         socket.create_connection((host, int(port)), PATIENCE).close()  # Ray itself would try for minutes
         context = ray.init(address=scheduler, log_to_driver=False, logging_level="ERROR")
     except (OSError, ValueError) as error:
-        raise StudyError(f"{scheduler}: no Ray cluster answers ({_line(error)})") from None
+        raise InputError(f"{scheduler}: no Ray cluster answers ({_line(error)})") from None
     with context:
         yield from _windowed(partial(ray.remote(_call).remote, function), ray.get, tasks, scheduler)
 
@@ -149,10 +149,10 @@ def _windowed(
     def oldest() -> Result:
         try:
             return result(waiting.popleft())
-        except StudyError as error:
-            raise StudyError(_line(error)) from None
+        except InputError as error:
+            raise InputError(_line(error)) from None
         except Exception as error:  # of the cluster: a worker that cannot import us, a task that kills its workers
-            raise StudyError(f"{scheduler}: the cluster failed ({type(error).__name__}: {_line(error)})") from error
+            raise InputError(f"{scheduler}: the cluster failed ({type(error).__name__}: {_line(error)})") from error
 
     for task in tasks:
         waiting.append(submit(task))

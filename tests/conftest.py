@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from features.extractor import extract
-from study.indexing import scan_folder
-from study.manifest import read_manifest, write_manifest
-from study.partition import Choice, split_by_subject, split_in_folds, write_folds, write_partition
-from study.synthetic import generate_cohort
+from leukobench.cohort.indexing import scan_folder
+from leukobench.cohort.manifest import read_manifest, write_manifest
+from leukobench.cohort.partition import Choice, split_by_subject, split_in_folds, write_folds, write_partition
+from leukobench.cohort.synthetic import generate_cohort
+from leukobench.features.extractor import extract
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from cli import main
-from features.settings import CHANNELS, QUANTISATIONS, STAINS
-from features.workers import BACKENDS
-from study.cell import BACKGROUNDS
-from study.manifest import read_manifest
+from leukobench.cells.cell import BACKGROUNDS
+from leukobench.cli import main
+from leukobench.cohort.manifest import read_manifest
+from leukobench.features.settings import CHANNELS, QUANTISATIONS, STAINS
+from leukobench.features.workers import BACKENDS
 from tests.conftest import REPOSITORY
 
 COMMANDS = sorted(main.commands)
@@ -54,8 +54,8 @@ def test_every_help_text_shows_an_example(command: str) -> None:
 def test_help_loads_no_heavy_library() -> None:
     code = (
         "import sys; sys.argv = ['leukobench', '--help']\n"
-        "import cli\n"
-        "try: cli.main()\n"
+        "from leukobench.cli import main\n"
+        "try: main()\n"
         "except SystemExit: pass\n"
         "heavy = {'numpy', 'pandas', 'sklearn', 'skimage', 'cv2', 'keras', 'tensorflow', 'matplotlib'}\n"
         "print(sorted(heavy & set(sys.modules)))"
@@ -223,7 +223,7 @@ def test_a_truncated_image_costs_its_row_and_the_exit_code(cohort: Path, tmp_pat
     assert "1 of 40 images could not be measured" in result.output
     assert broken.name in result.output
     assert len(pd.read_csv(tmp_path / "features.csv")) == 39
-    failures = pd.read_csv(tmp_path / "features.failures.csv")
+    failures = pd.read_csv(tmp_path / "leukobench.features.failures.csv")
     assert failures["path"].tolist() == [broken.relative_to(tmp_path / "images").as_posix()]
 
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from cli import main
-from study.errors import StudyError
-from study.files import only_writer
+from leukobench.cli import main
+from leukobench.core.errors import InputError
+from leukobench.core.files import only_writer
 from tests.conftest import REPOSITORY
 
 # the command line, which stops before the function that writes the result until it is told to go on, or killed
 WAITING = """
 import importlib, sys
-import cli
+from leukobench.cli import main
 
 module, name = importlib.import_module(sys.argv[1]), sys.argv[2]
 write = getattr(module, name)
@@ -31,7 +31,7 @@ def wait(*arguments):
 
 if __name__ == "__main__":
     setattr(module, name, wait)
-    cli.main(sys.argv[3:])
+    main(sys.argv[3:])
 """
 
 
@@ -51,13 +51,13 @@ def waiting(before: tuple[str, str], command: Sequence[object]) -> Iterator[subp
 
 def extraction(cohort: Path, out: Path) -> tuple[tuple[str, str], tuple[object, ...]]:
     command = ("extract", cohort / "images", "--manifest", cohort / "manifest.csv", "--jobs", 2, "-o", out)
-    return ("features.extractor", "write_feature_table"), command
+    return ("leukobench.features.extractor", "write_feature_table"), command
 
 
 def training(cohort: Path, out: Path) -> tuple[tuple[str, str], tuple[object, ...]]:
     files = ("--manifest", cohort / "manifest.csv", "--split", cohort / "split.csv")
     network = ("--recipe", "small-lightxception", "--set", "input_side=32", "--epochs", 1)
-    return ("cnn.training", "_write"), ("train-cnn", cohort / "images", *files, *network, "-o", out)
+    return ("leukobench.cnn.training", "_write"), ("train-cnn", cohort / "images", *files, *network, "-o", out)
 
 
 def refused(result: Result) -> str:
@@ -94,7 +94,7 @@ def test_the_first_ends_as_if_no_second_had_tried_and_then_its_result_stands(coh
         assert first.returncode == 0
     assert out.read_bytes() == (cohort / "features.csv").read_bytes()
     assert {path.name for path in tmp_path.iterdir()} == {"features.csv", "features.json"}
-    with pytest.raises(StudyError, match="already exists"), only_writer(out):
+    with pytest.raises(InputError, match="already exists"), only_writer(out):
         pass
 
 

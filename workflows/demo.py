@@ -6,16 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from classifiers.training import train as train_classifier
-from cnn.training import train as train_network
-from comparison.report import REPORT, write_report
-from comparison.results import Comparison
-from features.extractor import extract
-from study.files import refuse_existing
-from study.indexing import scan_folder
-from study.manifest import read_manifest, write_manifest
-from study.partition import Choice, split_by_subject, write_partition
-from study.synthetic import generate_cohort
+from leukobench.classifiers.training import train as train_classifier
+from leukobench.cnn.training import train as train_network
+from leukobench.cohort.indexing import scan_folder
+from leukobench.cohort.manifest import read_manifest, write_manifest
+from leukobench.cohort.partition import Choice, split_by_subject, write_partition
+from leukobench.cohort.synthetic import generate_cohort
+from leukobench.comparison.report import REPORT, write_report
+from leukobench.comparison.results import Comparison
+from leukobench.core.files import refuse_existing
+from leukobench.features.extractor import extract
 
 NETWORK = "small-lightxception"
 
@@ -51,7 +51,7 @@ def run_demo(
         say: Called with one line before each step.
 
     Raises:
-        StudyError: `folder` exists, or the cohort is too small to split.
+        InputError: `folder` exists, or the cohort is too small to split.
     """
     refuse_existing(folder)
     images, manifest, partition, table = (

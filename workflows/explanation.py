@@ -19,17 +19,17 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from classifiers.drawing import explanation_figure
-from classifiers.explain import Explanation, explain_cell, explanations_table
-from classifiers.prediction import load_trained
-from classifiers.reference import read_reference
-from features.catalog import features_of
-from features.measuring import Measurement, measure
-from study.cell import read_cell
-from study.errors import StudyError
-from study.figures import save_figure
-from study.files import refuse_existing, whole_folder, write_csv
-from study.run import read_info
+from leukobench.cells.cell import read_cell
+from leukobench.classifiers.drawing import explanation_figure
+from leukobench.classifiers.explain import Explanation, explain_cell, explanations_table
+from leukobench.classifiers.prediction import load_trained
+from leukobench.classifiers.reference import read_reference
+from leukobench.core.errors import InputError
+from leukobench.core.files import refuse_existing, whole_folder, write_csv
+from leukobench.core.plotting import save_figure
+from leukobench.features.catalog import features_of
+from leukobench.features.measuring import Measurement, measure
+from leukobench.results.run import read_info
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,13 @@ def explain(
         brief: Whether to leave out what is written for each image by itself.
 
     Raises:
-        StudyError: no run folder, one of an earlier version, a fold that is missing or needless, an image that cannot
+        InputError: no run folder, one of an earlier version, a fold that is missing or needless, an image that cannot
             be measured or read, or `out` exists.
     """
     refuse_existing(out)
     if read_info(run_folder)["family"] == "cnn":
-        from cnn.explain import explain as explain_network  # loads TensorFlow, which the others do without
-        from cnn.explain import mean_line
+        from leukobench.cnn.explain import explain as explain_network  # loads TensorFlow, which the others do without
+        from leukobench.cnn.explain import mean_line
 
         seen = explain_network(run_folder, images, out, fold=fold, brief=brief)
         holds = "" if brief else ", and of each image grad_cam.png and feature maps"
@@ -81,9 +81,9 @@ def explain_by_features(
         how = Measurement.from_facts(trained.facts, Path.cwd())
         lacking = sorted(set(trained.columns) - set(how.columns))
         if lacking:
-            raise StudyError(f"the feature set {how.feature_set} does not measure {lacking[0]}")
-    except StudyError as error:
-        raise StudyError(f"{run_folder}: {error}, so that no image can be measured as they were; train again") from None
+            raise InputError(f"the feature set {how.feature_set} does not measure {lacking[0]}")
+    except InputError as error:
+        raise InputError(f"{run_folder}: {error}, so that no image can be measured as they were; train again") from None
     units = {feature.name: feature.unit for feature in features_of(how.feature_set, how.settings)}
     measured = _measured(how, images)
     explanations = []
@@ -104,7 +104,7 @@ def _measured(how: Measurement, images: Sequence[Path]) -> np.ndarray:
     batch = measure(how, [str(path) for path in images])
     if batch.failed:
         place, reason = next(iter(batch.failed.items()))
-        raise StudyError(f"{images[place]}: {reason}")
+        raise InputError(f"{images[place]}: {reason}")
     return batch.values
 
 

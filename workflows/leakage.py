@@ -26,15 +26,15 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from classifiers.training import train as train_classifier
-from study.errors import StudyError
-from study.feature_table import read_feature_table
-from study.files import refuse_existing, sha256_of, write_json
-from study.manifest import POSITIVE, read_manifest
-from study.metrics import figures_of_merit
-from study.partition import Choice, split_by_image, split_by_subject, write_partition
-from study.run import Run, read_run
-from workflows.leakage_report import FIGURES, Inflation, inflations, statements, write_leakage
+from leukobench.classifiers.training import train as train_classifier
+from leukobench.cohort.manifest import POSITIVE, read_manifest
+from leukobench.cohort.partition import Choice, split_by_image, split_by_subject, write_partition
+from leukobench.core.errors import InputError
+from leukobench.core.files import refuse_existing, sha256_of, write_json
+from leukobench.results.feature_table import read_feature_table
+from leukobench.results.metrics import figures_of_merit
+from leukobench.results.run import Run, read_run
+from leukobench.workflows.leakage_report import FIGURES, Inflation, inflations, statements, write_leakage
 
 ASKED = "asked.json"  # in the folder to work in: the arguments that it was begun with
 
@@ -90,7 +90,7 @@ def measure_leakage(
         family: `svm` or `knn`, trained by our own recipe.
         images: Folder of the images, to train a network too; takes `recipe`.
         recipe: Recipe of the network.
-        weights: Of the network, see `cnn.training.train`.
+        weights: Of the network, see `leukobench.cnn.training.train`.
         epochs: Of the network, instead of the recipe's.
         test_size: Share of each class to test on.
         seeds: How many splits of each kind, at least 2.
@@ -98,15 +98,15 @@ def measure_leakage(
         jobs: Processes.
 
     Raises:
-        StudyError: a file is malformed, the table is of another manifest, the cohort is too small to split, `out`
+        InputError: a file is malformed, the table is of another manifest, the cohort is too small to split, `out`
             exists, or what lies beside it was begun with other arguments.
     """
     refuse_existing(out)
     if seeds < 2:
-        raise StudyError("an interval over seeds takes two seeds at least")
+        raise InputError("an interval over seeds takes two seeds at least")
     cohort, table = read_manifest(manifest), read_feature_table(features)
     if table.facts.get("manifest", sha256_of(manifest)[:16]) != sha256_of(manifest)[:16]:
-        raise StudyError(
+        raise InputError(
             f"{features}: was extracted by another manifest than {manifest}; name that one, or extract again"
         )
     numbers = list(range(seed, seed + seeds))
@@ -138,7 +138,7 @@ def measure_leakage(
 def matched_partitions(cohort: pd.DataFrame, test_size: float, seed: int) -> dict[str, pd.DataFrame]:
     """Split a manifest by image and by subject so that each class has as many images in the same part of both.
 
-    Both are drawn as `study.partition` draws them; the one with more images of a class in a part loses the surplus, in
+    Both are drawn as `cohort.partition` draws them; the one with more images of a class in a part loses the surplus, in
     the order of the hash of seed and path.
 
     Returns:
@@ -161,8 +161,10 @@ def _classical(features: Path, family: str, jobs: int) -> _Model:
 
 
 def _network(images: Path, manifest: Path, options: dict[str, Any], background: str | None) -> _Model:
-    from cnn.published import recipe_named
-    from cnn.training import train as train_network  # here: TensorFlow is loaded only where a network is asked for
+    from leukobench.cnn.published import recipe_named
+    from leukobench.cnn.training import (
+        train as train_network,  # here: TensorFlow is loaded only where a network is asked for
+    )
 
     recipe_named(options["recipe"])  # an unknown recipe is told before anything is trained
     if background:  # of the feature table, so that both models read the cells alike
@@ -183,7 +185,7 @@ def _work_folder(out: Path, asked: dict[str, Any]) -> Iterator[Path]:
     work = out.with_name(f".{out.name}.partial")
     begun = work / ASKED
     if begun.is_file() and json.loads(begun.read_text(encoding="utf-8")) != asked:
-        raise StudyError(f"{work}: was begun with other arguments; repeat those, choose another name, or remove it")
+        raise InputError(f"{work}: was begun with other arguments; repeat those, choose another name, or remove it")
     work.mkdir(parents=True, exist_ok=True)
     write_json(asked, begun)
     try:

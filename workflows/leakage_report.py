@@ -16,11 +16,11 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
-from comparison.bootstrap import LEVEL
-from comparison.paired_tests import corrected_resampled_interval
-from comparison.plots import COLORS, GREY, STYLE, WIDTH, save
-from comparison.tables import markdown_table
-from study.files import write_csv, write_json
+from leukobench.comparison.bootstrap import LEVEL
+from leukobench.comparison.paired_tests import corrected_resampled_interval
+from leukobench.comparison.plots import COLORS, GREY, STYLE, WIDTH, save
+from leukobench.comparison.tables import markdown_table
+from leukobench.core.files import write_csv, write_json
 
 SPLITS = ("image", "subject")
 FIGURES = {  # columns of the table, and what they are called

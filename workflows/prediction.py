@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from study.errors import StudyError
-from study.failures import failures_path, write_failures
-from study.files import refuse_existing, write_csv
-from study.run import read_info
+from leukobench.core.errors import InputError
+from leukobench.core.files import refuse_existing, write_csv
+from leukobench.results.failures import failures_path, write_failures
+from leukobench.results.run import read_info
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ def predict(run: Path, source: Path, out: Path, *, jobs: int = 1, **of_networks:
         source: Feature table for a run of `train-svm` or `train-knn`, folder of images for one of `train-cnn`.
         out: Table to write.
         jobs: Threads that read images.
-        of_networks: What only networks take, see `cnn.prediction.predict`; None where it is not given.
+        of_networks: What only networks take, see `leukobench.cnn.prediction.predict`; None where it is not given.
 
     Raises:
-        StudyError: a source or option that is for the other kind of run, what the family's own `predict` raises, or
+        InputError: a source or option that is for the other kind of run, what the family's own `predict` raises, or
             `out` exists.
     """
     for path in (out, failures_path(out)):
@@ -43,19 +43,19 @@ def predict(run: Path, source: Path, out: Path, *, jobs: int = 1, **of_networks:
     info = read_info(run)
     if info["family"] == "cnn":
         if not source.is_dir():
-            raise StudyError(f"{source}: is a file; {run} is the run of a network, which scores a folder of images")
-        from cnn.prediction import predict as by_network  # here, because a classical run needs no TensorFlow
+            raise InputError(f"{source}: is a file; {run} is the run of a network, which scores a folder of images")
+        from leukobench.cnn.prediction import predict as by_network  # here, because a classical run needs no TensorFlow
 
         scored, failed = by_network(run, source, jobs=jobs, **given)
     else:
         if source.is_dir():
-            raise StudyError(
+            raise InputError(
                 f"{source}: is a folder; {run} is no run of a network: it scores a feature table, from `extract`"
             )
         if given:
             options = ", ".join(f"--{name}" for name in given)
-            raise StudyError(f"{options}: only for networks; {run} is of {info['recipe']}")
-        from classifiers.prediction import predict as by_table
+            raise InputError(f"{options}: only for networks; {run} is of {info['recipe']}")
+        from leukobench.classifiers.prediction import predict as by_table
 
         scored = by_table(run, source)
     write_failures(failed, out)

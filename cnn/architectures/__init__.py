@@ -5,10 +5,10 @@ random ones) and maps pixels [shape=(n, side, side, 3)], already scaled, to feat
 [shape=(n, height, width, channels)]. Scaling of the pixels, pooling and head come from the recipe.
 """
 
-from cnn.architectures.alexnet import alexnet
-from cnn.architectures.applications import APPLICATIONS
-from cnn.architectures.lightxception import light_xception
-from cnn.architectures.mir import mir_proposed
+from leukobench.cnn.architectures.alexnet import alexnet
+from leukobench.cnn.architectures.applications import APPLICATIONS
+from leukobench.cnn.architectures.lightxception import light_xception
+from leukobench.cnn.architectures.mir import mir_proposed
 
 ARCHITECTURES = {
     "alexnet": alexnet,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cnn.architectures.pretrained import refuse_weights
-from cnn.backend import keras
+from leukobench.cnn.architectures.pretrained import refuse_weights
+from leukobench.cnn.backend import keras
 
 
 def alexnet(side: int, weights: str | None = None) -> keras.Model:
@@ -17,7 +17,7 @@ def alexnet(side: int, weights: str | None = None) -> keras.Model:
         weights: Must be None: Keras offers none.
 
     Raises:
-        StudyError: weights were asked for.
+        InputError: weights were asked for.
     """
     refuse_weights("AlexNet", weights)
 

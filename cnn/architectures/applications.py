@@ -17,10 +17,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from cnn.architectures.pretrained import with_weights
-from cnn.backend import keras
-from cnn.pooling import averaged_down
-from study.errors import StudyError
+from leukobench.cnn.architectures.pretrained import with_weights
+from leukobench.cnn.backend import keras
+from leukobench.cnn.pooling import averaged_down
+from leukobench.core.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Application:
 
     Attributes:
         function: What builds it.
-        scaling: What its ImageNet weights expect of the pixels, a name in `cnn.scaling`.
+        scaling: What its ImageNet weights expect of the pixels, a name in `leukobench.cnn.scaling`.
     """
 
     function: Callable[..., keras.Model]
@@ -62,7 +62,7 @@ def application(
             several layers the maps are put one behind the other, larger ones averaged down to the smallest.
 
     Raises:
-        StudyError: the weights cannot be had, or there is no such layer.
+        InputError: the weights cannot be had, or there is no such layer.
     """
     network = with_weights(TABLE[name].function, weights, input_shape=(side, side, 3), include_top=False, name=name)
     if until is None:
@@ -71,7 +71,7 @@ def application(
     ends = [until] if isinstance(until, str) else [*until]
     for end in ends:
         if end not in found:
-            raise StudyError(f"options.until={end}: {name} has no such layer; its last are {', '.join([*found][-3:])}")
+            raise InputError(f"options.until={end}: {name} has no such layer; its last are {', '.join([*found][-3:])}")
     return keras.Model(network.input, _side_by_side([found[end] for end in ends]), name=name)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cnn.architectures.pretrained import refuse_weights
-from cnn.backend import keras
+from leukobench.cnn.architectures.pretrained import refuse_weights
+from leukobench.cnn.backend import keras
 
 BLOCKS = (128, 256, 512)
 
@@ -21,7 +21,7 @@ def light_xception(side: int, weights: str | None = None, *, batch_norm_momentum
         batch_norm_momentum: Of the moving averages; lower it where an epoch has few steps.
 
     Raises:
-        StudyError: weights were asked for.
+        InputError: weights were asked for.
     """
     refuse_weights("the light Xception", weights)
 

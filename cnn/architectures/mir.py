@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cnn.architectures.pretrained import refuse_weights
-from cnn.backend import keras
+from leukobench.cnn.architectures.pretrained import refuse_weights
+from leukobench.cnn.backend import keras
 
 BLOCKS = ((32, 3), (64, 2), (128, 2), (256, 2), (384, 2), (512, 2))  # filters, convolutions
 
@@ -20,7 +20,7 @@ def mir_proposed(side: int, weights: str | None = None) -> keras.Model:
         weights: Must be None: nobody has published any.
 
     Raises:
-        StudyError: weights were asked for.
+        InputError: weights were asked for.
     """
     refuse_weights("Mir & Un Nissa's network", weights)
     pixels = x = keras.layers.Input((side, side, 3))

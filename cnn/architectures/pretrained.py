@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cnn.backend import keras
-from study.errors import StudyError
+from leukobench.cnn.backend import keras
+from leukobench.core.errors import InputError
 
 _REMEDY = (
     "connect to the internet for --weights imagenet, or download the file without top that Keras Applications "
@@ -25,10 +25,10 @@ def with_weights(network: Callable[..., keras.Model], weights: str | None, **arg
         arguments: Passed on to `network`.
 
     Raises:
-        StudyError: the file is missing or does not fit, or the download failed.
+        InputError: the file is missing or does not fit, or the download failed.
     """
     if weights not in (None, "imagenet") and not Path(weights).is_file():
-        raise StudyError(f"{weights}: no such file of weights; {_REMEDY}")
+        raise InputError(f"{weights}: no such file of weights; {_REMEDY}")
     try:
         # where a file lacks a layer Keras only warns, and goes on with random weights in it
         with warnings.catch_warnings(action="error", category=UserWarning):
@@ -43,11 +43,11 @@ def with_weights(network: Callable[..., keras.Model], weights: str | None, **arg
 
 
 def refuse_weights(network: str, weights: str | None) -> None:
-    """Raise StudyError where weights are asked for of a network that nobody has published any of."""
+    """Raise InputError where weights are asked for of a network that nobody has published any of."""
     if weights is not None:
-        raise StudyError(f"no pretrained weights of {network} exist: it is trained from scratch (--weights none)")
+        raise InputError(f"no pretrained weights of {network} exist: it is trained from scratch (--weights none)")
 
 
-def _unusable(network: str, weights: str | None, problem: str, error: Exception) -> StudyError:
+def _unusable(network: str, weights: str | None, problem: str, error: Exception) -> InputError:
     reason = " ".join(str(error).split())[:200]
-    return StudyError(f"{weights}: pretrained weights of {network} {problem} ({reason}); {_REMEDY}")
+    return InputError(f"{weights}: pretrained weights of {network} {problem} ({reason}); {_REMEDY}")

@@ -8,11 +8,11 @@ import math
 import numpy as np
 import pytest
 
-from classifiers.attribution import contributions
-from classifiers.cells import LabelledCells
-from classifiers.model import Model
-from classifiers.pipelines import fit_pipeline
-from classifiers.recipes import RECIPES
+from leukobench.classifiers.attribution import contributions
+from leukobench.classifiers.cells import LabelledCells
+from leukobench.classifiers.model import Model
+from leukobench.classifiers.pipelines import fit_pipeline
+from leukobench.classifiers.recipes import RECIPES
 
 RNG = np.random.default_rng(0)
 CELL, REFERENCE = RNG.normal(size=5), RNG.normal(size=(4, 5))

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from cli import main
-from study.files import sha256_of
+from leukobench.cli import main
+from leukobench.core.files import sha256_of
 
 FACTS = {
     "feature_set": "patel",

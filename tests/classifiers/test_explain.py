@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from classifiers.cells import LabelledCells
-from classifiers.drawing import explanation_figure
-from classifiers.explain import Explanation, explain_cell, explanations_table
-from classifiers.reference import OF_EACH_CLASS, REFERENCE, choose_reference, read_reference
-from study.errors import StudyError
-from study.files import write_csv
+from leukobench.classifiers.cells import LabelledCells
+from leukobench.classifiers.drawing import explanation_figure
+from leukobench.classifiers.explain import Explanation, explain_cell, explanations_table
+from leukobench.classifiers.reference import OF_EACH_CLASS, REFERENCE, choose_reference, read_reference
+from leukobench.core.errors import InputError
+from leukobench.core.files import write_csv
 
 UNITS = {"size_a": "px", "size_b": "px^2", "dye_a": "1", "dye_b": "grey levels"}
 
@@ -120,5 +120,5 @@ def test_few_cells_are_all_taken(tmp_path: Path) -> None:
     values = pd.DataFrame({"a": [1.0, 2.0, 3.0]}, index=["x", "y", "z"])
     rows = pd.DataFrame({"path": ["x", "y", "z"], "label": ["hem", "all", "all"], "subject_group": ["1", "2", "3"]})
     assert choose_reference(values, rows)["path"].tolist() == ["y", "z", "x"]
-    with pytest.raises(StudyError, match=r"holds no reference\.csv.*train again"):
+    with pytest.raises(InputError, match=r"holds no reference\.csv.*train again"):
         read_reference(tmp_path)

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from classifiers.cells import LabelledCells
-from classifiers.figures import importance_figure, search_figure
-from classifiers.importance import permutation_importance
-from classifiers.model import Model
-from classifiers.pipelines import fit_pipeline
-from classifiers.recipes import RECIPES
-from study.figures import save_figure
+from leukobench.classifiers.cells import LabelledCells
+from leukobench.classifiers.importance import permutation_importance
+from leukobench.classifiers.model import Model
+from leukobench.classifiers.pipelines import fit_pipeline
+from leukobench.classifiers.plots import importance_figure, search_figure
+from leukobench.classifiers.recipes import RECIPES
+from leukobench.core.plotting import save_figure
 
 
 @pytest.fixture(scope="module")

@@ -15,15 +15,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from classifiers.calibration import calibrate, probability
-from classifiers.cells import LabelledCells
-from classifiers.fitting import fit, nested_scores
-from classifiers.kernels import decision_values, kernel_matrix, resolve_gamma
-from classifiers.pipelines import fit_pipeline
-from classifiers.recipes import RECIPES, recipe_named
-from classifiers.search import group_folds, search
-from study.errors import StudyError
-from study.weighting import cell_weights
+from leukobench.classifiers.calibration import calibrate, probability
+from leukobench.classifiers.cells import LabelledCells
+from leukobench.classifiers.fitting import fit, nested_scores
+from leukobench.classifiers.kernels import decision_values, kernel_matrix, resolve_gamma
+from leukobench.classifiers.pipelines import fit_pipeline
+from leukobench.classifiers.recipes import RECIPES, recipe_named
+from leukobench.classifiers.search import group_folds, search
+from leukobench.core.errors import InputError
+from leukobench.results.weights import cell_weights
 
 SVM, KNN = RECIPES["leukobench-svm"], RECIPES["leukobench-knn"]
 
@@ -51,7 +51,7 @@ def test_folds_hold_whole_groups_and_both_classes() -> None:
 
 def test_one_group_of_a_class_is_too_few_to_choose_by() -> None:
     cells = LabelledCells(np.zeros((4, 1)), np.array([True, True, False, False]), np.array(["1", "1", "H1", "H2"]))
-    with pytest.raises(StudyError, match="the training part has 1 subject group of one class"):
+    with pytest.raises(InputError, match="the training part has 1 subject group of one class"):
         group_folds(cells, 0)
 
 
@@ -260,10 +260,10 @@ def test_a_value_given_replaces_the_recipes_and_a_wrong_one_is_refused() -> None
     assert len(recipe.combinations()) == 2 * len(SVM.grid["gamma"])
     _, _, tried = search(recipe.changed({"gamma": "1"}), people(), group_folds(people(), 0), 0, 1)
     assert "average_precision_mean" in tried
-    with pytest.raises(StudyError, match="no setting 'metric' of the family svm"):
+    with pytest.raises(InputError, match="no setting 'metric' of the family svm"):
         SVM.changed({"metric": "cosine"})
-    with pytest.raises(StudyError, match="no svm recipe 'leukobench-knn'"):
+    with pytest.raises(InputError, match="no svm recipe 'leukobench-knn'"):
         recipe_named("leukobench-knn", "svm")
     few = KNN.changed({"n_neighbors": "500"})
-    with pytest.raises(StudyError, match="too few for the settings of leukobench-knn"):
+    with pytest.raises(InputError, match="too few for the settings of leukobench-knn"):
         search(few, people(), group_folds(people(), 0), 0, 1)

@@ -10,17 +10,17 @@ import skops.io
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from classifiers.cells import LabelledCells
-from classifiers.fitting import fit
-from classifiers.recipes import RECIPES
-from classifiers.storage import load_model, save_model
-from classifiers.training import train
-from features.extractor import extract
-from study.errors import StudyError
-from study.indexing import scan_folder
-from study.manifest import read_manifest, write_manifest
-from study.partition import Choice, split_by_image, split_by_subject, write_partition
-from study.run import Run
+from leukobench.classifiers.cells import LabelledCells
+from leukobench.classifiers.fitting import fit
+from leukobench.classifiers.recipes import RECIPES
+from leukobench.classifiers.storage import load_model, save_model
+from leukobench.classifiers.training import train
+from leukobench.cohort.indexing import scan_folder
+from leukobench.cohort.manifest import read_manifest, write_manifest
+from leukobench.cohort.partition import Choice, split_by_image, split_by_subject, write_partition
+from leukobench.core.errors import InputError
+from leukobench.features.extractor import extract
+from leukobench.results.run import Run
 
 WRITTEN = (
     "predictions.csv",
@@ -142,7 +142,7 @@ def test_images_without_features_are_refused_unless_they_are_known_to_have_faile
     table = pd.read_csv(cohort / "features.csv")
     lost = table["path"].iloc[2]
     table.drop(index=2).to_csv(tmp_path / "a.csv", index=False)
-    with pytest.raises(StudyError, match=rf"names 1 of 40 images that .* lacks \(first: {lost}\)"):
+    with pytest.raises(InputError, match=rf"names 1 of 40 images that .* lacks \(first: {lost}\)"):
         train(tmp_path / "a.csv", cohort / "split.csv", tmp_path / "run", family="knn")
     (tmp_path / "a.failures.csv").write_text(f"path,reason\n{lost},truncated\n")
     run = train(tmp_path / "a.csv", cohort / "split.csv", tmp_path / "run", family="knn")
@@ -191,13 +191,13 @@ def test_every_kind_of_model_comes_back_from_disk(family: str, changes: dict[str
 
 def test_a_model_file_with_foreign_types_is_not_loaded(tmp_path: Path) -> None:
     skops.io.dump(FunctionTransformer(np.linalg.inv), tmp_path / "model.skops")
-    with pytest.raises(StudyError, match=r"holds numpy\.linalg"):
+    with pytest.raises(InputError, match=r"holds numpy\.linalg"):
         load_model(tmp_path / "model.skops")
     skops.io.dump(StandardScaler(), tmp_path / "scaler.skops")
-    with pytest.raises(StudyError, match="holds a StandardScaler, no model of ours"):
+    with pytest.raises(InputError, match="holds a StandardScaler, no model of ours"):
         load_model(tmp_path / "scaler.skops")
     (tmp_path / "text.skops").write_text("no model")
-    with pytest.raises(StudyError, match="cannot be loaded"):
+    with pytest.raises(InputError, match="cannot be loaded"):
         load_model(tmp_path / "text.skops")
 
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn.covariance import ledoit_wolf
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from classifiers.whitening import fit_whitening
+from leukobench.classifiers.whitening import fit_whitening
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from scipy.ndimage import affine_transform
 
-from study.run import Run, read_run
+from leukobench.results.run import Run, read_run
 from tests.conftest import REPOSITORY
 
 pytestmark = pytest.mark.skipif(
@@ -27,12 +27,12 @@ SCRIPT = """
 import dataclasses, sys
 from pathlib import Path
 import numpy as np
-import cnn.published, cnn.training
-from cnn.architectures import ARCHITECTURES
-from cnn.augmentation import Augment
-from cnn.backend import keras
-from cnn.network import build
-from cnn.recipes import Augmentation, Recipe
+import leukobench.cnn.published, leukobench.cnn.training
+from leukobench.cnn.architectures import ARCHITECTURES
+from leukobench.cnn.augmentation import Augment
+from leukobench.cnn.backend import keras
+from leukobench.cnn.network import build
+from leukobench.cnn.recipes import Augmentation, Recipe
 
 def tiny(side, weights):
     pixels = x = keras.Input((side, side, 3))
@@ -66,11 +66,11 @@ recipes = [plain, frozen] + [
     )
 ]
 ARCHITECTURES["tiny"] = tiny
-cnn.training.build = build_alike
+leukobench.cnn.training.build = build_alike
 cohort, out = Path(sys.argv[1]), Path(sys.argv[2])
 for recipe in recipes:
-    cnn.published.RECIPES[recipe.name] = recipe
-    cnn.training.train(
+    leukobench.cnn.published.RECIPES[recipe.name] = recipe
+    leukobench.cnn.training.train(
         cohort / "images", cohort / "manifest.csv", cohort / "split.csv", out / recipe.name, recipe=recipe.name, seed=1
     )
 

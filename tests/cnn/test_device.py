@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import cnn.device
-from cnn.backend import keras
-from cnn.device import building_in, choose_devices, memory_for, mixed_policy, mixed_policy_of_cpu, policy_for
-from cnn.network import build
-from cnn.published import recipe_named
-from cnn.settings import with_settings
-from study.errors import StudyError
+import leukobench.cnn.device
+from leukobench.cnn.backend import keras
+from leukobench.cnn.device import building_in, choose_devices, memory_for, mixed_policy, mixed_policy_of_cpu, policy_for
+from leukobench.cnn.network import build
+from leukobench.cnn.published import recipe_named
+from leukobench.cnn.settings import with_settings
+from leukobench.core.errors import InputError
 from tests.conftest import REPOSITORY
 
 has_gpu = keras.distribution.list_devices()[0].startswith("gpu")
@@ -29,15 +29,15 @@ TRAIN_TINY = """
 import dataclasses, json, sys
 from pathlib import Path
 import numpy as np
-from cnn.architectures import ARCHITECTURES
-from cnn.backend import keras
-from cnn.checkpoint import Checkpoint
-from cnn.device import choose_devices, computing_on, name_devices
-from cnn.epochs import Examples
-from cnn.fitting import Validation, fit, run
-from cnn.network import build, positive_score, targets_for
-from cnn.published import recipe_named
-from cnn.settings import with_settings
+from leukobench.cnn.architectures import ARCHITECTURES
+from leukobench.cnn.backend import keras
+from leukobench.cnn.checkpoint import Checkpoint
+from leukobench.cnn.device import choose_devices, computing_on, name_devices
+from leukobench.cnn.epochs import Examples
+from leukobench.cnn.fitting import Validation, fit, run
+from leukobench.cnn.network import build, positive_score, targets_for
+from leukobench.cnn.published import recipe_named
+from leukobench.cnn.settings import with_settings
 
 def tiny(side, weights):
     pixels = x = keras.Input((side, side, 3))
@@ -98,11 +98,11 @@ def test_tensorflow_jax_and_two_devices_train_the_same_network(tmp_path: Path) -
 @needs_jax
 def test_a_batch_that_devices_cannot_share_is_refused_with_one_that_they_can() -> None:
     code = (
-        "from cnn.device import choose_devices, computing_on\n"
-        "from study.errors import StudyError\n"
+        "from leukobench.cnn.device import choose_devices, computing_on\n"
+        "from leukobench.core.errors import InputError\n"
         "try:\n"
         "    with computing_on(choose_devices('auto'), 10): pass\n"
-        "except StudyError as error: print(error)"
+        "except InputError as error: print(error)"
     )
     three = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=3"}
     done = subprocess.run(
@@ -113,7 +113,7 @@ def test_a_batch_that_devices_cannot_share_is_refused_with_one_that_they_can() -
 
 @pytest.mark.skipif(has_gpu, reason="this machine has a GPU")
 def test_a_gpu_that_is_not_there_is_an_error() -> None:
-    with pytest.raises(StudyError, match="finds no GPU; install"):
+    with pytest.raises(InputError, match="finds no GPU; install"):
         choose_devices("gpu")
     assert choose_devices("auto") == ["cpu:0"]
     assert policy_for("auto", ["cpu:0"]) == policy_for("float32", ["cpu:0"]) == "float32"
@@ -123,10 +123,10 @@ def test_a_gpu_that_is_not_there_is_an_error() -> None:
 def test_mixed_precision_on_a_cpu_takes_instructions_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert mixed_policy_of_cpu(["avx512f", "avx512_bf16"]) == mixed_policy_of_cpu(["amx_bf16"]) == "mixed_bfloat16"
     assert mixed_policy_of_cpu(["avx2", "avx512f"]) == mixed_policy_of_cpu([]) == "float32"
-    monkeypatch.setattr(cnn.device, "_cpu_flags", lambda: ["avx2"])
-    with pytest.raises(StudyError, match="--precision mixed: cpu:0 gains nothing"):
+    monkeypatch.setattr(leukobench.cnn.device, "_cpu_flags", lambda: ["avx2"])
+    with pytest.raises(InputError, match="--precision mixed: cpu:0 gains nothing"):
         policy_for("mixed", ["cpu:0"])
-    monkeypatch.setattr(cnn.device, "_cpu_flags", lambda: ["avx2", "avx512_bf16"])
+    monkeypatch.setattr(leukobench.cnn.device, "_cpu_flags", lambda: ["avx2", "avx512_bf16"])
     assert policy_for("mixed", ["cpu:0"]) == "mixed_bfloat16"
 
 
@@ -148,11 +148,11 @@ def test_networks_of_mixed_precision_compute_in_16_bits_and_put_out_32() -> None
 
 
 def test_out_of_memory_says_which_batch_to_try() -> None:
-    with pytest.raises(StudyError, match="out of memory in steps of 32 images; try --batch 16"), memory_for(32):
+    with pytest.raises(InputError, match="out of memory in steps of 32 images; try --batch 16"), memory_for(32):
         keras.ops.zeros((10**7, 10**7))  # 400 TB: the backend's own error
-    with pytest.raises(StudyError, match="try --batch 4"), memory_for(8):
+    with pytest.raises(InputError, match="try --batch 4"), memory_for(8):
         np.ones((10**7, 10**7))
-    with pytest.raises(StudyError, match="take a smaller --set input_side"), memory_for(1):
+    with pytest.raises(InputError, match="take a smaller --set input_side"), memory_for(1):
         np.ones((10**7, 10**7))
     with pytest.raises(ZeroDivisionError), memory_for(8):
         1 / 0  # noqa: B018

@@ -13,17 +13,17 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from cli import main
-from cnn.backend import keras
-from cnn.drawing import diagram, tile_grid
-from cnn.epochs import turned, turned_back
-from cnn.explain import Explanation, explain, explain_pixels, feature_maps, grad_cam, mean_line
-from cnn.network import build, positive_score
-from cnn.published import recipe_named
-from cnn.settings import with_settings
-from cnn.training import train
-from study.errors import StudyError
-from study.run import Run
+from leukobench.cli import main
+from leukobench.cnn.backend import keras
+from leukobench.cnn.drawing import diagram, tile_grid
+from leukobench.cnn.epochs import turned, turned_back
+from leukobench.cnn.explain import Explanation, explain, explain_pixels, feature_maps, grad_cam, mean_line
+from leukobench.cnn.network import build, positive_score
+from leukobench.cnn.published import recipe_named
+from leukobench.cnn.settings import with_settings
+from leukobench.cnn.training import train
+from leukobench.core.errors import InputError
+from leukobench.results.run import Run
 from tests.conftest import REPOSITORY
 
 
@@ -166,14 +166,14 @@ def test_explain_writes_heat_maps_and_the_maps_of_every_layer(run: Run, cohort: 
 def test_explain_refuses_what_it_cannot_explain(run: Run, cohort: Path, tmp_path: Path) -> None:
     image = cohort / "images" / run.predictions["path"][0]
     (tmp_path / "broken.bmp").write_bytes(image.read_bytes()[:999])
-    with pytest.raises(StudyError, match=r"broken\.bmp: cannot be read"):
+    with pytest.raises(InputError, match=r"broken\.bmp: cannot be read"):
         explain(run.folder, [image, tmp_path / "broken.bmp"], tmp_path / "seen")
-    with pytest.raises(StudyError, match=r"holds no model_fold_1\.keras; it is of no cross-validation"):
+    with pytest.raises(InputError, match=r"holds no model_fold_1\.keras; it is of no cross-validation"):
         explain(run.folder, [image], tmp_path / "seen", fold="1")
     shutil.copytree(run.folder, tmp_path / "svm")
     text = (tmp_path / "svm" / "run.json").read_text()
     (tmp_path / "svm" / "run.json").write_text(text.replace('"family": "cnn"', '"family": "svm"'))
-    with pytest.raises(StudyError, match="no network; name one of train-cnn"):
+    with pytest.raises(InputError, match="no network; name one of train-cnn"):
         explain(tmp_path / "svm", [image], tmp_path / "seen")
     assert not (tmp_path / "seen").exists()
 
@@ -209,8 +209,8 @@ def test_in_brief_of_many_images_the_mean_share_of_heat_on_the_background_is_tol
 def test_tensorflow_and_jax_give_the_same_heat_and_load_the_same_file(run: Run, tmp_path: Path) -> None:
     code = (
         "import sys, numpy as np\n"
-        "from cnn.explain import grad_cam\n"
-        "from cnn.network import load_network\n"
+        "from leukobench.cnn.explain import grad_cam\n"
+        "from leukobench.cnn.network import load_network\n"
         "pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)\n"
         "np.save(sys.argv[2], grad_cam(load_network(sys.argv[1]), pixels, positive=True))"
     )

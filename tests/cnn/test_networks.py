@@ -6,22 +6,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnn.architectures import ARCHITECTURES
-from cnn.architectures.applications import TABLE
-from cnn.architectures.lightxception import light_xception
-from cnn.augmentation import Augment
-from cnn.backend import keras
-from cnn.data import square
-from cnn.epochs import Examples, balanced_weights, enlargement, turned
-from cnn.network import build, load_network, positive_score
-from cnn.normalization import begin_averages
-from cnn.pooling import POOLINGS, averaged_down
-from cnn.published import RECIPES, recipe_named
-from cnn.recipes import Augmentation
-from cnn.scaling import SCALINGS
-from cnn.settings import with_settings
-from study.cell import find_cell
-from study.errors import StudyError
+from leukobench.cells.cell import find_cell
+from leukobench.cnn.architectures import ARCHITECTURES
+from leukobench.cnn.architectures.applications import TABLE
+from leukobench.cnn.architectures.lightxception import light_xception
+from leukobench.cnn.augmentation import Augment
+from leukobench.cnn.backend import keras
+from leukobench.cnn.data import square
+from leukobench.cnn.epochs import Examples, balanced_weights, enlargement, turned
+from leukobench.cnn.network import build, load_network, positive_score
+from leukobench.cnn.normalization import begin_averages
+from leukobench.cnn.pooling import POOLINGS, averaged_down
+from leukobench.cnn.published import RECIPES, recipe_named
+from leukobench.cnn.recipes import Augmentation
+from leukobench.cnn.scaling import SCALINGS
+from leukobench.cnn.settings import with_settings
+from leukobench.core.errors import InputError
 
 
 def count(weights: list[keras.Variable]) -> int:
@@ -77,7 +77,7 @@ def test_a_network_can_end_in_the_middle() -> None:
     assert half.count_params() == (27 + 4) * 32 + sum((9 + 4) * of + (of + 4) * to for of, to in pairs)
     names = [[layer.name for layer in network.layers[1:]] for network in (whole, half)]
     assert names[1] == names[0][: len(names[1])]
-    with pytest.raises(StudyError, match=r"mobilenet has no such layer; its last are .*conv_pw_13_relu"):
+    with pytest.raises(InputError, match=r"mobilenet has no such layer; its last are .*conv_pw_13_relu"):
         ARCHITECTURES["mobilenet"](224, until="conv_pw_14_relu")
 
 
@@ -154,7 +154,7 @@ def test_every_recipe_names_an_architecture_and_keeps_its_own_name() -> None:
         assert recipe.head[0] in POOLINGS
         assert recipe.head[-1] in ("sigmoid", "softmax")
         assert recipe.as_json()["name"] == name
-    with pytest.raises(StudyError, match="no network recipe 'resnet'; there is"):
+    with pytest.raises(InputError, match="no network recipe 'resnet'; there is"):
         recipe_named("resnet")
 
 
@@ -241,28 +241,28 @@ def test_values_of_a_recipe_are_set_by_name_and_the_rest_stays() -> None:
     ],
 )
 def test_settings_that_do_not_fit_are_refused(setting: str, says: str) -> None:
-    with pytest.raises(StudyError, match=says):
+    with pytest.raises(InputError, match=says):
         with_settings(recipe_named("clinton-xception"), [setting])
 
 
 def test_a_base_of_random_weights_cannot_be_frozen() -> None:
-    with pytest.raises(StudyError, match="starts from random weights"):
+    with pytest.raises(InputError, match="starts from random weights"):
         with_settings(recipe_named("clinton-lightxception"), ["trained=head"])
-    with pytest.raises(StudyError, match="enlarged takes a base that is trained"):
+    with pytest.raises(InputError, match="enlarged takes a base that is trained"):
         with_settings(recipe_named("garg-vgg19"), ["enlarged=100"])
 
 
 def test_weights_that_cannot_be_had_stop_the_training_with_a_remedy(tmp_path: Path) -> None:
     recipe = recipe_named("dhuri-mobilenet")
-    with pytest.raises(StudyError, match=r"no such file of weights; .*--weights PATH"):
+    with pytest.raises(InputError, match=r"no such file of weights; .*--weights PATH"):
         build(recipe, str(tmp_path / "missing.h5"))
     (tmp_path / "broken.h5").write_bytes(b"no weights")
-    with pytest.raises(StudyError, match="do not fit the network or cannot be read"):
+    with pytest.raises(InputError, match="do not fit the network or cannot be read"):
         build(recipe, str(tmp_path / "broken.h5"))
     light_xception(64).save_weights(tmp_path / "other.weights.h5")
-    with pytest.raises(StudyError, match="do not fit the network or cannot be read"):
+    with pytest.raises(InputError, match="do not fit the network or cannot be read"):
         build(recipe, str(tmp_path / "other.weights.h5"))
-    with pytest.raises(StudyError, match="no pretrained weights of the light Xception exist"):
+    with pytest.raises(InputError, match="no pretrained weights of the light Xception exist"):
         build(recipe_named("clinton-lightxception"), "imagenet")
 
 
@@ -295,7 +295,7 @@ def test_of_the_cell_alone_each_place_counts_by_how_much_of_it_is_cell(tmp_path:
 
 def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.keras").write_text("no model")
-    with pytest.raises(StudyError, match="cannot be loaded as a network"):
+    with pytest.raises(InputError, match="cannot be loaded as a network"):
         load_network(str(tmp_path / "model.keras"))
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnn.backend import keras
-from cnn.network import build, load_network
-from cnn.normalization import fuse_batch_normalization
-from cnn.published import recipe_named
-from cnn.settings import with_settings
+from leukobench.cnn.backend import keras
+from leukobench.cnn.network import build, load_network
+from leukobench.cnn.normalization import fuse_batch_normalization
+from leukobench.cnn.published import recipe_named
+from leukobench.cnn.settings import with_settings
 
 on_cpu = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow" or not keras.distribution.list_devices()[0].startswith("cpu"),

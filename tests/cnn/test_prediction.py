@@ -15,17 +15,17 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-import cnn.published
-from cli import main
-from cnn.architectures import ARCHITECTURES
-from cnn.backend import keras
-from cnn.recipes import Recipe
-from cnn.training import train
-from study.image import read_image
-from study.indexing import scan_folder
-from study.manifest import write_manifest
-from study.partition import Choice, split_by_subject, write_partition
-from study.run import Run
+import leukobench.cnn.published
+from leukobench.cells.decoding import read_image
+from leukobench.cli import main
+from leukobench.cnn.architectures import ARCHITECTURES
+from leukobench.cnn.backend import keras
+from leukobench.cnn.recipes import Recipe
+from leukobench.cnn.training import train
+from leukobench.cohort.indexing import scan_folder
+from leukobench.cohort.manifest import write_manifest
+from leukobench.cohort.partition import Choice, split_by_subject, write_partition
+from leukobench.results.run import Run
 from tests.conftest import REPOSITORY
 
 
@@ -65,7 +65,7 @@ def refused(result: Result) -> str:
 def trained(images: Path, manifest: Path, partition: Path, out: Path, *settings: str) -> Run:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(ARCHITECTURES, TINY.architecture, two_convolutions)
-        patch.setitem(cnn.published.RECIPES, TINY.name, TINY)
+        patch.setitem(leukobench.cnn.published.RECIPES, TINY.name, TINY)
         run = train(images, manifest, partition, out, recipe=TINY.name, settings=settings, seed=1)
     assert run.predictions["score"].std() > 0.005  # scores that differ, so that equal ones mean something
     return run

@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cnn.training import train
-from study.errors import StudyError
-from study.run import Run
+from leukobench.cnn.training import train
+from leukobench.core.errors import InputError
+from leukobench.results.run import Run
 from tests.conftest import REPOSITORY
 
 SETTINGS = ("input_side=32", "epochs=3", "batch=8", "keep=val_accuracy", "schedule=cosine", "class_weights=balanced")
@@ -22,16 +22,16 @@ SETTINGS = ("input_side=32", "epochs=3", "batch=8", "keep=val_accuracy", "schedu
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path
-import cnn.checkpoint
-from cnn.training import train
+import leukobench.cnn.checkpoint
+from leukobench.cnn.training import train
 
 cohort, out, last = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-save = cnn.checkpoint.Checkpoint.save
+save = leukobench.cnn.checkpoint.Checkpoint.save
 def save_and_die(self, model, progress, final):
     save(self, model, progress, final)
     if len(progress.history) == last:
         os.kill(os.getpid(), signal.SIGKILL)
-cnn.checkpoint.Checkpoint.save = save_and_die
+leukobench.cnn.checkpoint.Checkpoint.save = save_and_die
 train(cohort / "images", cohort / "manifest.csv", cohort / "split.csv", out, recipe="small-lightxception",
       settings=sys.argv[4:], seed=1)
 """
@@ -71,14 +71,14 @@ def test_an_unfinished_training_is_neither_overwritten_nor_mixed_with_another(
     cohort: Path, cut_short: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(cut_short, tmp_path / "run.training")
-    with pytest.raises(StudyError, match=r"run\.training: a training that was cut short; continue it with --resume"):
+    with pytest.raises(InputError, match=r"run\.training: a training that was cut short; continue it with --resume"):
         go_on(cohort, tmp_path / "run", resume=False)
-    with pytest.raises(StudyError, match="was trained with another seed; give the same arguments"):
+    with pytest.raises(InputError, match="was trained with another seed; give the same arguments"):
         go_on(cohort, tmp_path / "run", seed=2)
     state = tmp_path / "run.training" / "state.npz"
     state.write_bytes(state.read_bytes()[:1000])
-    with pytest.raises(StudyError, match=r"state\.npz: cannot be continued"):
+    with pytest.raises(InputError, match=r"state\.npz: cannot be continued"):
         go_on(cohort, tmp_path / "run")
     (tmp_path / "run.training" / "training.json").write_text("{")
-    with pytest.raises(StudyError, match="holds no training that can be continued"):
+    with pytest.raises(InputError, match="holds no training that can be continued"):
         go_on(cohort, tmp_path / "run")

@@ -10,22 +10,22 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-import cnn.data
-import cnn.frozen
-import cnn.published
-from cnn.backend import keras
-from cnn.checkpoint import Checkpoint
-from cnn.data import Images, load_images
-from cnn.epochs import Examples, Inputs, turned
-from cnn.fitting import Validation, fit, run
-from cnn.frozen import base_outputs
-from cnn.network import build, load_network, positive_score, targets_for
-from cnn.recipes import Augmentation, Recipe
-from cnn.training import train
-from study.errors import StudyError
-from study.image import read_image
-from study.manifest import read_manifest
-from study.run import Run
+import leukobench.cnn.data
+import leukobench.cnn.frozen
+import leukobench.cnn.published
+from leukobench.cells.decoding import read_image
+from leukobench.cnn.backend import keras
+from leukobench.cnn.checkpoint import Checkpoint
+from leukobench.cnn.data import Images, load_images
+from leukobench.cnn.epochs import Examples, Inputs, turned
+from leukobench.cnn.fitting import Validation, fit, run
+from leukobench.cnn.frozen import base_outputs
+from leukobench.cnn.network import build, load_network, positive_score, targets_for
+from leukobench.cnn.recipes import Augmentation, Recipe
+from leukobench.cnn.training import train
+from leukobench.cohort.manifest import read_manifest
+from leukobench.core.errors import InputError
+from leukobench.results.run import Run
 
 TINY = Recipe(
     name="tiny",
@@ -60,8 +60,8 @@ TINY_FROZEN = Recipe(
 
 @pytest.fixture(autouse=True)
 def _tiny_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(cnn.published.RECIPES, "tiny", TINY)
-    monkeypatch.setitem(cnn.published.RECIPES, "tiny-frozen", TINY_FROZEN)
+    monkeypatch.setitem(leukobench.cnn.published.RECIPES, "tiny", TINY)
+    monkeypatch.setitem(leukobench.cnn.published.RECIPES, "tiny-frozen", TINY_FROZEN)
 
 
 def enliven(network: keras.Model) -> None:
@@ -184,7 +184,7 @@ def test_the_views_of_a_frozen_base_are_run_once_learned_from_and_averaged(
     assert features.shape == (8, 40, 1024)
     base = keras.Model(model.input, model.get_layer("pool").output)
     assert features[5] == pytest.approx(base.predict(turned(images.pixels, np.full(40, 5)), verbose=0), abs=1e-5)
-    monkeypatch.setattr(cnn.frozen, "run", None)  # the base is not run again
+    monkeypatch.setattr(leukobench.cnn.frozen, "run", None)  # the base is not run again
     again = run_tiny(cohort, tmp_path / "again", recipe="tiny-frozen", weights=str(weights), settings=settings)
     assert again.predictions.equals(run.predictions)
 
@@ -233,7 +233,7 @@ def test_a_frozen_base_sees_as_many_augmented_copies_as_the_recipe_says_and_is_r
 
 
 def test_a_training_that_diverges_at_once_says_what_to_lower_and_leaves_nothing(cohort: Path, tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match=r"no finite number any more; lower the rate: --set optimizer\.learning_rate"):
+    with pytest.raises(InputError, match=r"no finite number any more; lower the rate: --set optimizer\.learning_rate"):
         run_tiny(cohort, tmp_path / "run", settings=["input_side=16", "optimizer.learning_rate=1e38"])
     assert not list(tmp_path.iterdir())
 
@@ -264,7 +264,7 @@ def test_a_cross_validation_keeps_each_image_as_it_was_tested(
 
 def test_missing_weights_are_told_before_the_images_are_read(cohort: Path, tmp_path: Path) -> None:
     arguments = {"recipe": "tiny-frozen", "weights": str(tmp_path / "none.h5")}
-    with pytest.raises(StudyError, match="no such file of weights"):
+    with pytest.raises(InputError, match="no such file of weights"):
         train(tmp_path / "no-images", cohort / "manifest.csv", cohort / "split.csv", tmp_path / "run", **arguments)
 
 
@@ -284,10 +284,10 @@ def test_what_is_set_on_the_command_line_is_recorded(cohort: Path, tmp_path: Pat
 def test_a_partition_of_another_manifest_is_refused(cohort: Path, tmp_path: Path) -> None:
     manifest = pd.read_csv(cohort / "manifest.csv", dtype=str, keep_default_na=False)
     manifest.drop(index=0).to_csv(tmp_path / "shorter.csv", index=False)
-    with pytest.raises(StudyError, match=rf"names 1 of 40 images that .* lacks \(first: {manifest['path'][0]}\)"):
+    with pytest.raises(InputError, match=rf"names 1 of 40 images that .* lacks \(first: {manifest['path'][0]}\)"):
         train(cohort / "images", tmp_path / "shorter.csv", cohort / "split.csv", tmp_path / "run", recipe="tiny")
     manifest.assign(fold="1").to_csv(tmp_path / "changed.csv", index=False)
-    with pytest.raises(StudyError, match="was made from another manifest"):
+    with pytest.raises(InputError, match="was made from another manifest"):
         train(cohort / "images", tmp_path / "changed.csv", cohort / "split.csv", tmp_path / "run", recipe="tiny")
     assert not (tmp_path / "run").exists()
 
@@ -306,7 +306,7 @@ def test_images_are_read_once_and_broken_ones_left_out_with_a_reason(cohort: Pat
     again = load_images(tmp_path / "images", manifest, frame=320, side=32)
     assert np.array_equal(again.pixels, images.pixels)
     assert again.failed == images.failed
-    with pytest.raises(StudyError, match="none of 40 images could be read"):
+    with pytest.raises(InputError, match="none of 40 images could be read"):
         load_images(tmp_path / "images", manifest, frame=320, side=16)
     assert not list((tmp_path / "cache").rglob("*.partial"))
 
@@ -334,7 +334,7 @@ def test_an_image_that_could_not_be_read_is_read_once_it_is_there(cohort: Path, 
 def test_two_trainings_may_read_the_same_images_at_once(cohort: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("LEUKOBENCH_CACHE", str(tmp_path / "cache"))
     manifest = read_manifest(cohort / "manifest.csv")
-    read_square, first = cnn.data.read_square, []
+    read_square, first = leukobench.cnn.data.read_square, []
 
     def meanwhile(*arguments, **named) -> np.ndarray:
         if not first:  # another one begins and ends while this one reads its first image
@@ -342,7 +342,7 @@ def test_two_trainings_may_read_the_same_images_at_once(cohort: Path, tmp_path: 
             first[0] = load_images(cohort / "images", manifest, frame=320, side=32)
         return read_square(*arguments, **named)
 
-    monkeypatch.setattr(cnn.data, "read_square", meanwhile)
+    monkeypatch.setattr(leukobench.cnn.data, "read_square", meanwhile)
     second = load_images(cohort / "images", manifest, frame=320, side=32)
     assert np.array_equal(second.pixels, first[0].pixels)
     assert len(list((tmp_path / "cache" / "images").iterdir())) == 1
@@ -360,7 +360,7 @@ def test_networks_see_the_cell_of_the_chosen_background(cohort: Path, tmp_path: 
     white = load_images(tmp_path / "white", manifest, frame=320, side=32, background="white")
     assert np.array_equal(black.pixels, white.pixels)
     assert len(list((tmp_path / "cache" / "images").iterdir())) == 2
-    with pytest.raises(StudyError, match="is not cut out on black"):
+    with pytest.raises(InputError, match="is not cut out on black"):
         load_images(tmp_path / "white", manifest, frame=321, side=32)
 
 

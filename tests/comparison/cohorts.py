@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.run import Run, predictions_table, write_run
+from leukobench.results.run import Run, predictions_table, write_run
 
 
 def make_rows(groups: int = 12, cells: int = 10, part: str = "test", prefix: str = "") -> pd.DataFrame:

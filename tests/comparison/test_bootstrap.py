@@ -9,8 +9,8 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
-from comparison.bootstrap import bca_interval, bca_p_value, draw_groups
-from comparison.figures import Scored, auroc
+from leukobench.comparison.bootstrap import bca_interval, bca_p_value, draw_groups
+from leukobench.comparison.resampled_metrics import Scored, auroc
 
 
 @pytest.fixture(autouse=True)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from comparison.checklist import answers, limits
-from comparison.results import compare
+from leukobench.comparison.checklist import answers, limits
+from leukobench.comparison.results import compare
 from tests.comparison.cohorts import make_rows, make_run
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from cli import main
+from leukobench.cli import main
 from tests.comparison.cohorts import make_rows, make_run
 from tests.conftest import REPOSITORY
 
@@ -176,12 +176,14 @@ def test_it_loads_no_model_library(tmp_path: Path) -> None:
     for seed, name in enumerate("abc"):
         make_run(tmp_path / name, groups=60, cells=30, seed=seed)
     code = (
-        "import sys, cli\n"
+        "import sys\nfrom leukobench.cli import main\n"
         f"sys.argv = ['leukobench', 'compare', *{[str(tmp_path / name) for name in 'abc']!r}, '-o', "
         f"{str(tmp_path / 'report')!r}]\n"
-        "try: cli.main()\n"
+        "try: main()\n"
         "except SystemExit as end: assert not end.code\n"
-        "print(sorted({'keras', 'tensorflow', 'jax', 'skops', 'classifiers', 'cnn', 'features'} & set(sys.modules)))"
+        "heavy = {'keras', 'tensorflow', 'jax', 'skops'}\n"
+        "heavy |= {f'leukobench.{room}' for room in ('classifiers', 'cnn', 'features')}\n"
+        "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

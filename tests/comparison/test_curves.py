@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from comparison.curves import GRID, calibration, precision_recall, roc
-from comparison.figures import Scored
+from leukobench.comparison.curves import GRID, calibration, precision_recall, roc
+from leukobench.comparison.resampled_metrics import Scored
 
 
 def rows(seed: int = 0) -> tuple[Scored, np.ndarray]:

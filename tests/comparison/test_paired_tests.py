@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from comparison.paired_tests import corrected_resampled_interval, delong, holm, mcnemar
+from leukobench.comparison.paired_tests import corrected_resampled_interval, delong, holm, mcnemar
 
 # The ovarian cancer patients of DeLong, DeLong & Clarke-Pearson 1988 with all three tests, as the SAS/STAT User's Guide
 # prints them (example "Comparing Receiver Operating Characteristic Curves" of PROC LOGISTIC): albumin, total protein,

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from comparison.published import beside_papers
-from comparison.results import compare
+from leukobench.comparison.published import beside_papers
+from leukobench.comparison.results import compare
 from tests.comparison.cohorts import make_run
 
 PAPER = "Dhuri & Guinde 2020"

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from comparison.report import write_report
-from comparison.results import compare
-from comparison.thumbnails import MOST, most_wrong
-from study.synthetic import generate_cohort
+from leukobench.cohort.synthetic import generate_cohort
+from leukobench.comparison.report import write_report
+from leukobench.comparison.results import compare
+from leukobench.comparison.thumbnails import MOST, most_wrong
 from tests.comparison.cohorts import make_rows, make_run
 
 HISTORY = pd.DataFrame({"epoch": [1, 2, 3], "loss": [0.7, 0.5, 0.4], "val_auroc": [0.6, 0.8, 0.7]})

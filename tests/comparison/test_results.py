@@ -7,10 +7,19 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from comparison.results import CHOSEN, FIXED, Difference, Estimate, compare, fold_aurocs, model_bytes, training_seconds
-from comparison.tables import headline, latex, level_table, long_table, markdown
-from comparison.verdict import cautions, sentence, verdicts
-from study.metrics import best_threshold
+from leukobench.comparison.results import (
+    CHOSEN,
+    FIXED,
+    Difference,
+    Estimate,
+    compare,
+    fold_aurocs,
+    model_bytes,
+    training_seconds,
+)
+from leukobench.comparison.tables import headline, latex, level_table, long_table, markdown
+from leukobench.comparison.verdict import cautions, sentence, verdicts
+from leukobench.results.metrics import best_threshold
 from tests.comparison.cohorts import make_rows, make_run
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from features.prepared import PreparedCell
-from features.settings import Settings
-from study.cell import Cell, find_cell
+from leukobench.cells.cell import Cell, find_cell
+from leukobench.features.prepared import PreparedCell
+from leukobench.features.settings import Settings
 
 
 def shape_cell(mask: np.ndarray, color: tuple[int, int, int] = (90, 40, 120)) -> Cell:

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from features.catalog import DEFAULT_SET, NATIVE, SETS, compute, features_of, settings_of
-from features.prepared import scaled
-from features.settings import CHANNELS, Settings
-from study.cell import Cell, find_cell
-from study.errors import StudyError
-from study.synthetic import CLASS_APPEARANCE, MEAN_STAIN, draw_cell
+from leukobench.cells.cell import Cell, find_cell
+from leukobench.cohort.synthetic import CLASS_APPEARANCE, MEAN_STAIN, draw_cell
+from leukobench.core.errors import InputError
+from leukobench.features.catalog import DEFAULT_SET, NATIVE, SETS, compute, features_of, settings_of
+from leukobench.features.prepared import scaled
+from leukobench.features.settings import CHANNELS, Settings
 from tests.features.shapes import ellipse, shape_cell
 
 CLINTON = {  # what each column of theirs is called here; concavity, which they left at zero, is not among them
@@ -141,9 +141,9 @@ def test_a_scaled_disk_is_a_smaller_disk_of_the_same_colour() -> None:
 
 
 def test_what_cannot_be_measured_is_refused() -> None:
-    with pytest.raises(StudyError, match="no feature set 'haralick'; there is clinton19, patel, full, leukobench"):
+    with pytest.raises(InputError, match="no feature set 'haralick'; there is clinton19, patel, full, leukobench"):
         features_of("haralick")
-    with pytest.raises(StudyError, match="nothing is left of a cell of 1 pixels at 16 px; choose a larger size"):
+    with pytest.raises(InputError, match="nothing is left of a cell of 1 pixels at 16 px; choose a larger size"):
         dot = np.zeros((450, 450, 3), np.uint8)
         dot[200, 200] = 255
         compute(find_cell(dot), "clinton19", settings_of("clinton19", size=16))
@@ -155,5 +155,5 @@ def test_what_cannot_be_measured_is_refused() -> None:
         ({"distances": (0,)}, "expected 1 to 64 px"),
         ({"size": 3}, "a size of 3 px; expected 16 or more"),
     ):
-        with pytest.raises(StudyError, match=complaint):
+        with pytest.raises(InputError, match=complaint):
             settings_of("patel", **change)

@@ -5,10 +5,10 @@ import pytest
 from scipy import stats
 from skimage.color import rgb2hsv, rgb2lab
 
-from features.color import channel_distribution, mean_color
-from features.distribution import entropy_of, moments_of, percentiles_of
-from study.cell import Cell, find_cell
-from study.synthetic import CLASS_APPEARANCE, MEAN_STAIN, draw_cell
+from leukobench.cells.cell import Cell, find_cell
+from leukobench.cohort.synthetic import CLASS_APPEARANCE, MEAN_STAIN, draw_cell
+from leukobench.features.color import channel_distribution, mean_color
+from leukobench.features.distribution import entropy_of, moments_of, percentiles_of
 from tests.features.shapes import ellipse, prepared, shape_cell
 
 

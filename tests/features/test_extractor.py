@@ -11,17 +11,17 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-import study
-from features.catalog import VERSION, compute, features_of
-from features.extractor import extract
-from features.measuring import Measurement, measure
-from features.settings import Settings
-from study.cell import Cell, read_cell
-from study.errors import StudyError
-from study.feature_table import read_feature_table
-from study.image import read_image
-from study.indexing import scan_folder
-from study.manifest import read_manifest, write_manifest
+import leukobench
+from leukobench.cells.cell import Cell, read_cell
+from leukobench.cells.decoding import read_image
+from leukobench.cohort.indexing import scan_folder
+from leukobench.cohort.manifest import read_manifest, write_manifest
+from leukobench.core.errors import InputError
+from leukobench.features.catalog import VERSION, compute, features_of
+from leukobench.features.extractor import extract
+from leukobench.features.measuring import Measurement, measure
+from leukobench.features.settings import Settings
+from leukobench.results.feature_table import read_feature_table
 
 
 def test_the_table_is_the_same_for_any_number_of_processes(cohort: Path, tmp_path: Path) -> None:
@@ -64,13 +64,13 @@ def test_cells_on_white_have_the_features_of_those_on_black(cohort: Path, tmp_pa
     table, black = read_feature_table(tmp_path / "a.csv"), read_feature_table(cohort / "features.csv")
     pd.testing.assert_frame_equal(table.values, black.values)
     assert (table.facts["background"], black.facts["background"]) == ("white", "black")
-    with pytest.raises(StudyError, match=r"none of 40 images could be measured; the first: .* is not cut out on black"):
+    with pytest.raises(InputError, match=r"none of 40 images could be measured; the first: .* is not cut out on black"):
         extract(tmp_path / "white", cohort / "manifest.csv", tmp_path / "b.csv")
 
 
 def test_nothing_is_written_where_every_image_fails(cohort: Path, tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
-    with pytest.raises(StudyError, match="none of 40 images could be measured"):
+    with pytest.raises(InputError, match="none of 40 images could be measured"):
         extract(tmp_path / "images", cohort / "manifest.csv", tmp_path / "a.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
@@ -106,7 +106,7 @@ def test_what_was_measured_and_how_is_recorded_beside_the_table(cohort: Path, tm
         },
         "background": "black",
         "columns": len(features_of("patel", settings)),
-        "leukobench": study.__version__,
+        "leukobench": leukobench.__version__,
         "manifest": hashlib.sha256((cohort / "manifest.csv").read_bytes()).hexdigest()[:16],
     }
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.json"]
@@ -120,7 +120,7 @@ def test_strict_stops_at_the_first_broken_image_and_keeps_what_was_measured(
     shutil.copytree(cohort / "images", images)
     for number in (35, 38):
         (images / paths[number]).write_bytes(b"no image")
-    with pytest.raises(StudyError, match=f"{paths[35]}: .*; 35 of 40 images are kept in .*a.csv.partial, add --resume"):
+    with pytest.raises(InputError, match=f"{paths[35]}: .*; 35 of 40 images are kept in .*a.csv.partial, add --resume"):
         extract(images, cohort / "manifest.csv", tmp_path / "a.csv", strict=True, jobs=jobs)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv.partial", "images"]
     shutil.copy(cohort / "images" / paths[35], images / paths[35])  # mended
@@ -143,8 +143,8 @@ def test_a_cell_that_a_formula_cannot_take_costs_its_row_only(cohort: Path, monk
     how = SimpleNamespace(
         images=cohort / "images", background="black", feature_set="", settings=None, columns=("geometry_area",)
     )
-    monkeypatch.setattr("features.measuring.compute", undefined)
-    batch = measure(SimpleNamespace(version=study.__version__, **vars(how)), paths)
+    monkeypatch.setattr("leukobench.features.measuring.compute", undefined)
+    batch = measure(SimpleNamespace(version=leukobench.__version__, **vars(how)), paths)
     assert batch.failed == {
         0: "geometry_area is no finite number (nan)",
         1: "cannot be measured (ZeroDivisionError: float division by zero)",
@@ -154,7 +154,7 @@ def test_a_cell_that_a_formula_cannot_take_costs_its_row_only(cohort: Path, monk
 
 def test_a_worker_of_another_version_refuses(cohort: Path) -> None:
     how = Measurement(cohort / "images", "patel", Settings(), "black", version="0.0.7")
-    with pytest.raises(StudyError, match=f"leukobench {study.__version__}, not 0.0.7"):
+    with pytest.raises(InputError, match=f"leukobench {leukobench.__version__}, not 0.0.7"):
         measure(how, [])
 
 

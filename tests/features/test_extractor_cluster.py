@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-import features.extractor
-import features.workers
-from features.extractor import extract
-from features.measuring import Batch, Measurement, measure
-from features.workers import WINDOW, in_order
-from study.errors import StudyError
-from study.manifest import read_manifest
+import leukobench.features.extractor
+import leukobench.features.workers
+from leukobench.cohort.manifest import read_manifest
+from leukobench.core.errors import InputError
+from leukobench.features.extractor import extract
+from leukobench.features.measuring import Batch, Measurement, measure
+from leukobench.features.workers import WINDOW, in_order
 from tests.conftest import REPOSITORY
 
 RAY = """
@@ -68,8 +68,8 @@ def test_a_cluster_writes_the_same_table_though_a_worker_is_killed(
             os.kill(os.getpid(), signal.SIGKILL)
         return measure(how, paths)
 
-    monkeypatch.setattr(features.extractor, "IMAGES_PER_TASK", 4)
-    monkeypatch.setattr(features.extractor, "measure", measure_but_be_killed_once)
+    monkeypatch.setattr(leukobench.features.extractor, "IMAGES_PER_TASK", 4)
+    monkeypatch.setattr(leukobench.features.extractor, "measure", measure_but_be_killed_once)
     scheduler = request.getfixturevalue(backend)
     extract(cohort / "images", cohort / "manifest.csv", tmp_path / "features.csv", backend=backend, scheduler=scheduler)
     assert int(killed.read_text()) != os.getpid()
@@ -79,7 +79,7 @@ def test_a_cluster_writes_the_same_table_though_a_worker_is_killed(
 @pytest.mark.parametrize("backend", ["dask", "ray"])
 def test_a_task_that_kills_every_worker_ends_in_one_line(request: pytest.FixtureRequest, backend: str) -> None:
     scheduler = request.getfixturevalue(backend)
-    with pytest.raises(StudyError, match=f"^{scheduler}: the cluster failed [^\n]*$"):
+    with pytest.raises(InputError, match=f"^{scheduler}: the cluster failed [^\n]*$"):
         list(in_order(os._exit, [1], backend=backend, scheduler=scheduler))
 
 
@@ -89,7 +89,7 @@ def test_a_broken_image_stops_a_strict_run_on_a_cluster_too(
 ) -> None:
     scheduler = request.getfixturevalue(backend)
     first = read_manifest(cohort / "manifest.csv")["path"][0]
-    with pytest.raises(StudyError, match=f"^{tmp_path / first}: "):
+    with pytest.raises(InputError, match=f"^{tmp_path / first}: "):
         extract(
             tmp_path,
             cohort / "manifest.csv",
@@ -119,18 +119,18 @@ def test_results_come_in_order_while_tasks_are_still_taken(dask: str) -> None:
 @pytest.mark.parametrize("backend", ["dask", "ray"])
 def test_an_address_where_nothing_answers_is_told(monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
     pytest.importorskip({"dask": "distributed"}.get(backend, backend))
-    monkeypatch.setattr(features.workers, "PATIENCE", 1)
-    with pytest.raises(StudyError, match=r"^127.0.0.1:9: no (Dask scheduler|Ray cluster) answers"):
+    monkeypatch.setattr(leukobench.features.workers, "PATIENCE", 1)
+    with pytest.raises(InputError, match=r"^127.0.0.1:9: no (Dask scheduler|Ray cluster) answers"):
         list(in_order(abs, [1], backend=backend, scheduler="127.0.0.1:9"))
 
 
 @pytest.mark.parametrize(("backend", "module"), [("dask", "distributed"), ("ray", "ray")])
 def test_a_missing_extra_is_told(monkeypatch: pytest.MonkeyPatch, backend: str, module: str) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(StudyError, match=rf"needs an extra: pip install 'leukobench\[{backend}\]'"):
+    with pytest.raises(InputError, match=rf"needs an extra: pip install 'leukobench\[{backend}\]'"):
         list(in_order(abs, [1], backend=backend, scheduler="127.0.0.1:9"))
 
 
 def test_a_worker_process_that_is_killed_ends_in_one_line() -> None:
-    with pytest.raises(StudyError, match="a worker process was killed"):
+    with pytest.raises(InputError, match="a worker process was killed"):
         list(in_order(os._exit, [1, 1], jobs=2))

@@ -10,22 +10,23 @@ from pathlib import Path
 
 import pytest
 
-from features.extractor import extract, partial_path
-from features.settings import Settings
-from study.errors import StudyError
-from study.manifest import read_manifest, write_manifest
+from leukobench.cohort.manifest import read_manifest, write_manifest
+from leukobench.core.errors import InputError
+from leukobench.features.extractor import extract, partial_path
+from leukobench.features.settings import Settings
 from tests.conftest import REPOSITORY
 
 # the command extract with 4 images a task, which stops itself: as soon as frame number `frame` is written, of which the
 # first `cut` bytes stay, or as `how` says
 STOPPED = """
 import os, resource, signal, sys
-import cli, features.extractor, study.feature_table
-from features.journal import Journal
+import leukobench.features.extractor, leukobench.results.feature_table
+from leukobench.cli import main
+from leukobench.features.journal import Journal
 
 frame, cut, how = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-features.extractor.IMAGES_PER_TASK = 4
-append, recut, written = Journal._append, study.feature_table._recut, 0
+leukobench.features.extractor.IMAGES_PER_TASK = 4
+append, recut, written = Journal._append, leukobench.results.feature_table._recut, 0
 
 def torn(self, content):
     global written
@@ -49,12 +50,12 @@ if __name__ == "__main__":
     if how in ("kill", "ctrl-c"):
         Journal._append = torn
     elif how == "kill while writing":
-        study.feature_table._recut = while_writing
+        leukobench.results.feature_table._recut = while_writing
     elif how == "kill before cleaning up":
         Journal.remove = lambda self: os.kill(os.getpid(), signal.SIGKILL)
     elif how == "full disk":
         resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
-    cli.main(["extract", *sys.argv[4:]])
+    main(["extract", *sys.argv[4:]])
 """
 
 
@@ -127,7 +128,7 @@ def test_after_a_kill_with_the_table_written_it_is_whole(whole: Path, tmp_path: 
     out = tmp_path / "features.csv"
     stopped(whole, out, how="kill before cleaning up")
     assert out.read_bytes() == (whole / "whole" / "csv" / "features.csv").read_bytes()
-    with pytest.raises(StudyError, match="already exists"):
+    with pytest.raises(InputError, match="already exists"):
         resume(whole, out)
 
 
@@ -173,7 +174,7 @@ def test_after_the_file_was_cut_off_anywhere_or_a_byte_changed(whole: Path, tmp_
         remove_all(tmp_path)
     for offset in (0, 5, 8, header - 1):  # what was measured, and how, can no longer be told
         partial_path(out).write_bytes(with_a_bit_flipped(content, offset))
-        with pytest.raises(StudyError, match="is damaged or not from an extraction; remove it"):
+        with pytest.raises(InputError, match="is damaged or not from an extraction; remove it"):
             resume(whole, out)
 
 
@@ -198,7 +199,7 @@ def remove_all(folder: Path) -> None:
 def test_other_settings_are_refused(whole: Path, tmp_path: Path, changes: dict, told: str) -> None:
     out = tmp_path / "features.csv"
     content = kept(whole, out)
-    with pytest.raises(StudyError, match=f"features.csv.partial: is of a run with {told}; resume with the same"):
+    with pytest.raises(InputError, match=f"features.csv.partial: is of a run with {told}; resume with the same"):
         resume(whole, out, **changes)
     assert partial_path(out).read_bytes() == content
 
@@ -206,7 +207,7 @@ def test_other_settings_are_refused(whole: Path, tmp_path: Path, changes: dict, 
 def test_another_manifest_is_refused(whole: Path, tmp_path: Path) -> None:
     content = kept(whole, tmp_path / "features.csv")
     write_manifest(read_manifest(whole / "manifest.csv").iloc[::-1], tmp_path / "manifest.csv")
-    with pytest.raises(StudyError, match=r"is of a run with manifest [0-9a-f]{16}, not [0-9a-f]{16}; resume"):
+    with pytest.raises(InputError, match=r"is of a run with manifest [0-9a-f]{16}, not [0-9a-f]{16}; resume"):
         extract(whole / "images", tmp_path / "manifest.csv", tmp_path / "features.csv", resume=True)
     assert partial_path(tmp_path / "features.csv").read_bytes() == content
 
@@ -217,7 +218,7 @@ def test_other_images_are_refused(whole: Path, tmp_path: Path) -> None:
     shutil.copytree(whole / "images", tmp_path / "images")  # with their times: the same images in another place
     changed = tmp_path / "images" / paths[7]
     changed.write_bytes((whole / "images" / paths[8]).read_bytes())
-    with pytest.raises(StudyError, match=f"{paths[7]}: is not the file that .*features.csv.partial has measured"):
+    with pytest.raises(InputError, match=f"{paths[7]}: is not the file that .*features.csv.partial has measured"):
         extract(tmp_path / "images", whole / "manifest.csv", out, resume=True)
     assert partial_path(out).read_bytes() == content
     shutil.copy2(whole / "images" / paths[7], changed)
@@ -229,13 +230,13 @@ def test_other_images_are_refused(whole: Path, tmp_path: Path) -> None:
 def test_strict_does_not_overlook_what_a_run_that_was_not_strict_let_pass(whole: Path, tmp_path: Path) -> None:
     kept(whole, tmp_path / "features.csv")
     broken = read_manifest(whole / "manifest.csv")["path"][5]
-    with pytest.raises(StudyError, match=f"{broken}: .*found by a run that was not strict"):
+    with pytest.raises(InputError, match=f"{broken}: .*found by a run that was not strict"):
         resume(whole, tmp_path / "features.csv", strict=True)
 
 
 def test_an_interrupted_run_is_not_overwritten_unasked(whole: Path, tmp_path: Path) -> None:
     content = kept(whole, tmp_path / "features.csv")
-    with pytest.raises(StudyError, match="holds what an interrupted run has measured; add --resume"):
+    with pytest.raises(InputError, match="holds what an interrupted run has measured; add --resume"):
         extract(whole / "images", whole / "manifest.csv", tmp_path / "features.csv")
     assert partial_path(tmp_path / "features.csv").read_bytes() == content
 

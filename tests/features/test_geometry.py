@@ -4,9 +4,16 @@ import numpy as np
 import pytest
 from skimage.measure import moments_central, moments_hu, moments_normalized, perimeter_crofton, regionprops
 
-from features.geometry import crofton_perimeter, feret_diameters, hu_moments, radial_profile, size_and_hull, symmetry
-from study.cell import Cell, find_cell
-from study.synthetic import CLASS_APPEARANCE, MEAN_STAIN, draw_cell
+from leukobench.cells.cell import Cell, find_cell
+from leukobench.cohort.synthetic import CLASS_APPEARANCE, MEAN_STAIN, draw_cell
+from leukobench.features.geometry import (
+    crofton_perimeter,
+    feret_diameters,
+    hu_moments,
+    radial_profile,
+    size_and_hull,
+    symmetry,
+)
 from tests.features.shapes import ellipse, lobed, prepared, rectangle, shape_cell
 
 

@@ -6,10 +6,10 @@ import pytest
 from scipy.stats import entropy
 from skimage.feature import graycomatrix, graycoprops
 
-from features.haralick import MEASURES, haralick_measures
-from features.texture import co_occurrence, co_occurrence_matrices
-from study.cell import Cell, find_cell
-from study.synthetic import CLASS_APPEARANCE, MEAN_STAIN, draw_cell
+from leukobench.cells.cell import Cell, find_cell
+from leukobench.cohort.synthetic import CLASS_APPEARANCE, MEAN_STAIN, draw_cell
+from leukobench.features.haralick import MEASURES, haralick_measures
+from leukobench.features.texture import co_occurrence, co_occurrence_matrices
 from tests.features.shapes import ellipse, grey_cell, prepared, shape_cell
 
 # the digital phantom of the Image Biomarker Standardisation Initiative, four slices; 0: outside the region

@@ -4,9 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from features.catalog import compute, settings_of
-from features.settings import STAINS
-from features.stain import (
+from leukobench.cells.cell import Cell
+from leukobench.features.catalog import compute, settings_of
+from leukobench.features.settings import STAINS
+from leukobench.features.stain import (
     LAB_REFERENCE,
     LIGHT,
     METHODS,
@@ -18,7 +19,6 @@ from features.stain import (
     stain_vectors,
     standardised,
 )
-from study.cell import Cell
 from tests.features.shapes import ellipse, shape_cell
 
 

@@ -6,14 +6,14 @@ from scipy import stats
 from skimage.filters.rank import median
 from skimage.measure import moments_central
 
-from features.statistics import (
+from leukobench.cells.cell import Cell, find_cell
+from leukobench.cohort.synthetic import CLASS_APPEARANCE, MEAN_STAIN, draw_cell
+from leukobench.features.statistics import (
     gradient_distribution,
     intensity_distribution,
     intensity_projections,
     median_filtered,
 )
-from study.cell import Cell, find_cell
-from study.synthetic import CLASS_APPEARANCE, MEAN_STAIN, draw_cell
 from tests.features.shapes import ellipse, grey_cell, prepared, rectangle, shape_cell
 
 

@@ -9,10 +9,10 @@ from skimage.feature import local_binary_pattern
 from skimage.filters.rank import entropy
 from skimage.morphology import disk
 
-from features.derivatives import gradient_and_laplacian
-from features.texture import derivatives, local_binary_patterns, local_entropy
-from study.cell import Cell, find_cell
-from study.synthetic import CLASS_APPEARANCE, MEAN_STAIN, draw_cell
+from leukobench.cells.cell import Cell, find_cell
+from leukobench.cohort.synthetic import CLASS_APPEARANCE, MEAN_STAIN, draw_cell
+from leukobench.features.derivatives import gradient_and_laplacian
+from leukobench.features.texture import derivatives, local_binary_patterns, local_entropy
 from tests.features.shapes import ellipse, grey_cell, prepared, shape_cell
 
 

@@ -23,13 +23,13 @@ from sklearn.utils.estimator_checks import (
 )
 from sklearn.utils.validation import check_is_fitted
 
-from features.catalog import features_of
-from features.extractor import extract
-from features.settings import Settings
-from features.transformer import CellFeatures
-from study.errors import StudyError
-from study.feature_table import read_feature_table
-from study.manifest import read_manifest
+from leukobench.cohort.manifest import read_manifest
+from leukobench.core.errors import InputError
+from leukobench.features.catalog import features_of
+from leukobench.features.extractor import extract
+from leukobench.features.settings import Settings
+from leukobench.features.transformer import CellFeatures
+from leukobench.results.feature_table import read_feature_table
 
 
 @pytest.fixture(scope="module")
@@ -132,9 +132,9 @@ def test_it_keeps_the_conventions_of_scikit_learn(check) -> None:
 def test_a_broken_image_is_named(files: list[Path], tmp_path: Path) -> None:
     broken = tmp_path / "broken.bmp"
     broken.write_bytes(b"no image")
-    with pytest.raises(StudyError, match=f"^{broken}: is no image"):
+    with pytest.raises(InputError, match=f"^{broken}: is no image"):
         CellFeatures().transform([*files[:35], broken])
-    with pytest.raises(StudyError, match=r"^missing.bmp: "):
+    with pytest.raises(InputError, match=r"^missing.bmp: "):
         CellFeatures().transform(["missing.bmp"])
 
 
@@ -149,11 +149,11 @@ def test_a_broken_image_is_named(files: list[Path], tmp_path: Path) -> None:
     ],
 )
 def test_bad_parameters_are_refused_when_fitted(parameters: dict, reason: str) -> None:
-    with pytest.raises(StudyError, match=reason):
+    with pytest.raises(InputError, match=reason):
         CellFeatures(**parameters).fit([])
 
 
 @pytest.mark.parametrize("given", [[[1.0, 2.0]], [1, 2], "one.bmp", [["a.bmp"]]])
 def test_what_is_no_sequence_of_paths_is_refused(given: object) -> None:
-    with pytest.raises(StudyError, match="expected a sequence of paths of image files"):
+    with pytest.raises(InputError, match="expected a sequence of paths of image files"):
         CellFeatures().transform(given)

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from study.partition import read_partition, shared_groups
-from study.run import read_run
-from workflows.demo import run_demo
+from leukobench.cohort.partition import read_partition, shared_groups
+from leukobench.results.run import read_run
+from leukobench.workflows.demo import run_demo
 
 
 def test_the_demo_walks_the_whole_path(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from classifiers.reference import read_reference
-from cli import main
-from study.feature_table import read_feature_table
-from study.run import Run, read_run
+from leukobench.classifiers.reference import read_reference
+from leukobench.cli import main
+from leukobench.results.feature_table import read_feature_table
+from leukobench.results.run import Run, read_run
 
 QUICK = {
     "svm": ("--C", "1", "--gamma", "0.01"),

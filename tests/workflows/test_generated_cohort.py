@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from classifiers.training import train
-from features.extractor import extract
-from study.indexing import scan_folder
-from study.manifest import read_manifest, write_manifest
-from study.partition import Choice, split_by_image, split_in_folds, write_folds, write_partition
-from study.synthetic import GROUND_TRUTH, generate_cohort
+from leukobench.classifiers.training import train
+from leukobench.cohort.indexing import scan_folder
+from leukobench.cohort.manifest import read_manifest, write_manifest
+from leukobench.cohort.partition import Choice, split_by_image, split_in_folds, write_folds, write_partition
+from leukobench.cohort.synthetic import GROUND_TRUTH, generate_cohort
+from leukobench.features.extractor import extract
 
 
 def auroc_by_image_and_by_subject(folder: Path, seed: int) -> tuple[float, float]:

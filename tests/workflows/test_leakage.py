@@ -8,15 +8,15 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from cli import main
-from features.extractor import extract
-from study.errors import StudyError
-from study.indexing import scan_folder
-from study.manifest import read_manifest, write_manifest
-from study.partition import read_partition, shared_groups
-from study.run import read_run
-from study.synthetic import generate_cohort
-from workflows.leakage import (
+from leukobench.cli import main
+from leukobench.cohort.indexing import scan_folder
+from leukobench.cohort.manifest import read_manifest, write_manifest
+from leukobench.cohort.partition import read_partition, shared_groups
+from leukobench.cohort.synthetic import generate_cohort
+from leukobench.core.errors import InputError
+from leukobench.features.extractor import extract
+from leukobench.results.run import read_run
+from leukobench.workflows.leakage import (
     _classical,
     _network,
     _train_all,
@@ -24,7 +24,7 @@ from workflows.leakage import (
     matched_partitions,
     measure_leakage,
 )
-from workflows.leakage_report import FIGURES, inflations, statements
+from leukobench.workflows.leakage_report import FIGURES, inflations, statements
 
 WRITTEN = {"leakage.csv", "leakage.json", "leakage.md", "leakage.png", "leakage.svg", "partitions", "runs"}
 
@@ -108,7 +108,7 @@ def test_an_interrupted_measurement_goes_on_where_it_was(people: Path, tmp_path:
     (tmp_path / ".torn.partial" / "asked.json").write_text(json.dumps(run))
     shutil.rmtree(tmp_path / ".torn.partial" / "runs" / "knn_seed_1_subject")
     kept = (tmp_path / ".torn.partial" / "runs" / "knn_seed_0_image" / "run.json").stat().st_mtime_ns
-    with pytest.raises(StudyError, match="begun with other arguments"):
+    with pytest.raises(InputError, match="begun with other arguments"):
         measure_leakage(*files, tmp_path / "torn", **asked | {"seeds": 3})
     done = measure_leakage(*files, tmp_path / "torn", **asked)
     assert (tmp_path / "torn" / "runs" / "knn_seed_0_image" / "run.json").stat().st_mtime_ns == kept

@@ -1,0 +1,1 @@
+"""One image file -> one cell: decoding, finding the cell, segmenting a smear."""

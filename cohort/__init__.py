@@ -1,0 +1,1 @@
+"""Which images, of which subjects, in which part of a split."""

@@ -1,0 +1,98 @@
+"""The manifest: the table of a cohort's images, one row an image.
+
+Columns (all text but `size_bytes`):
+
+| column          | holds                                                                           |
+|-----------------|---------------------------------------------------------------------------------|
+| `path`          | file, relative to the image folder, with forward slashes                        |
+| `label`         | `all` (leukemic blast, the positive class) or `hem` (normal); empty if unknown  |
+| `subject`       | the person's ID, upper case; empty if unknown                                   |
+| `subject_group` | subjects that share an identical image, joined by `=`; what splits group by     |
+| `phase`         | `train`, `prelim` or `final`                                                    |
+| `fold`          | the official fold, `0` to `2`; empty outside the training phase                 |
+| `sha256`        | checksum of the file's bytes                                                    |
+| `size_bytes`    | size of the file                                                                |
+| `original_name` | name before the challenge renamed it; it tells subject and label                |
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+import leukobench
+from leukobench.core.errors import InputError
+from leukobench.core.files import read_csv_columns, write_csv
+
+POSITIVE, NEGATIVE = "all", "hem"
+LABELS = (POSITIVE, NEGATIVE)
+PHASES = ("train", "prelim", "final")
+COLUMNS = (
+    "path",
+    "label",
+    "subject",
+    "subject_group",
+    "phase",
+    "fold",
+    "sha256",
+    "size_bytes",
+    "original_name",
+)
+SHIPPED = "data_manifest.csv"  # every file of C-NMC 2019
+IMAGE_SUFFIXES = (".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
+
+
+def shipped_manifest_path() -> Path:
+    """Return the path of the manifest of C-NMC 2019 that comes with the package."""
+    return Path(leukobench.__file__).resolve().parent / SHIPPED
+
+
+def read_manifest(path: Path) -> pd.DataFrame:
+    """Read and validate a manifest.
+
+    Raises:
+        InputError: the file is not a manifest; the message names the first fault.
+    """
+    manifest = read_csv_columns(path, COLUMNS, "manifest")
+    validate(manifest, str(path))
+    return manifest.assign(size_bytes=manifest["size_bytes"].astype("int64"))
+
+
+def write_manifest(manifest: pd.DataFrame, path: Path) -> None:
+    """Write a manifest, whole or not at all."""
+    validate(manifest.astype(str), str(path))
+    write_csv(manifest[list(COLUMNS)], path)
+
+
+def validate(manifest: pd.DataFrame, name: str) -> None:
+    """Check a manifest of text columns against the schema.
+
+    Raises:
+        InputError: a path is absolute or stands twice, a label or phase is unknown, a checksum or size is malformed,
+            or a subject stands in two groups. The message names `name` and the first offending row.
+    """
+    path = manifest["path"]
+    faults = (
+        (path.duplicated(), "stands twice"),
+        (path.str.match(r"^$|^/|^[A-Za-z]:|.*\\"), "is not a relative path with forward slashes"),
+        (("/" + path + "/").str.contains("/../", regex=False), "leads out of the image folder"),
+        (~manifest["label"].isin([*LABELS, ""]), "has a label other than all, hem or empty"),
+        (~manifest["phase"].isin([*PHASES, ""]), "has a phase other than train, prelim or final"),
+        (~manifest["sha256"].str.fullmatch(r"[0-9a-f]{64}"), "has no SHA-256 of 64 hexadecimal digits"),
+        (~manifest["size_bytes"].str.fullmatch(r"\d+"), "has a size_bytes that is no whole number"),
+        (manifest["subject"].str.contains("=", regex=False), "has a subject with =, which joins subjects into groups"),
+        ((manifest["subject"] == "") != (manifest["subject_group"] == ""), "has a subject without its group"),
+        (
+            (manifest["subject"] != "") & (manifest.groupby("subject")["subject_group"].transform("nunique") > 1),
+            "belongs to a subject that stands in two subject groups",
+        ),
+    )
+    for wrong, reason in faults:
+        if wrong.any():
+            raise InputError(f"{name}: {path[wrong].iloc[0]!r} {reason}; mend it or run `leukobench manifest`")
+
+
+def labelled(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows whose label and subject are known: those that can be trained and tested on."""
+    return manifest[(manifest["label"] != "") & (manifest["subject"] != "")]

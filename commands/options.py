@@ -1,0 +1,68 @@
+"""Arguments and options that several commands share, and the types of their values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class NewPath(click.Path):
+    """A path that must not exist yet: nothing is overwritten."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(super().convert(value, param, ctx))
+        if path.exists():
+            self.fail(f"{path} already exists; remove it or choose another name", param, ctx)
+        return path
+
+
+class Distances(click.ParamType):
+    """Whole numbers with commas between them: 1,2,4."""
+
+    name = "distances"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        try:
+            return tuple(int(distance) for distance in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r}; expected whole numbers with commas between them, such as 1,2,4", param, ctx)
+
+
+class Size(click.ParamType):
+    """A number of px, or `native`."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        return value if value == "native" else click.INT.convert(value, param, ctx)
+
+
+def output(kind: str, required: bool = True) -> Any:
+    """The option -o, for a file or folder that does not exist yet."""
+    return click.option("-o", "--out", type=NewPath(), required=required, help=f"{kind} to write; must not exist yet.")
+
+
+jobs_option = click.option(
+    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that work side by side."
+)
+seed_option = click.option("--seed", type=int, default=0, show_default=True, help="Equal seeds give equal results.")
+split_option = click.option(
+    "--split",
+    "partition",
+    type=click.Path(exists=True, path_type=Path),
+    required=True,
+    help="Partition from `split`, or a folder of them for cross-validation.",
+)
+background_option = click.option(
+    "--background",
+    type=click.Choice(["black", "white", "smear"]),
+    default="black",
+    show_default=True,
+    help="What lies around the cell. black, white: it was cut out. smear: a plain crop, in which the nucleated cell is "
+    "found by its stain. Say the same to `extract` and `train-cnn`.",
+)

@@ -1,0 +1,33 @@
+"""`recipes`: what can be trained by name."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("name", required=False)
+def recipes(name: str | None) -> None:
+    """List the recipes and what their sources reported, or print NAME in full.
+
+    What a source left open, and what was chosen for it, is under left_open. `train-cnn --set` changes any value.
+
+    \b
+    Example:  leukobench recipes dhuri-mobilenet
+    """
+    import json
+
+    from leukobench.classifiers.recipes import RECIPES as CLASSICAL
+    from leukobench.cnn.published import RECIPES as NETWORKS
+
+    known = CLASSICAL | NETWORKS
+    if name is None:
+        for recipe in known.values():
+            family = getattr(recipe, "family", "cnn")
+            click.echo(f"{recipe.name:26} {family:4} {recipe.description}")
+            if getattr(recipe, "reported", ""):
+                click.echo(f"{'':32}reported: {recipe.reported}")
+    elif name in known:
+        click.echo(json.dumps(known[name].as_json(), indent=2))
+    else:
+        raise click.BadParameter(f"no recipe {name!r}; there is {', '.join(known)}", param_hint="NAME")

@@ -1,0 +1,165 @@
+"""The feature table: one row an image, one column a feature; what the extractor writes and classifiers read.
+
+features.csv           `path`, then one column a feature (or features.parquet)
+features.json          which feature set of which version, with which settings and background, by which manifest
+features.failures.csv  only where images failed: `path` and `reason`
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+from tqdm import tqdm
+
+from leukobench.core.errors import InputError
+from leukobench.core.files import refuse_existing, whole_file, write_json
+from leukobench.results.failures import failures_path, read_failures, write_failures
+
+SUFFIXES = (".csv", ".parquet")
+CSV_ROWS = 1024  # formatted at a time
+PARQUET_ROWS = 8192  # of a row group: 16 MB at 250 features
+
+Block = tuple[Sequence[str], np.ndarray]  # paths, and their features [shape=(paths, features)]
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """A feature table as read.
+
+    Attributes:
+        values: One row an image, indexed by `path`, one column a feature.
+        facts: What `features.json` says; empty where it is missing.
+        failed: Reason of each image that failed, by path.
+    """
+
+    values: pd.DataFrame
+    facts: dict[str, Any]
+    failed: dict[str, str]
+
+
+def facts_path(table: Path) -> Path:
+    """Where the facts about a feature table lie."""
+    return table.with_suffix(".json")
+
+
+def check_destination(path: Path, *, resumed: bool = False) -> None:
+    """Raise InputError where a feature table cannot be written to `path`.
+
+    Args:
+        path: The table.
+        resumed: What lies beside it may come from the interrupted run, and is written again.
+    """
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path}: a feature table ends in {' or '.join(SUFFIXES)}")
+    for file in (path,) if resumed else (path, facts_path(path), failures_path(path)):
+        refuse_existing(file)
+
+
+def write_feature_table(
+    blocks: Iterable[Block], columns: Sequence[str], facts: dict[str, Any], failed: dict[str, str], path: Path
+) -> None:
+    """Write a feature table and what belongs beside it; the table itself comes last.
+
+    Memory holds some thousand rows at a time. The bytes depend on the rows alone, not on how the blocks cut them, and
+    every number reads back as it was.
+
+    Args:
+        blocks: The rows, in pieces of any size.
+        columns: Names of the features.
+        facts: For `features.json`.
+        failed: Reason of each image that failed, by path.
+        path: `.csv` or `.parquet`.
+    """
+    refuse_existing(path)
+    write_failures(failed, path)
+    write_json(facts, facts_path(path))
+    write = _write_csv if path.suffix == ".csv" else _write_parquet
+    with whole_file(path) as unfinished:
+        write(tqdm(blocks, desc="writing", unit="block", disable=None), columns, unfinished)
+
+
+def _write_csv(blocks: Iterable[Block], columns: Sequence[str], path: Path) -> None:
+    without_header = pyarrow.csv.WriteOptions(include_header=False)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        file.write(",".join(map(_csv_cell, ("path", *columns))) + "\n")
+        for paths, values in _recut(blocks, CSV_ROWS):
+            numbers = pa.BufferOutputStream()
+            # much faster than Python's own, and as exact: the shortest text that reads back as the same number
+            pyarrow.csv.write_csv(pa.Table.from_arrays(list(values.T), names=list(columns)), numbers, without_header)
+            lines = numbers.getvalue().to_pybytes().decode().splitlines()
+            file.writelines(f"{_csv_cell(path)},{line}\n" for path, line in zip(paths, lines, strict=True))
+
+
+def _csv_cell(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if re.search('[",\r\n]', text) else text
+
+
+def _write_parquet(blocks: Iterable[Block], columns: Sequence[str], path: Path) -> None:
+    schema = pa.schema([("path", pa.string()), *((column, pa.float64()) for column in columns)])
+    # features hardly repeat: a dictionary of them would only cost time and space
+    with pyarrow.parquet.ParquetWriter(path, schema, use_dictionary=False) as writer:
+        for paths, values in _recut(blocks, PARQUET_ROWS):
+            writer.write_table(pa.Table.from_arrays([pa.array(paths), *values.T], schema=schema))
+
+
+def _recut(blocks: Iterable[Block], rows: int) -> Iterator[Block]:
+    """Cut rows into blocks of so many, the last one shorter."""
+    paths: list[str] = []
+    parts: list[np.ndarray] = []
+    for more, values in blocks:
+        paths += more
+        parts.append(values)
+        if len(paths) >= rows:
+            joined = np.concatenate(parts)
+            whole = len(paths) // rows * rows
+            for first in range(0, whole, rows):
+                yield paths[first : first + rows], joined[first : first + rows]
+            paths, parts = paths[whole:], [joined[whole:]]
+    if paths:
+        yield paths, np.concatenate(parts)
+
+
+def read_feature_table(path: Path) -> FeatureTable:
+    """Read a feature table.
+
+    Raises:
+        InputError: not a feature table, a path or column that stands twice, a value that is no finite number, or facts
+            that are no JSON.
+    """
+    try:
+        if path.suffix == ".parquet":
+            values = pyarrow.parquet.read_table(path).to_pandas()
+        else:
+            types = pyarrow.csv.ConvertOptions(column_types={"path": pa.string()})
+            values = pyarrow.csv.read_csv(path, convert_options=types).to_pandas()
+    except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
+        raise InputError(f"{path}: cannot be read as a feature table ({' '.join(str(error).split())})") from None
+    if "path" not in values.columns or len(values.columns) < 2 or values.empty:
+        raise InputError(f"{path}: is no feature table; expected the column path and one column a feature")
+    if not values.columns.is_unique:
+        raise InputError(f"{path}: the column {values.columns[values.columns.duplicated()][0]!r} stands twice; mend it")
+    if values["path"].duplicated().any():
+        twice = values["path"][values["path"].duplicated()].iloc[0]
+        raise InputError(f"{path}: {twice!r} stands twice; extract again")
+    values = values.set_index("path")
+    for column in values.columns:
+        if not pd.api.types.is_numeric_dtype(values[column]) or not np.isfinite(values[column]).all():
+            raise InputError(f"{path}: the column {column!r} holds values that are no finite numbers; mend it")
+    return FeatureTable(values.astype(float), _read_facts(facts_path(path)), read_failures(path))
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except ValueError as error:
+        raise InputError(f"{path}: cannot be read as JSON ({error}); extract again") from None

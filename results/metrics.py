@@ -1,0 +1,93 @@
+"""Figures of merit for a two-class score. Positive class: `all`; a cell is called positive from 0.5 on."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn import metrics as sk
+
+from leukobench.cohort.manifest import NEGATIVE, POSITIVE
+
+THRESHOLD = 0.5
+CALIBRATION_BINS = 10  # of equal width; many more would leave some of a few hundred cells empty
+
+
+def figures_of_merit(label: np.ndarray, score: np.ndarray, threshold: float = THRESHOLD) -> dict[str, float | None]:
+    """Compute how well scores tell positives from negatives.
+
+    Args:
+        label: `all` or `hem` of each row. [shape=(n,)]
+        score: Probability of `all`. [shape=(n,)]
+        threshold: Scores of at least this are called positive.
+
+    Returns:
+        Accuracy, balanced accuracy, sensitivity (recall of `all`), specificity, precision, F1 of `all`, the C-NMC
+        challenge's weighted F1 (of both classes, weighted by their sizes), Matthews correlation, AUROC, average
+        precision, and the Brier score, as scikit-learn defines them, and the expected calibration error. Precision is
+        0 where nothing is called positive. What needs both classes is None where only one is there.
+    """
+    truth = np.asarray(label) == POSITIVE
+    score = np.asarray(score, float)
+    called = score >= threshold
+    both = truth.any() and not truth.all()
+    figures = {
+        "accuracy": sk.accuracy_score(truth, called),
+        "balanced_accuracy": sk.balanced_accuracy_score(truth, called) if both else None,
+        "sensitivity": float(called[truth].mean()) if truth.any() else None,
+        "specificity": float((~called[~truth]).mean()) if not truth.all() else None,
+        "precision": sk.precision_score(truth, called, zero_division=0),
+        "f1": sk.f1_score(truth, called, zero_division=0),
+        "weighted_f1": sk.f1_score(truth, called, average="weighted", zero_division=0),
+        "matthews": sk.matthews_corrcoef(truth, called) if both else None,
+        "auroc": sk.roc_auc_score(truth, score) if both else None,
+        "average_precision": sk.average_precision_score(truth, score) if both else None,
+        "brier": np.mean((score - truth) ** 2),
+        "calibration_error": expected_calibration_error(truth, score),
+    }
+    return {name: None if value is None else float(value) for name, value in figures.items()}
+
+
+def calibration_bin(score: np.ndarray) -> np.ndarray:
+    """Return the bin of each probability: 0 for [0, 0.1), 1 for [0.1, 0.2), ..., 9 for [0.9, 1]. [shape=(n,), int]"""
+    edges = np.arange(1, CALIBRATION_BINS) / CALIBRATION_BINS
+    return np.searchsorted(edges, np.asarray(score, float), side="right")
+
+
+def expected_calibration_error(positive: np.ndarray, score: np.ndarray) -> float:
+    """Compute by how much the probability of `all` misses the share of `all`, over ten bins of equal width.
+
+    ECE = sum over bins of (rows of the bin / n) * abs(share of positives in it - mean probability in it). This is the
+    two-class form, of the positive class's probability (Naeini, Cooper & Hauskrecht 2015, AAAI 29:2901).
+
+    Args:
+        positive: Which rows are positive. [shape=(n,), bool]
+        score: Probability of `all`. [shape=(n,)]
+    """
+    excess = np.bincount(calibration_bin(score), np.asarray(positive, float) - score, minlength=CALIBRATION_BINS)
+    return float(np.abs(excess).sum() / len(score))
+
+
+def best_threshold(label: np.ndarray, score: np.ndarray) -> float:
+    """Choose the threshold of the highest balanced accuracy, that is, of Youden's J = sensitivity + specificity - 1.
+
+    Thresholds lie half-way between neighbouring scores, where small changes of the scores matter least; of equally good
+    ones the nearest to 0.5 is taken. To be used on the validation part, never on the test part.
+
+    Args:
+        label: `all` or `hem` of each row, both of them there. [shape=(n,)]
+        score: Probability of `all`. [shape=(n,)]
+    """
+    distinct, row = np.unique(np.asarray(score, float), return_inverse=True)
+    truth = np.asarray(label) == POSITIVE
+    below = np.cumsum(
+        np.bincount(row, np.where(truth, -1 / truth.sum(), 1 / (~truth).sum()), minlength=len(distinct))
+    )  # specificity less missed share of positives, were everything up to this score called negative
+    if len(distinct) == 1:
+        return THRESHOLD
+    between = (distinct[1:] + distinct[:-1]) / 2
+    good = between[below[:-1] >= below[:-1].max() - 1e-12]
+    return float(good[np.argmin(np.abs(good - THRESHOLD))])
+
+
+def called(score: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
+    """Return the class that a score is called, `all` or `hem`."""
+    return np.where(np.asarray(score) >= threshold, POSITIVE, NEGATIVE)

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from leukobench.cells.decoding import MAX_PIXELS, read_image, read_picture
+from leukobench.core.errors import InputError
+
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 256, (20, 30), dtype=np.uint8)
+RGB = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+ALPHA = np.where(np.arange(30) < 10, 0, np.where(np.arange(30) < 20, 127, 255)).astype(np.uint8) * np.ones_like(GREY)
+GREY_16 = RNG.integers(0, 65536, (20, 30), dtype=np.uint16)
+RGB_16 = RNG.integers(0, 65536, (20, 30, 3), dtype=np.uint16)
+
+
+def three(grey: np.ndarray) -> np.ndarray:
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".png", ".tif", ".webp"])
+def test_grey_and_colour_of_8_bits_are_read_exactly(tmp_path: Path, suffix: str) -> None:
+    for name, pixels, expected in (("grey", GREY, three(GREY)), ("colour", RGB, RGB)):
+        path = tmp_path / f"{name}{suffix}"
+        Image.fromarray(pixels).save(path, **({"lossless": True} if suffix == ".webp" else {}))
+        assert np.array_equal(read_image(path), expected)
+        assert not read_picture(path).lossy
+
+
+def test_jpeg_and_lossy_webp_say_so(tmp_path: Path) -> None:
+    Image.fromarray(RGB).save(tmp_path / "a.jpg")
+    Image.fromarray(RGB).save(tmp_path / "a.webp", quality=80)
+    Image.fromarray(RGB).save(tmp_path / "a.tif", compression="jpeg")
+    for name in ("a.jpg", "a.webp", "a.tif"):
+        assert read_picture(tmp_path / name).lossy
+        assert read_image(tmp_path / name).shape == RGB.shape
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".png", ".tif"])
+def test_palettes_and_single_bits_are_looked_up(tmp_path: Path, suffix: str) -> None:
+    colours = Image.fromarray(RGB).quantize(16)
+    colours.save(tmp_path / f"palette{suffix}")
+    assert np.array_equal(read_image(tmp_path / f"palette{suffix}"), np.asarray(colours.convert("RGB")))
+    Image.fromarray(GREY > 99).save(tmp_path / f"bits{suffix}")
+    assert np.array_equal(read_image(tmp_path / f"bits{suffix}"), three((GREY > 99) * np.uint8(255)))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
+@pytest.mark.parametrize("transparent", [0, 255])
+def test_what_is_less_than_half_opaque_is_transparent(tmp_path: Path, suffix: str, transparent: int) -> None:
+    options = {"lossless": True, "exact": True} if suffix == ".webp" else {}
+    Image.fromarray(np.dstack([RGB, ALPHA])).save(tmp_path / f"a{suffix}", **options)
+    expected = RGB.copy()
+    expected[:, :20] = transparent
+    assert np.array_equal(read_picture(tmp_path / f"a{suffix}", transparent=transparent).rgb, expected)
+
+
+def test_transparency_of_grey_and_of_a_palette_counts_too(tmp_path: Path) -> None:
+    Image.fromarray(np.dstack([GREY, ALPHA]), "LA").save(tmp_path / "grey.png")
+    assert np.array_equal(read_image(tmp_path / "grey.png")[:, 20:], three(GREY)[:, 20:])
+    assert not read_image(tmp_path / "grey.png")[:, :20].any()
+    colours = Image.fromarray(RGB).quantize(16)
+    colours.save(tmp_path / "palette.png", transparency=3)
+    expected = np.asarray(colours.convert("RGB")).copy()
+    expected[np.asarray(colours) == 3] = 0
+    assert np.array_equal(read_image(tmp_path / "palette.png"), expected)
+
+
+def test_of_16_bits_the_upper_8_are_kept(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "grey.png"), GREY_16)
+    cv2.imwrite(str(tmp_path / "colour.png"), RGB_16[..., ::-1])
+    for order in "<>":
+        for compression in (None, "zlib"):
+            options = {"byteorder": order, "compression": compression}
+            tifffile.imwrite(tmp_path / f"grey{order}{compression}.tif", GREY_16, **options)
+            tifffile.imwrite(tmp_path / f"colour{order}{compression}.tif", RGB_16, photometric="rgb", **options)
+    tifffile.imwrite(tmp_path / "negative.tif", GREY_16, photometric="miniswhite")
+    cv2.imwrite(str(tmp_path / "grey.tif"), GREY_16)  # LZW, as OpenCV writes it
+    cv2.imwrite(str(tmp_path / "colour.tif"), RGB_16[..., ::-1])
+    paths = sorted(tmp_path.iterdir())
+    assert len(paths) == 13
+    upper = {"g": three(GREY_16 >> 8), "c": RGB_16 >> 8, "n": three(255 - (GREY_16 >> 8))}
+    for path in paths:
+        pixels = read_image(path)
+        assert pixels.dtype == np.uint8
+        assert np.array_equal(pixels, upper[path.name[0]]), path.name
+
+
+@pytest.mark.parametrize("factor", [256, 257])
+def test_8_bits_that_were_stored_as_16_come_back(tmp_path: Path, factor: int) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), RGB[..., ::-1].astype(np.uint16) * factor)
+    cv2.imwrite(str(tmp_path / "b.tif"), GREY.astype(np.uint16) * factor)
+    assert np.array_equal(read_image(tmp_path / "a.png"), RGB)
+    assert np.array_equal(read_image(tmp_path / "b.tif"), three(GREY))
+
+
+def test_16_bits_with_alpha(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.dstack([RGB_16[..., ::-1], ALPHA.astype(np.uint16) * 257]))
+    expected = (RGB_16 >> 8).astype(np.uint8)
+    expected[:, :20] = 0
+    assert np.array_equal(read_image(tmp_path / "a.png"), expected)
+
+
+def test_numbers_that_are_not_of_8_or_16_bits_are_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "float.tif", GREY / np.float32(255))
+    tifffile.imwrite(tmp_path / "32.tif", GREY.astype(np.int32))
+    tifffile.imwrite(tmp_path / "signed.tif", GREY.astype(np.int16))
+    for name in ("float", "32", "signed"):
+        with pytest.raises(InputError, match="export it with 8 bits a channel"):
+            read_image(tmp_path / f"{name}.tif")
+    for name, pixels in {
+        "12-grey.tif": GREY_16 >> 4,
+        "12-grey.png": GREY_16 >> 4,
+        "12-colour.png": RGB_16 >> 4,
+    }.items():
+        cv2.imwrite(str(tmp_path / name), pixels)
+        with pytest.raises(InputError, match=r"uses the lowest 12 only; scale its values to 0 \.\.\. 65535"):
+            read_image(tmp_path / name)
+    planes = np.moveaxis(RGB_16, 2, 0)
+    tifffile.imwrite(tmp_path / "planes.tif", planes, photometric="rgb", planarconfig="separate")
+    with pytest.raises(InputError, match="keeps its 16-bit channels in planes"):
+        read_image(tmp_path / "planes.tif")
+    tifffile.imwrite(tmp_path / "packed.tif", planes, photometric="rgb", planarconfig="separate", compression="zlib")
+    assert np.array_equal(read_image(tmp_path / "packed.tif"), RGB_16 >> 8)
+
+
+def test_other_colour_spaces_become_rgb(tmp_path: Path) -> None:
+    even = np.full((20, 30, 3), (90, 40, 120), np.uint8)
+    for mode, names in {"CMYK": ("a.tif", "a.jpg"), "YCbCr": ("b.tif",)}.items():
+        for name in names:
+            Image.fromarray(even).convert(mode).save(tmp_path / name)
+            assert np.abs(read_image(tmp_path / name).astype(int) - even).max() <= 4
+
+
+def test_of_several_pages_the_first_counts_and_a_rotation_is_not_carried_out(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "pages.tif", np.stack([RGB, 255 - RGB, RGB]), photometric="rgb")
+    assert np.array_equal(read_image(tmp_path / "pages.tif"), RGB)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by a quarter
+    Image.fromarray(RGB).save(tmp_path / "turned.png", exif=exif)
+    assert np.array_equal(read_image(tmp_path / "turned.png"), RGB)
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".png", ".jpg", ".tif", ".webp"])
+@pytest.mark.parametrize("kept", [0.3, 0.7, 0.95])
+def test_a_truncated_file_is_refused_in_one_line(tmp_path: Path, suffix: str, kept: float) -> None:
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(RNG.integers(0, 256, (200, 200, 3), dtype=np.uint8)).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * kept)])
+    with pytest.raises(InputError) as raised:
+        read_image(path)
+    assert str(raised.value).startswith(f"{path}: ")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_damaged_headers_never_end_in_another_error(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    for suffix in (".bmp", ".png", ".jpg", ".tif", ".webp"):
+        path = tmp_path / f"a{suffix}"
+        Image.fromarray(RGB).save(path)
+        content = np.frombuffer(path.read_bytes(), np.uint8)
+        for _ in range(60):
+            damaged = content.copy()
+            damaged[rng.integers(0, min(150, len(content)), 3)] = rng.integers(0, 256, 3)
+            path.write_bytes(damaged.tobytes())
+            try:
+                assert read_image(path).shape[2] == 3
+            except InputError as error:
+                assert "\n" not in str(error)
+
+
+def test_an_empty_file_and_a_folder_are_called_so(tmp_path: Path) -> None:
+    (tmp_path / "empty.bmp").touch()
+    (tmp_path / "folder.bmp").mkdir()
+    for name, reason in {"empty": "is empty", "folder": "Is a directory", "missing": "No such file"}.items():
+        with pytest.raises(InputError, match=reason):
+            read_image(tmp_path / f"{name}.bmp")
+
+
+def test_a_file_that_may_not_be_read_is_called_so(tmp_path: Path) -> None:
+    Image.fromarray(RGB).save(tmp_path / "a.png")
+    (tmp_path / "a.png").chmod(0)
+    if os.access(tmp_path / "a.png", os.R_OK):
+        pytest.skip("this user may read every file")
+    with pytest.raises(InputError, match="Permission denied"):
+        read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("side", [8193, 16000, 60000])
+def test_an_image_too_large_for_one_cell_is_refused_before_it_is_decoded(tmp_path: Path, side: int) -> None:
+    Image.fromarray(RGB).save(tmp_path / "a.bmp")
+    content = bytearray((tmp_path / "a.bmp").read_bytes())
+    content[18:26] = side.to_bytes(4, "little") * 2
+    (tmp_path / "a.bmp").write_bytes(content)
+    assert side**2 > MAX_PIXELS
+    with pytest.raises(InputError, match="crop it to one cell"):
+        read_image(tmp_path / "a.bmp")

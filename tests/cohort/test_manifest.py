@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from leukobench.cohort.identity import natural_order, subject_groups
+from leukobench.cohort.indexing import scan_folder
+from leukobench.cohort.manifest import COLUMNS, read_manifest, shipped_manifest_path, write_manifest
+from leukobench.core.errors import InputError
+from leukobench.core.files import sha256_of
+from tests.conftest import REPOSITORY
+
+
+def image(path: Path, value: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((4, 4, 3), value, np.uint8))
+
+
+def test_every_generated_image_is_indexed_with_label_subject_and_checksum(cohort: Path) -> None:
+    manifest = read_manifest(cohort / "manifest.csv")
+    assert len(manifest) == 40
+    assert manifest["path"].is_monotonic_increasing
+    assert manifest["label"].value_counts().to_dict() == {"all": 20, "hem": 20}
+    assert set(manifest["subject"]) == {f"{prefix}{n}" for prefix in ("", "H") for n in range(1, 6)}
+    row = manifest.iloc[7]
+    file = cohort / "images" / row["path"]
+    assert (row["sha256"], row["size_bytes"]) == (sha256_of(file), file.stat().st_size)
+    assert row["label"] == file.parent.name
+    assert f"fold_{row['fold']}" == file.parent.parent.name
+
+
+def test_writing_and_reading_changes_nothing(cohort: Path, tmp_path: Path) -> None:
+    write_manifest(read_manifest(cohort / "manifest.csv"), tmp_path / "again.csv")
+    assert (tmp_path / "again.csv").read_bytes() == (cohort / "manifest.csv").read_bytes()
+
+
+def test_preliminary_test_takes_labels_and_subjects_from_its_csv_and_final_test_has_none(tmp_path: Path) -> None:
+    prelim = tmp_path / "validation_data" / "C-NMC_test_prelim_phase_data"
+    image(prelim / "1.bmp", 10)
+    image(prelim / "2.bmp", 20)
+    image(tmp_path / "testing_data" / "C-NMC_test_final_phase_data" / "1.bmp", 30)
+    (prelim.parent / "C-NMC_test_prelim_phase_data_labels.csv").write_text(
+        "Patient_ID,new_names,labels\nUID_57_29_1_all.bmp,1.bmp,1\nUID_h30_6_2_hem.bmp,2.bmp,0\n"
+    )
+    manifest = scan_folder(tmp_path).set_index("path")
+    assert manifest.loc["validation_data/C-NMC_test_prelim_phase_data/1.bmp", "label"] == "all"
+    second = manifest.loc["validation_data/C-NMC_test_prelim_phase_data/2.bmp"]
+    assert (second["label"], second["subject"], second["phase"]) == ("hem", "H30", "prelim")
+    final = manifest.loc["testing_data/C-NMC_test_final_phase_data/1.bmp"]
+    assert (final["label"], final["subject"], final["subject_group"], final["phase"]) == ("", "", "", "final")
+
+
+def test_a_folder_of_ones_own_takes_the_subject_from_a_pattern(tmp_path: Path) -> None:
+    image(tmp_path / "all" / "patient7_a.png", 10)
+    image(tmp_path / "hem" / "patientx2_b.png", 20)
+    manifest = scan_folder(tmp_path, subject_regex=r"patient(\w+)_")
+    assert manifest["subject"].tolist() == ["7", "X2"]
+    with pytest.raises(InputError, match=r"2 of 2 images have no subject.*--subject-regex"):
+        scan_folder(tmp_path)
+
+
+def test_classes_may_be_called_otherwise_and_subjects_stand_in_a_table(tmp_path: Path) -> None:
+    image(tmp_path / "images" / "Blasts" / "a.png", 10)
+    image(tmp_path / "images" / "normal" / "b.png", 20)
+    image(tmp_path / "images" / "normal" / "c.tif", 30)
+    (tmp_path / "people.csv").write_text("path,subject\na.png,p1\nnormal/b.png,P2\nc.tif,p1\n")
+    manifest = scan_folder(
+        tmp_path / "images", positive="blasts", negative="Normal", subjects_csv=tmp_path / "people.csv"
+    )
+    assert manifest["label"].tolist() == ["all", "hem", "hem"]
+    assert manifest["subject"].tolist() == ["P1", "P2", "P1"]
+    (tmp_path / "people.csv").write_text("path,subject\na.png,p1\na.png,p2\n")
+    with pytest.raises(InputError, match=r"people\.csv: gives 'a\.png' two subjects"):
+        scan_folder(tmp_path / "images", subjects_csv=tmp_path / "people.csv")
+    with pytest.raises(InputError, match="is no regular expression"):
+        scan_folder(tmp_path / "images", subject_regex="(")
+    (tmp_path / "images").rename(tmp_path / "ALL")
+    with pytest.raises(InputError, match="3 of 3 images have no label"):
+        scan_folder(tmp_path / "ALL", subject_regex="(.)")
+
+
+@pytest.mark.parametrize("top", ["", "C-NMC_Leukemia/training_data", "C-NMC_training_data", "fold_1/fold_1"])
+def test_the_official_layouts_are_known_whole_or_in_part(tmp_path: Path, top: str) -> None:
+    folder = tmp_path / top / "fold_1" / "hem"
+    image(folder / "UID_H7_1_2_hem.bmp", 10)
+    for scanned in (tmp_path, folder.parent, folder):
+        row = scan_folder(scanned).iloc[0]
+        assert (row["label"], row["subject"], row["phase"], row["fold"]) == ("hem", "H7", "train", "1")
+
+
+def test_a_numbered_file_without_its_labels_table_is_known_by_its_checksum(cnmc: Path, tmp_path: Path) -> None:
+    file = sorted(cnmc.rglob("*_all.bmp"))[0]
+    folder = tmp_path / "C-NMC_test_prelim_phase_data"
+    folder.mkdir()
+    shutil.copy(file, folder / "1.bmp")
+    row = scan_folder(tmp_path).iloc[0]
+    assert (row["label"], row["original_name"]) == ("all", file.name)
+    image(folder / "2.bmp", 10)
+    with pytest.raises(InputError, match=r"1 of 2 images have no label \(first: .*2\.bmp\)"):
+        scan_folder(tmp_path)
+
+
+def test_a_part_of_the_official_images_keeps_the_ties_of_the_whole(cnmc: Path, tmp_path: Path) -> None:
+    for subject in ("51", "78", "[hH]3", "1"):
+        file = sorted(cnmc.rglob(f"UID_{subject}_*.bmp"))[0]
+        shutil.copy(file, tmp_path / file.name)
+    groups = scan_folder(tmp_path).set_index("subject")["subject_group"].to_dict()
+    assert groups == {"51": "51=78", "78": "51=78", "H3": "H3", "1": "1"}
+
+
+def test_an_interrupted_scan_goes_on_where_it_was(cohort: Path, tmp_path: Path) -> None:
+    images, journal = tmp_path / "images", tmp_path / "journal"
+    shutil.copytree(cohort / "images", images)
+    whole = scan_folder(images)
+    lines = []
+    for path in whole["path"][:10]:
+        status = (images / path).stat()
+        lines.append(f"{path},{status.st_size}-{status.st_mtime_ns},{'0' * 64}")
+    journal.write_text("\n".join(lines) + "\ntorn,12")
+    os.utime(images / whole["path"][0], (1, 1))  # changed since: hashed again
+    resumed = scan_folder(images, journal=journal)
+    assert resumed["sha256"].tolist() == [whole["sha256"][0]] + ["0" * 64] * 9 + whole["sha256"][10:].tolist()
+    assert not journal.exists()
+
+
+def test_subjects_that_share_an_identical_image_are_one_group(tmp_path: Path) -> None:
+    for number, name in enumerate(
+        ("UID_H10_1_1_hem.bmp", "UID_H3_1_1_hem.bmp", "UID_H4_1_1_hem.bmp", "UID_5_1_1_all.bmp")
+    ):
+        image(tmp_path / name, 10 + number)
+    shutil.copy(tmp_path / "UID_H10_1_1_hem.bmp", tmp_path / "UID_H3_1_2_hem.bmp")
+    manifest = scan_folder(tmp_path).set_index("path")
+    assert manifest["subject_group"].to_dict() == {
+        "UID_5_1_1_all.bmp": "5",
+        "UID_H10_1_1_hem.bmp": "H3=H10",
+        "UID_H3_1_1_hem.bmp": "H3=H10",
+        "UID_H3_1_2_hem.bmp": "H3=H10",
+        "UID_H4_1_1_hem.bmp": "H4",
+    }
+
+
+def test_groups_are_joined_through_a_chain_of_identical_images() -> None:
+    subject, sha256 = pd.Series(["51", "75", "75", "78", "9", ""]), pd.Series(["a", "a", "b", "b", "c", "c"])
+    assert subject_groups(subject, sha256).tolist() == ["51=75=78"] * 4 + ["9", ""]
+    assert sorted(["H10", "H2", "9", "10"], key=natural_order) == ["9", "10", "H2", "H10"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("label", "ALL", "label other than"),
+        ("path", "/etc/passwd", "not a relative path"),
+        ("path", "a/../../b.bmp", "leads out of the image folder"),
+        ("sha256", "123", "no SHA-256"),
+        ("subject_group", "", "subject without its group"),
+        ("subject", "20=21", "subject with ="),
+    ],
+)
+def test_a_malformed_row_is_named(cohort: Path, tmp_path: Path, column: str, value: str, reason: str) -> None:
+    table = pd.read_csv(cohort / "manifest.csv", dtype=str, keep_default_na=False)
+    table.loc[3, column] = value
+    table.to_csv(tmp_path / "bad.csv", index=False)
+    with pytest.raises(InputError, match=reason) as raised:
+        read_manifest(tmp_path / "bad.csv")
+    assert table.loc[3, "path"] in str(raised.value)
+    assert "bad.csv" in str(raised.value)
+
+
+def test_a_missing_column_is_named(cohort: Path, tmp_path: Path) -> None:
+    pd.read_csv(cohort / "manifest.csv").drop(columns="sha256").to_csv(tmp_path / "bad.csv", index=False)
+    with pytest.raises(InputError, match=r"bad\.csv: lacks the column sha256"):
+        read_manifest(tmp_path / "bad.csv")
+
+
+def test_the_shipped_manifest_holds_the_whole_dataset_with_its_known_twins() -> None:
+    manifest = read_manifest(shipped_manifest_path())
+    assert tuple(manifest.columns) == COLUMNS
+    assert len(manifest) == 15_114
+    assert manifest["phase"].value_counts().to_dict() == {"train": 10_661, "final": 2_586, "prelim": 1_867}
+    counts = manifest[manifest["phase"] != "final"].groupby(["phase", "label"]).size()
+    assert counts.tolist() == [1_219, 648, 7_272, 3_389]
+    twins = manifest["sha256"].value_counts()
+    assert (twins == 2).sum() == 106
+    assert twins.max() == 2
+    training = manifest[manifest["phase"] == "train"]
+    assert training["subject"].nunique() == 73
+    joined = {group for group in training["subject_group"] if "=" in group}
+    assert joined == {"20=21", "51=75=78", "H2=H4=H5=H6", "H3=H10"}
+    assert training["subject_group"].nunique() == 66
+
+
+def test_real_images_are_found_as_the_shipped_manifest_lists_them(cnmc: Path) -> None:
+    found = scan_folder(cnmc, jobs=2).set_index("path")
+    shipped = read_manifest(REPOSITORY / "data_manifest.csv").set_index("path").loc[found.index]
+    for column in ("label", "subject", "fold", "phase", "sha256", "size_bytes", "original_name"):
+        assert (found[column] == shipped[column]).all(), column

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet
+import pytest
+
+from leukobench.core.errors import InputError
+from leukobench.results.feature_table import PARQUET_ROWS, Block, facts_path, read_feature_table, write_feature_table
+
+
+def blocks(values: np.ndarray, rows: int) -> list[Block]:
+    """Cut a table in blocks of so many rows."""
+    paths = [f"fold_0/all/{row}.bmp" for row in range(len(values))]
+    return [(paths[row : row + rows], values[row : row + rows]) for row in range(0, len(values), rows)]
+
+
+def any_numbers(count: int) -> np.ndarray:
+    """Draw finite floats whose bits are random: every sign, exponent and mantissa."""
+    bits = np.random.default_rng(0).integers(0, 2**64, 2 * count, dtype=np.uint64)
+    numbers = bits.view(np.float64)
+    return numbers[np.isfinite(numbers)][:count]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+def test_every_number_reads_back_as_it_was(tmp_path: Path, name: str) -> None:
+    special = [0.0, -0.0, 1.0, 0.1, 1 / 3, 5e-324, 1.7976931348623157e308, 2.0**53 + 2, 1e22, 123456789.0]
+    values = np.concatenate([special, any_numbers(29_990)]).reshape(-1, 3)
+    write_feature_table(blocks(values, 32), ["a_x", "a_y", "a_z"], {}, {}, tmp_path / name)
+    table = read_feature_table(tmp_path / name).values
+    assert np.array_equal(table.to_numpy().view(np.uint64), values.view(np.uint64))
+    assert table.index.tolist() == [f"fold_0/all/{row}.bmp" for row in range(len(values))]
+
+
+def test_the_csv_holds_what_python_reads_back_too(tmp_path: Path) -> None:
+    values = any_numbers(1000)[:, None]
+    write_feature_table(blocks(values, 1000), ["a_x"], {}, {}, tmp_path / "a.csv")
+    lines = (tmp_path / "a.csv").read_bytes().decode().split("\n")
+    assert (lines[0], lines[-1], len(lines)) == ("path,a_x", "", 1002)
+    assert [float(line.split(",")[1]) for line in lines[1:-1]] == values[:, 0].tolist()
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+def test_the_bytes_do_not_depend_on_how_the_rows_came(tmp_path: Path, name: str) -> None:
+    values = np.random.default_rng(0).normal(size=(2 * PARQUET_ROWS + 5, 3))
+    for folder, rows in (("one", len(values)), ("few", 32), ("odd", 5003)):
+        write_feature_table(blocks(values, rows), ["a", "b", "c"], {}, {}, tmp_path / folder / name)
+    written = [(tmp_path / folder / name).read_bytes() for folder in ("one", "few", "odd")]
+    assert written[0] == written[1] == written[2]
+
+
+def test_a_parquet_file_has_row_groups_of_one_size(tmp_path: Path) -> None:
+    write_feature_table(blocks(np.ones((PARQUET_ROWS + 5, 1)), 32), ["a_x"], {}, {}, tmp_path / "a.parquet")
+    metadata = pyarrow.parquet.ParquetFile(tmp_path / "a.parquet").metadata
+    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [PARQUET_ROWS, 5]
+
+
+def test_paths_with_commas_quotes_and_letters_of_other_alphabets_read_back(tmp_path: Path) -> None:
+    paths = ["a,b.bmp", 'say "cell".bmp', "Zelle 1/бласт.bmp", "007", "NA", "1e5"]
+    write_feature_table([(paths, np.ones((6, 1)))], ["a_x"], {}, {}, tmp_path / "a.csv")
+    assert read_feature_table(tmp_path / "a.csv").values.index.tolist() == paths
+    assert pd.read_csv(tmp_path / "a.csv", dtype=str, keep_default_na=False)["path"].tolist() == paths
+
+
+def test_a_table_as_large_as_the_training_images_reads_in_seconds(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(10_661, 250))
+    columns = [f"texture_{number}" for number in range(250)]
+    write_feature_table(blocks(values, 32), columns, {}, {}, tmp_path / "a.csv")
+    begin = time.process_time()
+    table = read_feature_table(tmp_path / "a.csv").values
+    assert time.process_time() - begin < 10  # 1 s where it was written
+    assert np.array_equal(table.to_numpy(), values)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("path,geometry_area\na.bmp,1\na.bmp,2\n", "stands twice"),
+        ("path,geometry_area\na.bmp,\nb.bmp,2\n", "no finite numbers"),
+        ("path,geometry_area\na.bmp,large\n", "no finite numbers"),
+        ("path,geometry_area\na.bmp,inf\n", "no finite numbers"),
+        ("path,geometry_area,geometry_area\na.bmp,1,2\n", "'geometry_area' stands twice"),
+        ("file,geometry_area\na.bmp,1\n", "is no feature table"),
+        ("path,geometry_area\n", "is no feature table"),
+        ("path,geometry_area\na.bmp,1,2\n", "cannot be read"),
+        ("", "cannot be read"),
+    ],
+)
+def test_a_malformed_table_is_refused(tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / "bad.csv").write_text(text)
+    with pytest.raises(InputError, match=reason):
+        read_feature_table(tmp_path / "bad.csv")
+
+
+def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.parquet").write_text("path,geometry_area\na.bmp,1\n")
+    with pytest.raises(InputError, match=r"bad.parquet: cannot be read as a feature table"):
+        read_feature_table(tmp_path / "bad.parquet")
+
+
+def test_facts_that_are_no_json_are_refused(tmp_path: Path) -> None:
+    write_feature_table([(["a.bmp"], np.ones((1, 1)))], ["a_x"], {"columns": 1}, {}, tmp_path / "a.csv")
+    assert read_feature_table(tmp_path / "a.csv").facts == {"columns": 1}
+    facts_path(tmp_path / "a.csv").write_text('{"columns": ')
+    with pytest.raises(InputError, match=r"a.json: cannot be read"):
+        read_feature_table(tmp_path / "a.csv")
+
+
+def test_a_table_saved_by_a_spreadsheet_reads(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes("\ufeffpath,geometry_area\r\na.bmp,1\r\n".encode())
+    assert read_feature_table(tmp_path / "a.csv").values.to_dict() == {"geometry_area": {"a.bmp": 1.0}}
