@@ -6,22 +6,27 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
+from leukobench import cli
 from leukobench.cells.cell import BACKGROUNDS
-from leukobench.cli import main
 from leukobench.cohort.manifest import read_manifest
 from leukobench.features.settings import CHANNELS, QUANTISATIONS, STAINS
 from leukobench.features.workers import BACKENDS
 from tests.conftest import REPOSITORY
 
-COMMANDS = sorted(main.commands)
+COMMANDS = sorted(cli.COMMANDS)
 
 
 def leukobench(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+    return CliRunner().invoke(cli.main, [str(argument) for argument in arguments])
+
+
+def command_named(name: str) -> click.Command:
+    return cli.main.get_command(click.Context(cli.main), name)
 
 
 def test_every_command_of_the_plan_is_there() -> None:
@@ -75,7 +80,7 @@ def test_extracting_and_comparing_load_no_network_library() -> None:
 
 @pytest.mark.parametrize("command", ["extract", "train-cnn"])
 def test_the_backgrounds_offered_are_those_that_can_be_read(command: str) -> None:
-    option = next(option for option in main.commands[command].params if option.name == "background")
+    option = next(option for option in command_named(command).params if option.name == "background")
     assert tuple(option.type.choices) == BACKGROUNDS
     assert option.default == BACKGROUNDS[0]
 
@@ -264,7 +269,7 @@ def test_the_settings_offered_are_those_that_there_are() -> None:
     assert ", ".join(CHANNELS[:-1]) + f" or {CHANNELS[-1]}." in shown
     assert all(f"{quantisation}:" in shown for quantisation in QUANTISATIONS)
     assert ", ".join(STAINS[:-1]) + f" or {STAINS[-1]}." in shown
-    backend = next(option for option in main.commands["extract"].params if option.name == "backend")
+    backend = next(option for option in command_named("extract").params if option.name == "backend")
     assert tuple(backend.type.choices) == BACKENDS
     assert backend.default == BACKENDS[0]
 
