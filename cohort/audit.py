@@ -20,7 +20,7 @@ from leukobench.cohort.identity import (
 )
 from leukobench.cohort.manifest import LABELS, PHASES
 from leukobench.cohort.near_duplicates import NearDuplicates, similar_pairs
-from leukobench.cohort.partition import PARTS
+from leukobench.cohort.partition import PARTS, Partition
 from leukobench.core.errors import InputError
 
 UNKNOWN = "unknown"  # phase of images that the manifest puts in none
@@ -174,7 +174,7 @@ class Audit:
         }
 
 
-def audit(manifest: pd.DataFrame, *, decoded: Decoded | None = None, partition: pd.DataFrame | None = None) -> Audit:
+def audit(manifest: pd.DataFrame, *, decoded: Decoded | None = None, partition: Partition | None = None) -> Audit:
     """Audit a cohort.
 
     Args:
@@ -198,7 +198,7 @@ def audit(manifest: pd.DataFrame, *, decoded: Decoded | None = None, partition: 
         groups=_groups(manifest, group, names),
         subjects=_subjects(manifest, group, names),
         pixels=pixels,
-        leaks=None if partition is None else _leaks(manifest, content, pixels, part, partition["method"].iloc[0]),
+        leaks=None if partition is None else _leaks(manifest, content, pixels, part, partition.method),
     )
 
 
@@ -263,15 +263,16 @@ def _compare_pixels(manifest: pd.DataFrame, decoded: Decoded) -> tuple[pd.Series
     )
 
 
-def _part_of_each(manifest: pd.DataFrame, partition: pd.DataFrame) -> pd.Series:
+def _part_of_each(manifest: pd.DataFrame, partition: Partition) -> pd.Series:
     """Return the part of each image of the manifest; missing where it is in none."""
-    strangers = ~partition["path"].isin(manifest["path"])
+    path = partition.rows["path"]
+    strangers = ~path.isin(manifest["path"])
     if strangers.any():
         raise InputError(
             f"the partition names {strangers.sum():,} of {len(strangers):,} images that are not in the manifest "
             f"(first: {partition['path'][strangers].iloc[0]}); audit the manifest that was split"
         )
-    return manifest["path"].map(partition.set_index("path")["part"])
+    return manifest["path"].map(partition.rows.set_index("path")["part"])
 
 
 def _leaks(manifest: pd.DataFrame, content: pd.Series, pixels: Pixels | None, part: pd.Series, method: str) -> Leaks:

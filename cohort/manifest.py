@@ -17,13 +17,14 @@ Columns (all text but `size_bytes`):
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pandas as pd
 
 import leukobench
 from leukobench.core.errors import InputError
-from leukobench.core.files import read_csv_columns, write_csv
+from leukobench.core.files import csv_bytes, read_csv_columns, write_csv
 
 POSITIVE, NEGATIVE = "all", "hem"
 LABELS = (POSITIVE, NEGATIVE)
@@ -63,6 +64,11 @@ def write_manifest(manifest: pd.DataFrame, path: Path) -> None:
     """Write a manifest, whole or not at all."""
     validate(manifest.astype(str), str(path))
     write_csv(manifest[list(COLUMNS)], path)
+
+
+def manifest_checksum(manifest: pd.DataFrame) -> str:
+    """Return the SHA-256 of a manifest: that of the file that `write_manifest` writes of it."""
+    return hashlib.sha256(csv_bytes(manifest[list(COLUMNS)])).hexdigest()
 
 
 def validate(manifest: pd.DataFrame, name: str) -> None:

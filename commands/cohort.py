@@ -191,25 +191,27 @@ def split(
     Example:  leukobench split manifest.csv --method subject --test-size 0.2 --seed 1 -o split.csv
               leukobench split manifest.csv --method kfold --folds 5 --seed 1 -o folds
     """
-    import leukobench.cohort.partition as partitions
+    from leukobench.cohort import splitting
     from leukobench.cohort.manifest import read_manifest
+    from leukobench.cohort.partition import Folds, Split, summary, write_folds, write_partition
 
-    choice = partitions.Choice(validation_size, balance, per_subject, seed)
+    options = splitting.SplitOptions(validation_size, balance, per_subject, seed)
     cohort = read_manifest(manifest)
+    made: Split
     if method == "kfold":
-        made = partitions.split_in_folds(cohort, folds, choice)
-        partitions.write_folds(made, manifest, out)
+        made = splitting.split_in_folds(cohort, folds, options)
+    elif method == "official":
+        made = splitting.split_officially(cohort, test_fold, options)
+    elif method == "image":
+        made = splitting.split_by_image(cohort, test_size, options)
     else:
-        made = [
-            partitions.split_officially(cohort, test_fold, choice)
-            if method == "official"
-            else partitions.split_by_image(cohort, test_size, choice)
-            if method == "image"
-            else partitions.split_by_subject(cohort, test_size, choice)
-        ]
-        partitions.write_partition(made[0], manifest, out)
-    for fold, partition in enumerate(made):
-        if method == "kfold":
+        made = splitting.split_by_subject(cohort, test_size, options)
+    if isinstance(made, Folds):
+        write_folds(made, out)
+    else:
+        write_partition(made, out)
+    for fold, partition in made.by_fold():
+        if fold is not None:
             click.echo(f"fold {fold}")
-        for line in partitions.summary(partition, cohort):
+        for line in summary(partition, cohort):
             click.echo(line)

@@ -128,14 +128,19 @@ def read_csv_columns(path: Path, columns: Sequence[str], kind: str) -> pd.DataFr
             f"a {kind} has {', '.join(columns)}"
         )
     if table.empty:
-        raise InputError(f"{path}: holds no row; expected a {kind} with at least one image")
+        raise InputError(f"{path}: contains no row; expected a {kind} with at least one image")
     return table[list(columns)]
 
 
+def csv_bytes(table: pd.DataFrame) -> bytes:
+    """Return a table as CSV, the same bytes on every system."""
+    return table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_MINIMAL).encode()
+
+
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a table as CSV, whole or not at all, the same bytes on every system."""
+    """Write a table as CSV, completely or not at all."""
     with whole_file(path) as partial:
-        table.to_csv(partial, index=False, lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
+        partial.write_bytes(csv_bytes(table))
 
 
 def write_json(content: dict[str, Any], path: Path) -> None:

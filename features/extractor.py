@@ -12,15 +12,15 @@ from typing import Any
 from tqdm import tqdm
 
 from leukobench.cells.cell import BACKGROUNDS
-from leukobench.cohort.manifest import read_manifest
+from leukobench.cohort.manifest import manifest_checksum, read_manifest
 from leukobench.core.errors import InputError
-from leukobench.core.files import only_writer, remove_leftovers, sha256_of
+from leukobench.core.files import only_writer, remove_leftovers
 from leukobench.features.catalog import DEFAULT_SET, settings_of
 from leukobench.features.journal import Journal
 from leukobench.features.measuring import IMAGES_PER_TASK, Measurement, measure, stamp
 from leukobench.features.settings import Settings
 from leukobench.features.workers import BACKENDS, in_order
-from leukobench.results.feature_table import check_destination, write_feature_table
+from leukobench.results.feature_table import TableFacts, check_destination, write_feature_table
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,11 @@ def extract(
     columns = how.columns
     unfinished = partial_path(out)
     check_destination(out, resumed=resume and unfinished.exists())
-    paths = read_manifest(manifest_path)["path"].tolist()
-    facts = how.as_facts() | {"manifest": sha256_of(manifest_path)[:16]}
+    manifest = read_manifest(manifest_path)
+    paths = manifest["path"].tolist()
+    facts = TableFacts(**how.as_facts(), manifest=manifest_checksum(manifest)[:16])
     with only_writer(out):
-        with contextlib.closing(Journal(unfinished, facts, resume=resume)) as journal:
+        with contextlib.closing(Journal(unfinished, facts.to_json(), resume=resume)) as journal:
             _refuse_changed(journal, how.images, paths)
             with _kept(journal, len(paths), out):
                 _measure_rest(journal, how, paths, strict, jobs=jobs, backend=backend, scheduler=scheduler)

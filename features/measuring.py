@@ -16,6 +16,7 @@ from leukobench.cells.cell import read_cell
 from leukobench.core.errors import InputError
 from leukobench.features.catalog import VERSION, compute, features_of
 from leukobench.features.settings import Settings
+from leukobench.results.feature_table import TableFacts
 
 IMAGES_PER_TASK = 32  # at some ms an image, so many that handing a task over does not count
 MISSING = (-1, -1)  # the stamp of a file that is not there
@@ -56,7 +57,7 @@ class Measurement:
         }
 
     @classmethod
-    def from_facts(cls, facts: dict[str, Any], images: Path) -> Measurement:
+    def from_facts(cls, facts: TableFacts, images: Path) -> Measurement:
         """Measure other images as a table was measured.
 
         Args:
@@ -64,19 +65,18 @@ class Measurement:
             images: Folder of the other images.
 
         Raises:
-            InputError: the facts do not say how, or they are of another version of the feature catalogue.
+            InputError: the facts are of another version of the feature catalogue, or name an unknown setting.
         """
-        try:
-            settings = Settings(**facts["settings"] | {"distances": tuple(facts["settings"]["distances"])})
-            how = cls(images, facts["feature_set"], settings, facts["background"])
-            version = facts["feature_set_version"]
-        except (KeyError, TypeError):
-            raise InputError("no features.json said how the cells of its table were measured") from None
-        if version != VERSION:
+        if facts.feature_set_version != VERSION:
             raise InputError(
-                f"cells were measured by version {version} of the feature catalogue, and this has {VERSION}"
+                f"cells were measured by version {facts.feature_set_version} of the feature catalogue, and this has "
+                f"{VERSION}"
             )
-        return how
+        try:
+            settings = Settings(**{**facts.settings, "distances": tuple(facts.settings["distances"])})
+        except (KeyError, TypeError):
+            raise InputError("its features.json does not say how the cells were measured") from None
+        return cls(images, facts.feature_set, settings, facts.background)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,74 @@ import pyarrow.csv
 import pyarrow.parquet
 from tqdm import tqdm
 
+import leukobench
 from leukobench.core.errors import InputError
 from leukobench.core.files import refuse_existing, whole_file, write_json
 from leukobench.results.failures import failures_path, read_failures, write_failures
 
 SUFFIXES = (".csv", ".parquet")
+FORMAT = 2  # of a feature table; tables of leukobench 0.1 have none
 CSV_ROWS = 1024  # formatted at a time
 PARQUET_ROWS = 8192  # of a row group: 16 MB at 250 features
 
 Block = tuple[Sequence[str], np.ndarray]  # paths, and their features [shape=(paths, features)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableFacts:
+    """The content of `features.json`: how the cells of a feature table were measured.
+
+    Attributes:
+        feature_set: Name of the feature set.
+        feature_set_version: Version of the feature catalogue.
+        settings: Settings of the measurement, by name.
+        background: What surrounds the cells, see `leukobench.cells.cell.find_cell`.
+        columns: Number of features.
+        manifest: First 16 digits of the manifest's checksum.
+        leukobench: Version.
+        format: Version of the feature table's format.
+    """
+
+    feature_set: str
+    feature_set_version: str
+    settings: Mapping[str, Any]
+    background: str
+    columns: int
+    manifest: str
+    leukobench: str = leukobench.__version__
+    format: int = FORMAT
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of `features.json`."""
+        return json.loads(json.dumps(asdict(self)))
+
+    @classmethod
+    def from_json(cls, content: object, path: Path) -> TableFacts:
+        """Check and return the content of the file `path`.
+
+        Raises:
+            InputError: the file is of another format or lacks a key.
+        """
+        if not isinstance(content, dict):
+            raise InputError(f"{path}: does not describe a feature table; extract again")
+        if content.get("format") != FORMAT:
+            version = content.get("leukobench", "another version")
+            raise InputError(
+                f"{path}: was written by leukobench {version}, whose feature tables this version "
+                f"({leukobench.__version__}) does not read; extract again"
+            )
+        names = [each.name for each in fields(cls)]
+        missing = [name for name in names if name not in content]
+        if missing or not isinstance(content["settings"], dict):
+            raise InputError(f"{path}: lacks {', '.join(missing) or 'settings'}; extract again")
+        return cls(**{name: content[name] for name in names})
+
+    @property
+    def measurement(self) -> dict[str, Any]:
+        """How the cells were measured, settings by their own names: tables that agree in this can be exchanged."""
+        facts = self.to_json()
+        of_table = {name: facts[name] for name in ("feature_set", "feature_set_version", "background", "columns")}
+        return of_table | facts["settings"]
 
 
 @dataclass(frozen=True)
@@ -38,12 +97,12 @@ class FeatureTable:
 
     Attributes:
         values: One row an image, indexed by `path`, one column a feature.
-        facts: What `features.json` says; empty where it is missing.
-        failed: Reason of each image that failed, by path.
+        facts: How the cells were measured; None where the table has no `features.json`, as one made elsewhere.
+        failed: Reason of each image that could not be measured, by path.
     """
 
     values: pd.DataFrame
-    facts: dict[str, Any]
+    facts: TableFacts | None
     failed: dict[str, str]
 
 
@@ -66,7 +125,7 @@ def check_destination(path: Path, *, resumed: bool = False) -> None:
 
 
 def write_feature_table(
-    blocks: Iterable[Block], columns: Sequence[str], facts: dict[str, Any], failed: dict[str, str], path: Path
+    blocks: Iterable[Block], columns: Sequence[str], facts: TableFacts | None, failed: dict[str, str], path: Path
 ) -> None:
     """Write a feature table and what belongs beside it; the table itself comes last.
 
@@ -76,13 +135,14 @@ def write_feature_table(
     Args:
         blocks: The rows, in pieces of any size.
         columns: Names of the features.
-        facts: For `features.json`.
+        facts: For `features.json`; None: there is none.
         failed: Reason of each image that failed, by path.
         path: `.csv` or `.parquet`.
     """
     refuse_existing(path)
     write_failures(failed, path)
-    write_json(facts, facts_path(path))
+    if facts is not None:
+        write_json(facts.to_json(), facts_path(path))
     write = _write_csv if path.suffix == ".csv" else _write_parquet
     with whole_file(path) as unfinished:
         write(tqdm(blocks, desc="writing", unit="block", disable=None), columns, unfinished)
@@ -158,8 +218,10 @@ def read_feature_table(path: Path) -> FeatureTable:
     return FeatureTable(values.astype(float), _read_facts(facts_path(path)), read_failures(path))
 
 
-def _read_facts(path: Path) -> dict[str, Any]:
+def _read_facts(path: Path) -> TableFacts | None:
+    if not path.exists():
+        return None
     try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return TableFacts.from_json(json.loads(path.read_text(encoding="utf-8")), path)
     except ValueError as error:
         raise InputError(f"{path}: cannot be read as JSON ({error}); extract again") from None

@@ -1,23 +1,22 @@
-"""The run folder: one trained model, what it predicted, and all that is needed to repeat it.
+"""The run folder: one trained model, its predictions, and all that is needed to repeat it.
 
-    run.json         what was run: see `RUN_KEYS`
-    model.skops      the model, or model.keras; of a cross-validation model_fold_0.skops and so on, too
+    run.json         what was trained, see `leukobench.results.run_info.RunInfo`
+    model.skops      the model (of a network: model.keras); of a cross-validation also model_fold_0.skops and so on
     predictions.csv  see `PREDICTION_COLUMNS`; `score` is the probability of `all`
-    metrics.json     figures of merit of each part
+    metrics.json     metrics of each part
     history.csv      networks only: one row an epoch
-    reference.csv    SVM and k-NN only: the training cells that `explain` holds a cell against
+    reference.csv    SVM and k-NN only: the training cells that explanations compare a cell with
 
-A folder is complete or it is not there: it is written beside its place and then renamed. `run.json` holds the
-checksums of the other files, so that a folder that was damaged later is refused too.
+A folder is complete or absent: it is written under another name and then renamed. `run.json` has the checksums of the
+other files, so that a folder that was damaged later is refused too.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
+import dataclasses
 import json
-import platform
-import sys
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,11 +24,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-import leukobench
-from leukobench.cohort.partition import PARTS, is_leaky, shared_groups
+from leukobench.cohort.manifest import LABELS
+from leukobench.cohort.partition import PARTS
 from leukobench.core.errors import InputError
 from leukobench.core.files import read_csv_columns, sha256_of, whole_folder, write_csv, write_json
 from leukobench.results.metrics import called, figures_of_merit
+from leukobench.results.run_info import RunInfo, library_versions, read_run_info
 
 PREDICTION_COLUMNS = (
     "path",
@@ -42,34 +42,25 @@ PREDICTION_COLUMNS = (
     "predicted",
 )
 DECIMALS = 9  # of a score
-RUN_KEYS = (
-    "leukobench",  # version
-    "family",  # svm, knn or cnn
-    "recipe",  # name
-    "parameters",  # every value of the recipe as it was run
-    "background",  # what lay around the cells when they were read
-    "seed",
-    "split",  # the partition's method
-    "leaky",  # subject groups stand in more than one part
-    "shared_subject_groups",  # how many of them
-    "checksums",  # manifest, partition, and feature table or weights
-    "versions",  # Python and the libraries that computed
-    "device",
-    "seconds",  # timings: fit, predict
-    "model_parameters",  # of a network, else null
-    "command",  # how to repeat it
-    "files",  # checksum of each file of the folder
-)
 
 
 @dataclass(frozen=True)
-class Run:
-    """A complete run folder, as read."""
+class RunFolder:
+    """A complete run folder, as read.
+
+    Attributes:
+        folder: The folder.
+        info: The content of `run.json`.
+        predictions: One row a predicted image, see `PREDICTION_COLUMNS`; `fold` is missing (NA) without
+            cross-validation.
+        metrics: Metrics by part.
+        history: One row an epoch; None for other models than networks.
+    """
 
     folder: Path
-    info: dict[str, Any]
+    info: RunInfo
     predictions: pd.DataFrame
-    metrics: dict[str, Any]
+    metrics: dict[str, dict[str, float | None]]
     history: pd.DataFrame | None
 
     @property
@@ -79,169 +70,138 @@ class Run:
 
     @property
     def recipe(self) -> str:
-        """What tables call the recipe: its name, marked where values of it were changed for this run."""
-        return self.info["recipe"] + (" (changed)" if self.info.get("changed") else "")
+        """The recipe's name in tables, marked where values of the recipe were changed for this run."""
+        return self.info.recipe + (" (changed)" if self.info.changed else "")
+
+    @property
+    def folds(self) -> list[int]:
+        """Numbers of the folds; empty without cross-validation."""
+        return sorted(int(fold) for fold in self.predictions["fold"].dropna().unique())
 
     def part(self, name: str) -> pd.DataFrame:
         """Return the predictions of one part."""
         return self.predictions[self.predictions["part"] == name]
 
-    def model_file(self, suffix: str, fold: str | None = None) -> Path:
-        """Return where the model lies; of a cross-validation, where that of a fold does.
+    def model_file(self, suffix: str, fold: int | None = None) -> Path:
+        """Return the path of the model; of a cross-validation, that of the final model or of a fold.
 
         Raises:
-            InputError: a fold is missing or needless.
+            InputError: there is no such model.
         """
-        file = self.folder / (f"model{suffix}" if fold is None else f"model_fold_{fold}{suffix}")
+        file = self.folder / model_name(suffix, fold)
         if not file.is_file():
-            folds = sorted(path.stem.removeprefix("model_fold_") for path in self.folder.glob("model_fold_*"))
-            remedy = (
-                f"name a fold with --fold: {', '.join(folds)}"
-                if folds
-                else "it is of no cross-validation; leave --fold out"
-            )
-            raise InputError(f"{self.folder}: holds no {file.name}; {remedy}")
+            folds = ", ".join(map(str, self.folds))
+            remedy = f"choose a fold: {folds}" if folds else "it is not a cross-validation; choose no fold"
+            raise InputError(f"{self.folder}: contains no {file.name}; {remedy}")
         return file
 
 
-def split_facts(partitions: Mapping[str, pd.DataFrame], path: Path) -> dict[str, Any]:
-    """Return what `run.json` says of the partitions read from `path`: method, leaks, checksums."""
-    method = next(iter(partitions.values()))["method"].iloc[0]
-    shared = {group for partition in partitions.values() for group in shared_groups(partition)}
-    files = sorted(path.glob("fold_*.csv")) if path.is_dir() else [path]
-    checksums = {"manifest": next(iter(partitions.values()))["manifest"].iloc[0]}
-    for file in files:
-        checksums["partition" if len(files) == 1 else file.stem] = sha256_of(file)
-    return {
-        "split": method,
-        "leaky": is_leaky(method) or bool(shared),
-        "shared_subject_groups": len(shared),
-        "checksums": checksums,
-    }
+def model_name(suffix: str, fold: int | None = None) -> str:
+    """Return the name of a model's file: `model.skops`, `model_fold_0.skops`."""
+    return f"model{suffix}" if fold is None else f"model_fold_{fold}{suffix}"
 
 
-def told(partition: pd.DataFrame, fold: str = "") -> np.ndarray:
-    """Tell whose predictions a run folder holds: all rows'; of a fold of a cross-validation the test part's alone.
+def reported_rows(rows: pd.DataFrame, fold: int | None = None) -> np.ndarray:
+    """Return which rows of a partition a run folder has predictions of. [shape=(n,), bool]
 
-    The others are trained on in the other folds. [shape=(n,), bool]
+    All rows; of a fold of a cross-validation the test part alone, because other folds train on the others.
     """
-    return (partition["part"] == "test").to_numpy() | (fold == "")
+    return (rows["part"] == "test").to_numpy() | (fold is None)
 
 
-def predictions_table(partition: pd.DataFrame, score: np.ndarray, fold: str = "") -> pd.DataFrame:
+def predictions_table(rows: pd.DataFrame, score: np.ndarray, fold: int | None = None) -> pd.DataFrame:
     """Put scores beside the partition rows that they belong to, in the run folder's columns.
 
-    Only rows that are `told` are kept.
+    Only `reported_rows` are kept.
     """
     rounded = np.round(np.asarray(score, float), DECIMALS)
-    table = partition.assign(fold=fold, score=rounded, predicted=called(rounded))
-    return table.loc[told(table, fold), list(PREDICTION_COLUMNS)]
+    number = pd.array([fold] * len(rows), dtype="Int64")
+    table = rows.assign(fold=number, score=rounded, predicted=called(rounded))
+    return table.loc[reported_rows(rows, fold), list(PREDICTION_COLUMNS)]
 
 
 def scores_table(paths: Sequence[str], score: np.ndarray) -> pd.DataFrame:
     """Put scores beside the images that they belong to: `path`, `score` (the probability of `all`), `predicted`."""
     rounded = np.round(np.asarray(score, float), DECIMALS)
-    return pd.DataFrame({"path": paths, "score": rounded, "predicted": called(rounded)})
+    return pd.DataFrame({"path": list(paths), "score": rounded, "predicted": called(rounded)})
 
 
 def write_run(
     folder: Path,
-    info: dict[str, Any],
+    info: RunInfo,
     predictions: pd.DataFrame,
     save_models: Callable[[Path], None],
     history: pd.DataFrame | None = None,
     libraries: Sequence[str] = (),
-) -> Run:
-    """Write a run folder, whole or not at all.
+) -> RunFolder:
+    """Write a run folder, completely or not at all.
 
     Args:
-        folder: Where to.
-        info: `run.json` without what is filled in here (version, versions, device where missing, command, files).
+        folder: The folder to make.
+        info: The content of `run.json`; `versions` and `files` are filled in here.
         predictions: Table in `PREDICTION_COLUMNS`.
-        save_models: Writes the models, and what else belongs to them, into the folder it is given.
+        save_models: Writes the models, and what else belongs to them, into the folder that it is given.
         history: One row an epoch, for networks.
         libraries: Distributions whose versions are recorded.
 
     Raises:
-        InputError: the folder is already there.
+        InputError: the folder exists.
     """
     with whole_folder(folder) as partial:
         write_csv(predictions, partial / "predictions.csv")
-        figures = {
+        metrics = {
             part: figures_of_merit(rows["label"].to_numpy(), rows["score"].to_numpy())
             for part in PARTS
             if len(rows := predictions[predictions["part"] == part])
         }
-        write_json(figures, partial / "metrics.json")
+        write_json(metrics, partial / "metrics.json")
         if history is not None:
             write_csv(history, partial / "history.csv")
         save_models(partial)
-        info = {
-            "leukobench": leukobench.__version__,
-            "device": "cpu",
-            "model_parameters": None,
-            "versions": _versions(libraries),
-            "command": " ".join(["leukobench", *sys.argv[1:]]),
-            **info,
-        }
-        info["files"] = {file.name: sha256_of(file) for file in sorted(partial.iterdir())}
-        missing = set(RUN_KEYS) - info.keys()
-        if missing:
-            raise AssertionError(f"run.json would lack {sorted(missing)}")
-        write_json(info, partial / "run.json")
-    return read_run(folder)
+        files = {file.name: sha256_of(file) for file in sorted(partial.iterdir())}
+        whole = dataclasses.replace(info, versions=library_versions(libraries), files=files)
+        write_json(whole.to_json(), partial / "run.json")
+    return read_run_folder(folder)
 
 
-def read_info(folder: Path) -> dict[str, Any]:
-    """Read what `run.json` says, without looking at the other files.
-
-    Raises:
-        InputError: no run folder, or a malformed `run.json`.
-    """
-    info = _read_json(folder / "run.json", folder)
-    missing = [key for key in RUN_KEYS if key not in info]
-    if missing:
-        raise InputError(f"{folder / 'run.json'}: lacks {', '.join(missing)}; train again")
-    return info
-
-
-def read_run(folder: Path) -> Run:
+def read_run_folder(folder: str | os.PathLike[str]) -> RunFolder:
     """Read a run folder and check that it is complete.
 
     Raises:
         InputError: no run folder, a missing or changed file, or a malformed table; the message names the file.
     """
-    info = read_info(folder)
-    for name, checksum in info["files"].items():
+    folder = Path(folder)
+    info = read_run_info(folder)
+    for name, checksum in info.files.items():
         file = folder / name
         if not file.is_file():
-            raise InputError(f"{folder}: is torn: {name} is missing; train again")
+            raise InputError(f"{folder}: is incomplete: {name} is missing; train again")
         if sha256_of(file) != checksum:
-            raise InputError(f"{file}: was changed since the run was written; train again")
-    predictions = read_csv_columns(folder / "predictions.csv", PREDICTION_COLUMNS, "predictions table")
+            raise InputError(f"{file}: was changed after the run was written; train again")
     history = folder / "history.csv"
-    return Run(
+    return RunFolder(
         folder=folder,
         info=info,
-        predictions=predictions.assign(score=predictions["score"].astype(float)),
-        metrics=_read_json(folder / "metrics.json", folder),
+        predictions=_read_predictions(folder / "predictions.csv"),
+        metrics=_read_metrics(folder / "metrics.json"),
         history=pd.read_csv(history) if history.is_file() else None,
     )
 
 
-def _versions(libraries: Sequence[str]) -> dict[str, str]:
-    return {
-        "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in libraries},
-    }
+def _read_predictions(path: Path) -> pd.DataFrame:
+    table = read_csv_columns(path, PREDICTION_COLUMNS, "predictions table")
+    for column, allowed in (("part", PARTS), ("label", LABELS)):
+        if not table[column].isin(allowed).all():
+            raise InputError(f"{path}: has a {column} other than {', '.join(allowed)}; train again")
+    score = pd.to_numeric(table["score"], errors="coerce")
+    fold = pd.to_numeric(table["fold"].replace("", None), errors="coerce")
+    if not score.between(0, 1).all() or (fold.isna() & (table["fold"] != "")).any():
+        raise InputError(f"{path}: has a score that is no probability, or a fold that is no number; train again")
+    return table.assign(score=score, fold=fold.astype("Int64"))
 
 
-def _read_json(path: Path, folder: Path) -> dict[str, Any]:
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such run folder; name one that a train command wrote")
+def _read_metrics(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{folder}: is no run folder, or a torn one: {path.name} is missing") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); train again") from None

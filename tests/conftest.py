@@ -9,7 +9,8 @@ import pytest
 
 from leukobench.cohort.indexing import scan_folder
 from leukobench.cohort.manifest import read_manifest, write_manifest
-from leukobench.cohort.partition import Choice, split_by_subject, split_in_folds, write_folds, write_partition
+from leukobench.cohort.partition import write_folds, write_partition
+from leukobench.cohort.splitting import SplitOptions, split_by_subject, split_in_folds
 from leukobench.cohort.synthetic import generate_cohort
 from leukobench.features.extractor import extract
 
@@ -27,8 +28,8 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cohort")
     generate_cohort(folder / "images", subjects=10, cells_per_subject=4, seed=3)
     write_manifest(scan_folder(folder / "images"), folder / "manifest.csv")
-    partition = split_by_subject(read_manifest(folder / "manifest.csv"), 0.4, Choice(validation_size=0.2, seed=1))
-    write_partition(partition, folder / "manifest.csv", folder / "split.csv")
+    partition = split_by_subject(read_manifest(folder / "manifest.csv"), 0.4, SplitOptions(validation_size=0.2, seed=1))
+    write_partition(partition, folder / "split.csv")
     extract(folder / "images", folder / "manifest.csv", folder / "features.csv")
     return folder
 
@@ -36,8 +37,8 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def folds(cohort: Path) -> Path:
     """A folder of three partitions of the cohort: a cross-validation."""
-    partitions = split_in_folds(read_manifest(cohort / "manifest.csv"), 3, Choice(validation_size=0.2, seed=1))
-    write_folds(partitions, cohort / "manifest.csv", cohort / "folds")
+    partitions = split_in_folds(read_manifest(cohort / "manifest.csv"), 3, SplitOptions(validation_size=0.2, seed=1))
+    write_folds(partitions, cohort / "folds")
     return cohort / "folds"
 
 

@@ -10,6 +10,7 @@ from leukobench.cells.fingerprints import read_fingerprints
 from leukobench.cohort import audit as cohort_audit
 from leukobench.cohort.audit import Audit, Decoded
 from leukobench.cohort.layout import find_images
+from leukobench.cohort.partition import Partition
 from leukobench.core.errors import InputError
 
 
@@ -17,7 +18,7 @@ def audit(
     manifest: pd.DataFrame,
     *,
     images: Path | None = None,
-    partition: pd.DataFrame | None = None,
+    partition: Partition | None = None,
     near: bool = False,
     jobs: int = 1,
 ) -> Audit:

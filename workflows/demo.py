@@ -10,7 +10,8 @@ from leukobench.classifiers.training import train as train_classifier
 from leukobench.cnn.training import train as train_network
 from leukobench.cohort.indexing import scan_folder
 from leukobench.cohort.manifest import read_manifest, write_manifest
-from leukobench.cohort.partition import Choice, split_by_subject, write_partition
+from leukobench.cohort.partition import write_partition
+from leukobench.cohort.splitting import SplitOptions, split_by_subject
 from leukobench.cohort.synthetic import generate_cohort
 from leukobench.comparison.report import REPORT, write_report
 from leukobench.comparison.results import Comparison
@@ -62,8 +63,8 @@ def run_demo(
     say(f"2/7 indexing them -> {manifest}")
     write_manifest(scan_folder(images, jobs=jobs), manifest)
     say(f"3/7 splitting by subject -> {partition}")
-    drawn = split_by_subject(read_manifest(manifest), 0.25, Choice(validation_size=0.125, seed=seed))
-    write_partition(drawn, manifest, partition)
+    drawn = split_by_subject(read_manifest(manifest), 0.25, SplitOptions(validation_size=0.125, seed=seed))
+    write_partition(drawn, partition)
     say(f"4/7 extracting features -> {table}")
     extract(images, manifest, table, jobs=jobs)
     say(f"5/7 training SVM and k-NN -> {folder / 'runs'}")

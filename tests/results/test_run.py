@@ -1,36 +1,39 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from leukobench.cohort.partition import read_partitions
+from leukobench.cohort.partition import read_split
 from leukobench.core.errors import InputError
-from leukobench.results.run import Run, predictions_table, read_run, split_facts, write_run
+from leukobench.results.run import RunFolder, predictions_table, read_run_folder, write_run
+from leukobench.results.run_info import RunInfo, command_line, split_facts
 
 
 def save_text(folder: Path) -> None:
     (folder / "model.txt").write_text("model")
 
 
-def make_run(cohort: Path, folder: Path, save_models: Callable[[Path], None] = save_text) -> Run:
-    partitions = read_partitions(cohort / "split.csv")
-    partition = partitions[""]
-    score = np.linspace(0, 1, len(partition))
-    info = {
-        "family": "svm",
-        "recipe": "a-recipe",
-        "parameters": {},
-        "seed": 0,
-        "background": "black",
-        **split_facts(partitions, cohort / "split.csv"),
-        "excluded": {},
-        "seconds": {"fit": 1.0, "predict": 0.5},
-    }
-    return write_run(folder, info, predictions_table(partition, score), save_models)
+def make_run(cohort: Path, folder: Path, save_models: Callable[[Path], None] = save_text) -> RunFolder:
+    partition = read_split(cohort / "split.csv")
+    score = np.linspace(0, 1, len(partition.rows))
+    info = RunInfo(
+        family="svm",
+        recipe="a-recipe",
+        parameters={},
+        seed=0,
+        background="black",
+        **split_facts(partition),
+        seconds={"fit": 1.0, "predict": 0.5},
+        command=command_line("train-svm", ["a table.csv"], {"--split": "split.csv"}),
+    )
+    return write_run(folder, info, predictions_table(partition.rows, score), save_models)
 
 
 def test_a_run_is_read_as_it_was_written(cohort: Path, tmp_path: Path) -> None:
@@ -39,8 +42,26 @@ def test_a_run_is_read_as_it_was_written(cohort: Path, tmp_path: Path) -> None:
     assert len(run.predictions) == 40
     assert run.predictions["score"].tolist() == pytest.approx(np.linspace(0, 1, 40).tolist(), abs=1e-9)
     assert (run.predictions["predicted"] == "all").sum() == 20
+    assert run.predictions["fold"].isna().all()
+    assert run.folds == []
     assert set(run.metrics) == {"train", "validation", "test"}
-    assert not run.info["leaky"]
+    assert not run.info.leaky
+
+
+def test_what_run_json_says_is_read_back_whole(cohort: Path, tmp_path: Path) -> None:
+    run = make_run(cohort, tmp_path / "a")
+    content = json.loads((tmp_path / "a" / "run.json").read_text())
+    assert set(content) == {each.name for each in dataclasses.fields(RunInfo)}
+    assert content["command"] == "leukobench train-svm 'a table.csv' --split split.csv"
+    assert RunInfo.from_json(content, tmp_path / "a" / "run.json") == run.info
+    assert run.info.command == ("leukobench", "train-svm", "a table.csv", "--split", "split.csv")
+
+
+def test_predictions_of_a_fold_are_those_of_its_test_part(cohort: Path) -> None:
+    rows = read_split(cohort / "split.csv").rows
+    table = predictions_table(rows, np.zeros(len(rows)), fold=2)
+    assert set(table["part"]) == {"test"}
+    assert (table["fold"] == 2).all()
 
 
 def test_a_run_that_fails_half_way_leaves_nothing(cohort: Path, tmp_path: Path) -> None:
@@ -60,26 +81,72 @@ def test_an_existing_folder_is_kept(cohort: Path, tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["mine.txt"]
 
 
-def test_torn_and_changed_folders_are_refused(cohort: Path, tmp_path: Path) -> None:
-    make_run(cohort, tmp_path / "torn")
-    (tmp_path / "torn" / "metrics.json").unlink()
-    with pytest.raises(InputError, match=r"torn: metrics\.json is missing"):
-        read_run(tmp_path / "torn")
+def test_incomplete_and_changed_folders_are_refused(cohort: Path, tmp_path: Path) -> None:
+    make_run(cohort, tmp_path / "incomplete")
+    (tmp_path / "incomplete" / "metrics.json").unlink()
+    with pytest.raises(InputError, match=r"incomplete: metrics\.json is missing"):
+        read_run_folder(tmp_path / "incomplete")
 
     make_run(cohort, tmp_path / "changed")
     table = tmp_path / "changed" / "predictions.csv"
     table.write_text(table.read_text().replace("hem", "all", 1))
     with pytest.raises(InputError, match=r"predictions\.csv: was changed"):
-        read_run(tmp_path / "changed")
-
-    make_run(cohort, tmp_path / "old")
-    info = json.loads((tmp_path / "old" / "run.json").read_text())
-    del info["seed"]
-    (tmp_path / "old" / "run.json").write_text(json.dumps(info))
-    with pytest.raises(InputError, match=r"run\.json: lacks seed"):
-        read_run(tmp_path / "old")
+        read_run_folder(tmp_path / "changed")
 
     with pytest.raises(InputError, match="no such run folder"):
-        read_run(tmp_path / "nowhere")
+        read_run_folder(tmp_path / "nowhere")
     with pytest.raises(InputError, match="is no run folder"):
-        read_run(cohort)
+        read_run_folder(cohort)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"seed": None}, "seed is not a whole number"),
+        ({"seed": True}, "seed is not a whole number"),
+        ({"leaky": "no"}, "leaky is not true or false"),
+        ({"files": []}, "files is not a table of names and values"),
+        ({"command": "leukobench 'train"}, "command cannot be read"),
+        ({"format": 1}, r"was written by leukobench .*, whose run folders this version \(.*\) does not read"),
+    ],
+)
+def test_a_malformed_run_json_is_refused(cohort: Path, tmp_path: Path, change: dict[str, Any], reason: str) -> None:
+    make_run(cohort, tmp_path / "a")
+    file = tmp_path / "a" / "run.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(InputError, match=reason):
+        read_run_folder(tmp_path / "a")
+
+
+def test_a_key_that_is_missing_and_a_file_that_is_no_json_are_told(cohort: Path, tmp_path: Path) -> None:
+    make_run(cohort, tmp_path / "a")
+    file = tmp_path / "a" / "run.json"
+    content = json.loads(file.read_text())
+    del content["seed"]
+    file.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"run\.json: lacks seed"):
+        read_run_folder(tmp_path / "a")
+    for text in ("{", "[]"):
+        file.write_text(text)
+        with pytest.raises(InputError, match=r"run\.json: (cannot be read|is not the run\.json)"):
+            read_run_folder(tmp_path / "a")
+
+
+def test_a_run_folder_of_version_0_1_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "run.json").write_text('{"leukobench": "0.1.0", "family": "svm"}')
+    with pytest.raises(InputError, match=r"old: was written by leukobench 0\.1\.0, .*train again"):
+        read_run_folder(tmp_path / "old")
+
+
+@pytest.mark.parametrize(
+    "change", [{"part": "holdout"}, {"label": "blast"}, {"score": "x"}, {"score": 7}, {"fold": "b"}]
+)
+def test_malformed_predictions_are_refused(cohort: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+    run = make_run(cohort, tmp_path / "a")
+    table, info = tmp_path / "a" / "predictions.csv", tmp_path / "a" / "run.json"
+    pd.read_csv(table).assign(**change).to_csv(table, index=False)
+    files = {name: checksum for name, checksum in run.info.files.items() if name != "predictions.csv"}
+    info.write_text(json.dumps(json.loads(info.read_text()) | {"files": files}))
+    with pytest.raises(InputError, match=r"predictions\.csv: has a"):
+        read_run_folder(tmp_path / "a")

@@ -1,0 +1,262 @@
+"""Making partitions: by subject, by fold, by the official phases of C-NMC 2019, and by image.
+
+Nothing here uses a random generator: images and subject groups are ordered by the SHA-256 of the seed and their name.
+The same arguments therefore give the same file on every machine and with every version of the libraries.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from leukobench.cohort.manifest import LABELS, NEGATIVE, POSITIVE, labelled, manifest_checksum
+from leukobench.cohort.partition import IMAGE_LEVEL, PARTS, ROW_COLUMNS, Folds, Partition
+from leukobench.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """Options of every method of splitting.
+
+    Attributes:
+        validation_size: Share of each class's images for validation, in [0, 1); taken from training in the same way
+            as the test part.
+        balance: Whether each part is reduced to as many images of one class as of the other.
+        per_subject: Largest number of images of one subject; None for all.
+        seed: Random seed: which of the many possible splits.
+    """
+
+    validation_size: float = 0.0
+    balance: bool = False
+    per_subject: int | None = None
+    seed: int = 0
+
+    def describe(self, method: str) -> str:
+        """Return the text of a partition's `method`."""
+        words = [method, f"validation={self.validation_size}", f"seed={self.seed}"]
+        words += ["balance"] * self.balance
+        words += [f"per-subject={self.per_subject}"] * (self.per_subject is not None)
+        return " ".join(words)
+
+
+def split_by_subject(
+    manifest: pd.DataFrame, test_size: float = 0.2, options: SplitOptions = SplitOptions()
+) -> Partition:
+    """Assign whole subject groups to the parts: no subject, and no image, is in two parts.
+
+    Args:
+        manifest: The cohort, as `cohort.manifest` reads it.
+        test_size: Share of each class's images for testing, in (0, 1). Groups are not divided, so the share is met to
+            within half of the largest group.
+        options: See `SplitOptions`.
+
+    Returns:
+        The partition, its rows in manifest order.
+
+    Raises:
+        InputError: a part would lack a class.
+    """
+    rows = _eligible(labelled(manifest), options)
+    test = draw_units(rows["subject_group"], rows["label"], test_size, options.seed)
+    return _finish(_checksum(manifest), rows, test, rows["subject_group"], options, f"subject test={test_size}")
+
+
+def split_by_image(manifest: pd.DataFrame, test_size: float = 0.2, options: SplitOptions = SplitOptions()) -> Partition:
+    """Assign single images to the parts, as the four reproduced studies did: subjects are in training and in test.
+
+    This image-level split exists to measure its optimistic bias, and every file made from it is marked as LEAKY. See
+    `split_by_subject`.
+    """
+    rows = _eligible(labelled(manifest), options)
+    test = draw_units(rows["path"], rows["label"], test_size, options.seed)
+    return _finish(_checksum(manifest), rows, test, rows["path"], options, f"{IMAGE_LEVEL} test={test_size}")
+
+
+def split_officially(
+    manifest: pd.DataFrame, test_fold: str | None = None, options: SplitOptions = SplitOptions()
+) -> Partition:
+    """Test on C-NMC's preliminary phase and train on its training phase; or leave one of the official folds out.
+
+    The official folds share images. Images of a subject group that is also in the test part are left out of training.
+    See `split_by_subject`.
+
+    Args:
+        manifest: The cohort.
+        test_fold: The official fold to test on, `0` to `2`; None for the preliminary phase.
+        options: See `SplitOptions`.
+    """
+    rows = _eligible(labelled(manifest), options)
+    if test_fold is None:
+        rows = rows[rows["phase"].isin(["train", "prelim"])]
+        test = rows["phase"] == "prelim"
+    else:
+        rows = rows[rows["phase"] == "train"]
+        test = rows["fold"] == test_fold
+    part = "the preliminary phase" if test_fold is None else f"fold {test_fold}"
+    if not test.any() or test.all():
+        raise InputError(f"the manifest contains {'only' if test.any() else 'no'} images of {part}; use another method")
+    clean = test | ~rows["subject_group"].isin(rows["subject_group"][test])
+    name = "official" if test_fold is None else f"official fold={test_fold}"
+    return _finish(_checksum(manifest), rows[clean], test[clean], rows["subject_group"][clean], options, name)
+
+
+def split_in_folds(manifest: pd.DataFrame, folds: int = 5, options: SplitOptions = SplitOptions()) -> Folds:
+    """Make a cross-validation over subject groups: each labelled image is tested in exactly one partition.
+
+    The groups of each class, in the order of their hash, go one by one to the fold with the fewest images of that
+    class. See `split_by_subject`.
+
+    Args:
+        manifest: The cohort.
+        folds: Number of partitions, at least 2.
+        options: See `SplitOptions`.
+
+    Raises:
+        InputError: a class has fewer subject groups than there are folds, or a part would lack a class.
+    """
+    rows = _eligible(labelled(manifest), options)
+    group = rows["subject_group"]
+    number = assign_folds(group, rows["label"], folds, options.seed)
+    checksum = _checksum(manifest)
+    method = f"kfold folds={folds}"
+    return Folds(
+        {
+            fold: _finish(checksum, rows, number == fold, group, options, method, f"{options.seed}/{fold}")
+            for fold in range(folds)
+        }
+    )
+
+
+def assign_folds(group: pd.Series, label: pd.Series, folds: int, seed: int) -> pd.Series:
+    """Return the number of the fold in which each row is tested; see `split_in_folds`.
+
+    Args:
+        group: Subject group of each row.
+        label: `all` or `hem` of each row.
+        folds: Number of folds.
+        seed: Random seed.
+
+    Raises:
+        InputError: a class has fewer groups than there are folds.
+    """
+    fold_of: dict[str, int] = {}
+    for of_class, units in _units_by_class(group, label).items():
+        if len(units) < folds:
+            raise InputError(
+                f"{folds} folds need {folds} subject groups of each class; the cohort has {len(units)} of {of_class}"
+            )
+        images = [0] * folds
+        for name in _in_order(units.index, f"fold/{seed}"):
+            smallest = images.index(min(images))
+            fold_of[name] = smallest
+            images[smallest] += units[name]
+    return group.map(fold_of)
+
+
+def draw_units(unit: pd.Series, label: pd.Series, size: float, seed: int) -> pd.Series:
+    """Draw whole units (subject groups or images) for testing, class by class.
+
+    Args:
+        unit: Unit of each row.
+        label: `all` or `hem` of each row.
+        size: Share of each class's rows to draw, in (0, 1).
+        seed: Random seed.
+
+    Returns:
+        Whether each row is drawn. [bool]
+    """
+    return _draw(unit, label, _class_sizes(label) * size, f"test/{seed}")
+
+
+def _checksum(manifest: pd.DataFrame) -> str:
+    """Return the digits by which a partition names its manifest."""
+    return manifest_checksum(manifest)[:16]
+
+
+def _class_sizes(label: pd.Series) -> pd.Series:
+    return label.value_counts().reindex(LABELS, fill_value=0)
+
+
+def _in_order(names: Iterable[str], seed: str) -> list[str]:
+    """Return names in the order of their hash."""
+    return sorted(names, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
+
+
+def _rank(path: pd.Series, seed: str) -> pd.Series:
+    """Return each path's position in the order of hashes."""
+    return path.map({name: place for place, name in enumerate(_in_order(path, seed))})
+
+
+def _eligible(rows: pd.DataFrame, options: SplitOptions) -> pd.DataFrame:
+    """Return the rows without those beyond `per_subject` of a subject."""
+    if options.per_subject is None:
+        return rows
+    place = _rank(rows["path"], f"per-subject/{options.seed}").groupby(rows["subject"]).rank(method="first")
+    return rows[place <= options.per_subject]
+
+
+def _units_by_class(unit: pd.Series, label: pd.Series) -> dict[str, pd.Series]:
+    """Return the number of images of each unit, by the class of most of its images."""
+    sizes = unit.value_counts()
+    positives = unit[label == POSITIVE].value_counts().reindex(sizes.index, fill_value=0)
+    blasts = positives * 2 >= sizes
+    return {POSITIVE: sizes[blasts], NEGATIVE: sizes[~blasts]}
+
+
+def _draw(unit: pd.Series, label: pd.Series, targets: pd.Series, seed: str) -> pd.Series:
+    """Draw whole units, class by class, until they have about as many images as `targets` says for that class.
+
+    Within a class the units come in the order of their hash, and one is taken if that brings the number of images
+    nearer to the target; at least one unit is left.
+    """
+    drawn: set[str] = set()
+    for of_class, units in _units_by_class(unit, label).items():
+        sizes, taken, images = units.to_dict(), 0, 0
+        for name in _in_order(sizes, seed):
+            nearer = abs(images + sizes[name] - targets[of_class]) < abs(images - targets[of_class])
+            if nearer and taken < len(sizes) - 1:
+                drawn.add(name)
+                taken, images = taken + 1, images + sizes[name]
+    return unit.isin(drawn)
+
+
+def _finish(
+    manifest: str,
+    rows: pd.DataFrame,
+    test: pd.Series,
+    unit: pd.Series,
+    options: SplitOptions,
+    method: str,
+    seed: str | None = None,
+) -> Partition:
+    """Take the validation part from training, balance the parts, and check that each has both classes."""
+    seed = str(options.seed) if seed is None else seed
+    part = pd.Series("train", index=rows.index).mask(test, "test")
+    if options.validation_size:
+        rest = ~test
+        targets = _class_sizes(rows["label"]) * options.validation_size
+        validation = _draw(unit[rest], rows["label"][rest], targets, f"validation/{seed}")
+        part[validation[validation].index] = "validation"
+    expected = PARTS if options.validation_size else ("train", "test")
+    _refuse_missing_class(rows["label"], part, rows["subject_group"], expected)
+    table = rows.assign(part=part)[list(ROW_COLUMNS)]
+    if options.balance:
+        place = _rank(rows["path"], f"balance/{seed}").groupby([part, rows["label"]]).rank(method="first")
+        smaller = rows.groupby([part, "label"])["path"].transform("size").groupby(part).transform("min")
+        table = table[place <= smaller]
+    return Partition(table, options.describe(method), manifest)
+
+
+def _refuse_missing_class(label: pd.Series, part: pd.Series, group: pd.Series, expected: tuple[str, ...]) -> None:
+    counts = pd.crosstab(part, label).reindex(index=expected, columns=LABELS, fill_value=0)
+    for name in expected:
+        for of_class in LABELS:
+            if not counts.loc[name, of_class]:
+                groups = group[label == of_class].nunique()
+                raise InputError(
+                    f"the {name} part would contain no {of_class} image: the cohort has {groups} subject "
+                    f"group{'s' * (groups != 1)} of that class; add subjects or change the sizes"
+                )

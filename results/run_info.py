@@ -1,0 +1,186 @@
+"""`run.json`: what was trained, on what, with what, and the command that repeats it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import leukobench
+from leukobench.cohort.partition import Split
+from leukobench.core.errors import InputError
+
+FORMAT = 2  # of a run folder; folders of leukobench 0.1 have none
+FINAL = "final"  # name of the final model where values are listed by fold
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunInfo:
+    """The content of `run.json`.
+
+    Attributes:
+        family: `svm`, `knn` or `cnn`.
+        recipe: Name of the recipe.
+        parameters: Every value of the recipe as it was run, and what training chose.
+        background: What surrounds the cells, see `leukobench.cells.cell.find_cell`.
+        seed: Random seed.
+        split: Method of the partition.
+        leaky: Whether subjects are shared between training and test.
+        shared_subject_groups: Number of subject groups that are in more than one part.
+        checksums: Of manifest, partitions, and feature table or weights, by name.
+        seconds: Durations: `fit`, `predict` and others, in s.
+        command: Arguments of the command line that repeats the run, the program's name first.
+        changed: Values of the recipe that were changed for this run, as `name=value`.
+        excluded: Reason of each image that was left out, by path.
+        importance: Facts about the permutation importance; None where it was not computed.
+        note: What the reader of the metrics must know; "" for nothing.
+        model_parameters: Number of parameters of a network; None for other models.
+        device: What computed.
+        precision: Floating-point precision of a network; None for other models.
+        leukobench: Version.
+        versions: Versions of Python and of the libraries that computed, by name.
+        files: SHA-256 of each other file of the run folder, by name.
+        format: Version of the run folder's format.
+    """
+
+    family: str
+    recipe: str
+    parameters: Mapping[str, Any]
+    background: str
+    seed: int
+    split: str
+    leaky: bool
+    shared_subject_groups: int
+    checksums: Mapping[str, str | None]
+    seconds: Mapping[str, float]
+    command: Sequence[str]
+    changed: Sequence[str] = ()
+    excluded: Mapping[str, str] = field(default_factory=dict)
+    importance: Mapping[str, Any] | None = None
+    note: str = ""
+    model_parameters: int | None = None
+    device: str = "cpu"
+    precision: str | None = None
+    leukobench: str = leukobench.__version__
+    versions: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of `run.json`; the command as one line that a shell understands."""
+        content = asdict(self) | {"changed": list(self.changed), "command": shlex.join(self.command)}
+        return {name: content[name] for name in ("format", "leukobench", *content)}
+
+    @classmethod
+    def from_json(cls, content: object, path: Path) -> RunInfo:
+        """Check and return the content of the file `path`.
+
+        Raises:
+            InputError: the file is of another format, lacks a key, or a value is of another type.
+        """
+        if not isinstance(content, dict):
+            raise InputError(f"{path}: is not the run.json of a run folder; train again")
+        if content.get("format") != FORMAT:
+            version = content.get("leukobench", "another version")
+            raise InputError(
+                f"{path.parent}: was written by leukobench {version}, whose run folders this version "
+                f"({leukobench.__version__}) does not read; train again"
+            )
+        missing = [each.name for each in fields(cls) if each.name not in content and _required(each)]
+        if missing:
+            raise InputError(f"{path}: lacks {', '.join(missing)}; train again")
+        for name, (kind, what) in _KINDS.items():
+            if name in content and (
+                not isinstance(content[name], kinds) or isinstance(content[name], bool) != (kinds is bool)
+            ):
+                raise InputError(f"{path}: {name} is not {what}; train again")
+        known = {each.name: content[each.name] for each in fields(cls) if each.name in content}
+        try:
+            return cls(**known | {"command": tuple(shlex.split(content["command"]))})
+        except ValueError as error:
+            raise InputError(f"{path}: command cannot be read ({error}); train again") from None
+
+
+_TEXT = (str, "text")
+_NUMBER = (int, "a whole number")
+_TABLE = (dict, "a table of names and values")
+_KINDS: Mapping[str, tuple[type, str]] = {
+    **dict.fromkeys(("family", "recipe", "background", "split", "note", "command", "device", "leukobench"), _TEXT),
+    **dict.fromkeys(("seed", "shared_subject_groups"), _NUMBER),
+    **dict.fromkeys(("parameters", "checksums", "seconds", "excluded", "versions", "files"), _TABLE),
+    "changed": (list, "a list"),
+    "leaky": (bool, "true or false"),
+}
+
+
+def split_facts(split: Split) -> dict[str, Any]:
+    """Return what a `RunInfo` says of a split: method, leakage, checksums."""
+    return {
+        "split": split.method,
+        "leaky": split.leaky,
+        "shared_subject_groups": len(split.shared_groups),
+        "checksums": {"manifest": split.manifest, **split.checksums},
+    }
+
+
+def library_versions(libraries: Sequence[str]) -> dict[str, str]:
+    """Return the versions of Python and of installed libraries, by name."""
+    versions = {name: importlib.metadata.version(name) for name in libraries}
+    return {"python": platform.python_version(), **versions}
+
+
+def command_line(
+    command: str, arguments: Sequence[str | os.PathLike[str]], options: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """Build the command line that calls a command with native values.
+
+    Args:
+        command: Name of the command.
+        arguments: Its arguments, in order.
+        options: Value of each option by its name on the command line. None and False are left out, True is a flag
+            without a value, a tuple or list is written with commas.
+
+    >>> command_line("train-svm", ["features.csv"], {"--split": "split.csv", "--C": (1.0, 3.0), "--resume": False})
+    ('leukobench', 'train-svm', 'features.csv', '--split', 'split.csv', '--C', '1.0,3.0')
+    """
+    words = ["leukobench", command, *map(os.fspath, arguments)]
+    for name, value in options.items():
+        if value is None or value is False:
+            continue
+        words.append(name)
+        if value is not True:
+            words.append(",".join(map(str, value)) if isinstance(value, tuple | list) else str(value))
+    return tuple(words)
+
+
+def by_fold(values: Mapping[int | None, Any]) -> dict[str, Any]:
+    """Name values by fold for a JSON file: "0", "1" and so on; that of the final model, or the only one, is `final`."""
+    return {FINAL if fold is None else str(fold): value for fold, value in values.items()}
+
+
+def read_run_info(folder: str | os.PathLike[str]) -> RunInfo:
+    """Read `run.json`, without looking at the other files of the run folder.
+
+    Raises:
+        InputError: no run folder, one of another format, or a malformed `run.json`.
+    """
+    path = Path(folder) / "run.json"
+    if not Path(folder).is_dir():
+        raise InputError(f"{folder}: no such run folder; name one that a training wrote")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{folder}: is no run folder, or an incomplete one: run.json is missing") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); train again") from None
+    return RunInfo.from_json(content, path)
+
+
+def _required(each: Any) -> bool:
+    return each.default is MISSING and each.default_factory is MISSING
