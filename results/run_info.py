@@ -96,9 +96,7 @@ class RunInfo:
         if missing:
             raise InputError(f"{path}: lacks {', '.join(missing)}; train again")
         for name, (kind, what) in _KINDS.items():
-            if name in content and (
-                not isinstance(content[name], kinds) or isinstance(content[name], bool) != (kinds is bool)
-            ):
+            if name in content and type(content[name]) is not kind:
                 raise InputError(f"{path}: {name} is not {what}; train again")
         known = {each.name: content[each.name] for each in fields(cls) if each.name in content}
         try:
