@@ -1,4 +1,4 @@
-"""Figures of a run: permutation importance, and the surface that was searched."""
+"""Figures of a classifier: permutation importance, the hyperparameter search, and the explanation of one cell."""
 
 from __future__ import annotations
 
@@ -6,25 +6,36 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
+from leukobench.classifiers.explain import Explanation
 from leukobench.classifiers.importance import Importance
+from leukobench.cohort.manifest import NEGATIVE, POSITIVE
+from leukobench.core.plotting import (
+    BLUE,
+    ORANGE,
+    plot_bars,
+    series_color,
+    series_line_style,
+    style,
+)
 
 MOST_BARS = 25
 MOST_LINES = 8
-BLUE = "#0072B2"  # Okabe & Ito's palette, which the colour-blind can read
-COLORS = (BLUE, "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#999999")
-STYLES = ("-", "--", "-.", ":")
+MOST_FEATURES = 12  # of an explanation
+CLASS_COLORS = {POSITIVE: ORANGE, NEGATIVE: BLUE}
 
 
+@style()
 def importance_figure(importance: Importance) -> Figure:
     """Draw the drop in AUROC by family and by feature, with intervals; the features that matter most."""
     shown = importance.by_feature.head(MOST_BARS)
     bars = max(len(shown), len(importance.by_family))
     figure = Figure(figsize=(11, 1.6 + 0.24 * bars), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(2, 3))
-    _bars(left, importance.by_family, importance.by_family["family"].tolist(), bars)
+    _importance_bars(left, importance.by_family, "family", bars)
     left.set_title("families, all their features together")
-    _bars(right, shown, shown["feature"].tolist(), bars)
+    _importance_bars(right, shown, "feature", bars)
     more = len(importance.by_feature) - len(shown)
     right.set_title(
         f"the {len(shown)} that matter most of {len(importance.by_feature)} features"
@@ -41,6 +52,7 @@ def importance_figure(importance: Importance) -> Figure:
     return figure
 
 
+@style()
 def search_figure(tried: pd.DataFrame) -> Figure | None:
     """Draw what was searched: C by gamma as a surface, anything else as lines over the first setting with numbers.
 
@@ -68,16 +80,40 @@ def search_figure(tried: pd.DataFrame) -> Figure | None:
     return figure
 
 
-def _bars(axes: Axes, table: pd.DataFrame, names: list[str], places: int) -> None:
-    place = np.arange(len(table))
-    axes.barh(place, table["drop"], color=BLUE, height=0.7)
-    for at, low, high in zip(place, table["low"], table["high"], strict=True):
-        axes.plot([low, high], [at, at], color="black", linewidth=1)
-    axes.axvline(0, color="#666666", linewidth=1)
-    axes.set_yticks(place, names)
-    axes.set_ylim(places - 0.4, -0.6)
-    axes.grid(axis="x", color="#e5e5e5", linewidth=0.8)
-    axes.set_axisbelow(True)
+@style()
+def explanation_figure(found: Explanation, picture: np.ndarray) -> Figure:
+    """Draw a cell beside the features that pushed it most, with the sums of families.
+
+    Args:
+        found: The explanation.
+        picture: The cell. [shape=(height, width, 3), uint8]
+    """
+    many = len(found.by_feature)
+    bars = min(many, MOST_FEATURES + 1)
+    figure = Figure(figsize=(12.5, 2.2 + 0.42 * max(bars, 8)), layout="constrained")
+    figure.suptitle(
+        f"{found.path.name}: what moved the probability of all from {found.reference_score:.3f}, the mean of "
+        f"{found.references} reference cells, to {found.score:.3f}"
+    )
+    figure.supxlabel("contribution to the probability of all (standard error over reference cells)", fontsize="medium")
+    left, right = figure.subfigures(1, 2, width_ratios=(3, 5))
+    cell, families = left.subplots(2, 1, height_ratios=(3, 2))
+    cell.imshow(picture)
+    cell.set_axis_off()
+    cell.set_title(f"called {found.predicted}: probability of all {found.score:.3f}", fontsize="medium")
+    _contribution_bars(families, found.by_family, [_family_label(row) for _, row in found.by_family.iterrows()])
+    families.set_title("families, all their features together", fontsize="medium")
+    _contribution_bars(right.subplots(), *_most_pushing(found.by_feature))
+    which = f"the {MOST_FEATURES} features of {many} that pushed most" if many > MOST_FEATURES else "features"
+    right.suptitle(f"{which}: value, and place among the reference cells", fontsize="medium")
+    handles = [Patch(color=color, label=f"towards {label}") for label, color in CLASS_COLORS.items()]
+    left.legend(handles=handles, loc="outside lower center", ncols=2, fontsize="small")
+    return figure
+
+
+def _importance_bars(axes: Axes, table: pd.DataFrame, name: str, places: int) -> None:
+    intervals = table[["low", "high"]].to_numpy(float)
+    plot_bars(axes, table[name].tolist(), table["drop"].to_numpy(), intervals, places=places)
 
 
 def _surface(axes: Axes, tried: pd.DataFrame, mean: str, figure: Figure) -> None:
@@ -87,6 +123,7 @@ def _surface(axes: Axes, tried: pd.DataFrame, mean: str, figure: Figure) -> None
     axes.set_xticks(range(len(surface.columns)), [f"{value}" for value in surface.columns])
     axes.set_yticks(range(len(surface.index)), [f"{value}" for value in surface.index])
     axes.set(xlabel="C", ylabel="gamma")
+    axes.grid(visible=False)
     best = np.unravel_index(np.argmax(surface.to_numpy()), surface.shape)
     middle = (surface.to_numpy().min() + surface.to_numpy().max()) / 2
     for (row, column), value in np.ndenumerate(surface.to_numpy()):
@@ -112,8 +149,8 @@ def _lines(axes: Axes, tried: pd.DataFrame, x: str, varied: list[str], mean: str
         axes.plot(
             rows[x] if numeric else rows[x].astype(str),  # gamma may be numbers and "scale"
             rows[mean],
-            color=COLORS[number],
-            linestyle=STYLES[number % len(STYLES)] if numeric else "",
+            color=series_color(number),
+            linestyle=series_line_style(number) if numeric else "",
             marker="o",
             markersize=4,
             label=line or None,
@@ -124,7 +161,6 @@ def _lines(axes: Axes, tried: pd.DataFrame, x: str, varied: list[str], mean: str
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
     axes.set(xlabel=x, ylabel=_title(mean))
-    axes.grid(color="#e5e5e5", linewidth=0.8)
     if others:
         hidden = tried["line"].nunique() - len(best)
         title = f"the best {len(best)}; {hidden} more in search.csv" if hidden else None
@@ -134,3 +170,42 @@ def _lines(axes: Axes, tried: pd.DataFrame, x: str, varied: list[str], mean: str
 def _title(mean: str) -> str:
     name = mean.removesuffix("_mean").replace("_", " ")
     return f"mean {'AUROC' if name == 'auroc' else name}, people left out"
+
+
+def _most_pushing(by_feature: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return the contributions to draw with their labels: the largest, and all others together as one."""
+    shown, rest = by_feature[:MOST_FEATURES], by_feature[MOST_FEATURES:]
+    labels = [_label(row) for _, row in shown.iterrows()]
+    if rest.empty:
+        return shown, labels
+    together = pd.DataFrame({"contribution": [rest["contribution"].sum()], "standard_error": np.nan})
+    return pd.concat([shown, together]), [*labels, f"all others together ({len(rest)})"]
+
+
+def _contribution_bars(axes: Axes, table: pd.DataFrame, labels: list[str]) -> None:
+    """Plot contributions as bars, with their standard errors and their values."""
+    value = table["contribution"].to_numpy(float)
+    error = table["standard_error"].to_numpy(float)
+    colors = [CLASS_COLORS[POSITIVE if number > 0 else NEGATIVE] for number in value]
+    plot_bars(axes, labels, value, np.column_stack([value - error, value + error]), colors=colors)
+    axes.tick_params("y", labelsize="small")
+    axes.margins(x=0.3)
+    ends = value + np.sign(value) * np.nan_to_num(error)
+    for place, (end, number) in enumerate(zip(ends, value, strict=True)):
+        right = end >= 0
+        shown = {"textcoords": "offset points", "va": "center", "fontsize": "small"}
+        axes.annotate(f"{number:+.3f}", (end, place), (4 if right else -4, 0), ha="left" if right else "right", **shown)
+
+
+def _family_label(row: pd.Series) -> str:
+    return f"{row['family']}\n{row['features']} feature{'s' * (row['features'] != 1)}"
+
+
+def _label(row: pd.Series) -> str:
+    unit = "" if row["unit"] == "1" else f" {row['unit']}"
+    place = f"above {row['percentile_all']:.0f}% of blasts, {row['percentile_hem']:.0f}% of normal cells"
+    return f"{row['feature']}\n{_number(row['value'])}{unit}, {place}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

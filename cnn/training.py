@@ -15,13 +15,13 @@ import pandas as pd
 from leukobench.cells.cell import BACKGROUNDS
 from leukobench.cnn.backend import keras
 from leukobench.cnn.checkpoint import Checkpoint, Unfinished
-from leukobench.cnn.curves import training_figure
 from leukobench.cnn.data import Images, load_images
 from leukobench.cnn.device import building_in, choose_devices, computing_on, name_devices, policy_for
 from leukobench.cnn.epochs import Examples, Inputs, balanced_weights, enlargement
 from leukobench.cnn.fitting import Validation, fit, score
 from leukobench.cnn.frozen import base_outputs
 from leukobench.cnn.network import Network, build, targets_for
+from leukobench.cnn.plots import training_figure
 from leukobench.cnn.published import recipe_named
 from leukobench.cnn.recipes import Recipe
 from leukobench.cnn.settings import with_settings

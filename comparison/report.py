@@ -16,13 +16,14 @@ import leukobench
 from leukobench.comparison import tables
 from leukobench.comparison.bootstrap import LEVEL, RESAMPLES
 from leukobench.comparison.checklist import LEFT_TO_AUTHORS, answers, limits
-from leukobench.comparison.plots import MOST_BANDS, draw_all, importance_figure, save, training_figure
+from leukobench.comparison.plots import MOST_BANDS, draw_all, importance_bars_figure, training_curves_figure
 from leukobench.comparison.published import beside_papers
 from leukobench.comparison.results import LEVELS, Comparison, compare, fold_aurocs
 from leukobench.comparison.thumbnails import WrongCell, most_wrong
 from leukobench.comparison.verdict import cautions, sentence, verdicts
 from leukobench.core.errors import InputError
 from leukobench.core.files import refuse_existing, whole_folder, write_csv
+from leukobench.core.plotting import save_figure
 from leukobench.results.run import Run, read_run
 
 REPORT = "report.html"
@@ -61,7 +62,7 @@ def write_report(
         (partial / "table.md").write_text(tables.markdown(comparison) + "\n", encoding="utf-8")
         (partial / "table.tex").write_text(tables.latex(comparison), encoding="utf-8")
         for name, figure in drawn.items():
-            save(figure, partial / name)
+            save_figure(figure, partial / name)
         pictures = {name: _embedded((partial / f"{name}.png").read_bytes()) for name in drawn}
         (partial / REPORT).write_text(_html(comparison, pictures, wrong, command), encoding="utf-8")
     return comparison
@@ -70,11 +71,11 @@ def write_report(
 def _of_run_files(comparison: Comparison) -> dict[str, Figure]:
     """Draw what only some run folders hold: training curves and importances, by the name of the figure's file."""
     histories = {name: run.history for name, run in comparison.runs.items() if run.history is not None}
-    drawn = {"training": training_figure(histories)} if histories else {}
+    drawn = {"training": training_curves_figure(histories)} if histories else {}
     for number, run in enumerate(comparison.runs.values()):
         for file in IMPORTANCE:
             if (run.folder / file).is_file():
-                drawn[_importance_name(number, file)] = importance_figure(_read_importance(run, file))
+                drawn[_importance_name(number, file)] = importance_bars_figure(_read_importance(run, file))
     return drawn
 
 
@@ -113,7 +114,7 @@ def _embedded(png: bytes) -> str:
 
 def _html(comparison: Comparison, pictures: dict[str, str], wrong: dict[str, list[WrongCell]], command: str) -> str:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("comparison", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.PackageLoader("leukobench.comparison", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["embedded"] = _embedded
     environment.filters["p_value"] = _p_value

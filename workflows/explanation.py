@@ -20,8 +20,8 @@ import numpy as np
 from tqdm import tqdm
 
 from leukobench.cells.cell import read_cell
-from leukobench.classifiers.drawing import explanation_figure
 from leukobench.classifiers.explain import Explanation, explain_cell, explanations_table
+from leukobench.classifiers.plots import explanation_figure
 from leukobench.classifiers.prediction import load_trained
 from leukobench.classifiers.reference import read_reference
 from leukobench.core.errors import InputError

@@ -12,15 +12,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
 from leukobench.comparison.bootstrap import LEVEL
 from leukobench.comparison.paired_tests import corrected_resampled_interval
-from leukobench.comparison.plots import COLORS, GREY, STYLE, WIDTH, save
 from leukobench.comparison.tables import markdown_table
 from leukobench.core.files import write_csv, write_json
+from leukobench.core.plotting import GREY, ORANGE, WIDTH, save_figure, style
 
 SPLITS = ("image", "subject")
 FIGURES = {  # columns of the table, and what they are called
@@ -114,19 +113,19 @@ def write_leakage(
     ]
     text = "\n\n".join([*said, markdown_table([header, *lines])])
     (folder / "leakage.md").write_text(text + "\n", encoding="utf-8")
-    save(_figure(table), folder / "leakage")
+    save_figure(_figure(table), folder / "leakage")
 
 
 def _figure(table: pd.DataFrame) -> Figure:
     """Draw the AUROC of cells of each seed under both splits, joined by a line, one panel a model."""
     models = list(dict.fromkeys(table["model"]))
-    with matplotlib.rc_context(STYLE):
+    with style():
         figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
         for axes, model in zip(figure.subplots(1, len(models), sharey=True, squeeze=False)[0], models, strict=True):
             of_split = table[table["model"] == model].pivot(index="seed", columns="split", values="auroc")
             pairs = of_split[["subject", "image"]].to_numpy()
             axes.plot([0, 1], pairs.T, color=GREY, linewidth=1, marker="o", markersize=4)
-            axes.plot([0, 1], pairs.mean(axis=0), color=COLORS[1], linewidth=2.5, marker="s", label="mean")
+            axes.plot([0, 1], pairs.mean(axis=0), color=ORANGE, linewidth=2.5, marker="s", label="mean")
             axes.set_xticks([0, 1], ["by subject", "by image\n(LEAKY)"])
             axes.set_xlim(-0.3, 1.3)
             axes.set_title(model, fontsize=11)

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from leukobench.classifiers.cells import LabelledCells
-from leukobench.classifiers.drawing import explanation_figure
 from leukobench.classifiers.explain import Explanation, explain_cell, explanations_table
+from leukobench.classifiers.plots import explanation_figure
 from leukobench.classifiers.reference import OF_EACH_CLASS, REFERENCE, choose_reference, read_reference
 from leukobench.core.errors import InputError
 from leukobench.core.files import write_csv

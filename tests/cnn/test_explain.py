@@ -14,11 +14,12 @@ from click.testing import CliRunner
 from PIL import Image
 
 from leukobench.cli import main
+from leukobench.cnn.attribution import Explanation, explain_pixels, feature_maps, grad_cam
 from leukobench.cnn.backend import keras
-from leukobench.cnn.drawing import diagram, tile_grid
 from leukobench.cnn.epochs import turned, turned_back
-from leukobench.cnn.explain import Explanation, explain, explain_pixels, feature_maps, grad_cam, mean_line
+from leukobench.cnn.explain import explain, mean_line
 from leukobench.cnn.network import build, positive_score
+from leukobench.cnn.plots import diagram, tile_grid
 from leukobench.cnn.published import recipe_named
 from leukobench.cnn.settings import with_settings
 from leukobench.cnn.training import train
@@ -209,7 +210,7 @@ def test_in_brief_of_many_images_the_mean_share_of_heat_on_the_background_is_tol
 def test_tensorflow_and_jax_give_the_same_heat_and_load_the_same_file(run: Run, tmp_path: Path) -> None:
     code = (
         "import sys, numpy as np\n"
-        "from leukobench.cnn.explain import grad_cam\n"
+        "from leukobench.cnn.attribution import grad_cam\n"
         "from leukobench.cnn.network import load_network\n"
         "pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)\n"
         "np.save(sys.argv[2], grad_cam(load_network(sys.argv[1]), pixels, positive=True))"

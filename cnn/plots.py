@@ -1,21 +1,20 @@
-"""Figures of what is inside a network: heat on a cell, feature maps as tiles, the network as a row of blocks."""
+"""Figures of a network: its training, its layers, where in a cell it looks, and its feature maps."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from leukobench.cnn.attribution import Explanation
 from leukobench.cnn.backend import keras
 from leukobench.cnn.network import HEAD, NETWORK
 from leukobench.cnn.pooling import POOL, pooling_of
-
-if TYPE_CHECKING:
-    from leukobench.cnn.explain import Explanation
+from leukobench.core.plotting import BLUE, COLORS, GREY, ORANGE, plot_training_curve, style
 
 TILE = (16, 64)  # px: the shortest and the longest side of a tile
 _GAP = 2  # px between tiles
@@ -23,6 +22,38 @@ _BESIDE = (keras.layers.InputLayer, keras.layers.ZeroPadding2D, keras.layers.Cro
 _HEAT = "inferno"  # even steps of lightness, also for those who do not see all colours
 
 
+# column of the history, its name in the legend, colour, line style
+_CURVES = (
+    ("loss", "training", BLUE, "-"),
+    ("val_loss", "validation", ORANGE, "--"),
+    ("accuracy", "training", BLUE, "-"),
+    ("val_accuracy", "validation", ORANGE, "--"),
+    ("val_auroc", "validation", ORANGE, "--"),
+)
+_PANELS = (("loss", "loss"), ("accuracy", "accuracy"), ("auroc", "AUROC"))  # ending of the columns, label of the axis
+
+
+@style()
+def training_figure(history: pd.DataFrame, title: str) -> Figure:
+    """Draw the history of a run, one panel a metric; the folds of a cross-validation over one another.
+
+    Args:
+        history: One row an epoch, as in a run folder's `history.csv`.
+        title: Above the panels.
+    """
+    panels = [panel for panel in _PANELS if any(column.endswith(panel[0]) for column in history.columns)]
+    figure = Figure(figsize=(4.2 * len(panels), 3.6), layout="constrained")
+    for axes, (ending, name) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for column, part, color, line_style in _CURVES:
+            if column.endswith(ending) and column in history:
+                plot_training_curve(axes, history, column, color=color, line_style=line_style, label=part)
+        axes.set(xlabel="epoch", ylabel=name)
+        axes.legend()
+    figure.suptitle(title)
+    return figure
+
+
+@style()
 def grad_cam_figure(found: Explanation) -> Figure:
     """Draw a cell, the heat within its outline, and the whole heat map with the outline on it."""
     figure = Figure(figsize=(10.5, 4.0), layout="constrained")
@@ -68,6 +99,7 @@ def tile_grid(maps: np.ndarray) -> np.ndarray:
     return picture
 
 
+@style()
 def diagram(model: keras.Model, title: str) -> Figure:
     """Draw a stored network: one block for each size of feature maps, then its pooling and its head, layer by layer.
 
@@ -81,11 +113,11 @@ def diagram(model: keras.Model, title: str) -> Figure:
     for height, width, text in blocks:
         tall = 0.06 + 0.94 * height / tallest
         wide = 0.12 + 0.06 * math.log2(width + 1)
-        color = "#56B4E9" if height else "#E69F00"
+        color = COLORS[4] if height else COLORS[5]
         axes.add_patch(Rectangle((x - wide / 2, -tall / 2), wide, tall, facecolor=color, edgecolor="black"))
         axes.annotate(text, (x, -0.56), ha="center", va="top", fontsize=8)
         x += 1.25
-    axes.plot([0, x - 1.25], [0, 0], color="#777777", zorder=0)
+    axes.plot([0, x - 1.25], [0, 0], color=GREY, zorder=0)
     axes.set(xlim=(-0.9, x - 0.3), ylim=(-0.8, 0.55), title=f"{title}: {model.count_params():,} parameters")
     axes.set_axis_off()
     return figure
