@@ -115,11 +115,11 @@ def audit(
     Example:  leukobench audit manifest.csv --split split.csv
               leukobench audit manifest.csv --images C-NMC_Leukemia --near --jobs 2 -o audit.json
     """
-    from leukobench.cohort.audit import audit as examine
     from leukobench.cohort.audit_report import lines
     from leukobench.cohort.manifest import read_manifest, shipped_manifest_path
     from leukobench.cohort.partition import read_partition
     from leukobench.core.files import write_json
+    from leukobench.workflows.auditing import audit as examine
 
     if near and images is None:
         raise click.UsageError("--near compares images; give their folder with --images")
