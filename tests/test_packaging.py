@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+import leukobench
 from tests.conftest import REPOSITORY
 
 HEAVY = ("numpy", "pandas", "sklearn", "skimage", "cv2", "keras", "tensorflow", "matplotlib")
@@ -126,3 +127,10 @@ def test_pre_commit_and_the_test_extra_pin_the_same_ruff() -> None:
     pinned = re.findall(r"ruff-pre-commit\n\s+rev: v([\d.]+)", hooks)
     assert pinned == re.findall(r"ruff==([\d.]+)", setup()["options.extras_require"]["test"])
     assert len(pinned) == 1
+
+
+def test_the_citation_and_the_changelog_name_the_version() -> None:
+    (cited,) = re.findall(r"^version: (.+)$", (REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE)
+    assert cited == leukobench.__version__
+    changes = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"\n## [{leukobench.__version__}] - " in changes
