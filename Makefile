@@ -1,10 +1,11 @@
-# Two commands: `make demo` and `make test`. Both make .venv once; a later call goes straight to work.
+# `make demo` and `make test` are what a new user needs; `make lint`, `make types` and `make coverage` are what CI adds.
+# Each makes .venv once; a later call goes straight to work.
 
 PYTHON ?= python3
 BIN := .venv/bin
 PROJECT := setup.cfg pyproject.toml __init__.py
 
-.PHONY: demo test lint clean
+.PHONY: demo test coverage lint types clean
 
 demo: .venv/installed
 	@if [ -e demo ]; then echo "== removing the previous demo/"; rm -rf demo; fi
@@ -15,12 +16,25 @@ test: .venv/installed-test
 	@echo "== running the tests"
 	@$(BIN)/python -m pytest
 
+coverage: .venv/installed-test
+	@echo "== running the tests and measuring which lines they reach"
+	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
 lint: .venv/installed-test
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
+	@$(BIN)/lint-imports --no-logo
+
+# mypy takes a package's name from its folder, and a clone may be called anything: hence a link named leukobench
+types: .venv/installed-test
+	@mkdir -p .venv/types
+	@ln -sfn "$(CURDIR)" .venv/types/leukobench \
+	  || { echo "make types needs symbolic links; without them, clone into a folder named leukobench and run, beside it:"; \
+	       echo "mypy --config-file leukobench/pyproject.toml -p leukobench"; exit 1; }
+	@cd .venv/types && "$(CURDIR)/$(BIN)/python" -m mypy --config-file leukobench/pyproject.toml -p leukobench
 
 clean:
-	rm -rf .venv demo build dist *.egg-info
+	rm -rf .venv demo build dist htmlcov .coverage *.egg-info
 
 .venv/made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -102,7 +102,8 @@ def _share(hits: tuple[int, int]) -> str:
 
 
 def _leaks(found: Leaks) -> list[str]:
-    rows = [["on both sides of", "identical pairs"], *([sides, number] for sides, number in found.identical.items())]
+    rows: list[list[object]] = [["on both sides of", "identical pairs"]]
+    rows += [[sides, number] for sides, number in found.identical.items()]
     for title, column in (("same pixels", found.same_pixels), ("near-duplicates", found.near_duplicates)):
         if column is not None:
             rows = [[*row, value] for row, value in zip(rows, [title, *column.values()], strict=True)]

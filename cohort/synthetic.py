@@ -153,7 +153,7 @@ def draw_smear(cell: np.ndarray, rng: np.random.Generator, *, red_cells: int = 1
     Returns:
         The crop [shape=(height, width, 3), uint8] and the mask of the cell [shape=(height, width), bool].
     """
-    mask = cell.any(axis=2)
+    mask = np.asarray(cell.any(axis=2))
     rows, columns = mask.shape
     smear = np.broadcast_to(PALE_BACKGROUND * np.exp(rng.normal(0, 0.01, 3)), (rows, columns, 3)).copy()
     stain = RED_CELL_STAIN * np.exp(rng.normal(0, 0.03, 3))
