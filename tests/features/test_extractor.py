@@ -14,7 +14,7 @@ from PIL import Image
 import leukobench
 from leukobench.cells.cell import Cell, read_cell
 from leukobench.cells.decoding import read_image
-from leukobench.cohort.indexing import scan_folder
+from leukobench.cohort.indexing import index_folder
 from leukobench.cohort.manifest import read_manifest, write_manifest
 from leukobench.core.errors import InputError
 from leukobench.features.catalog import VERSION, compute, features_of
@@ -159,7 +159,7 @@ def test_a_worker_of_another_version_refuses(cohort: Path) -> None:
 
 
 def test_the_table_of_real_cells_is_the_same_for_any_number_of_processes(cnmc: Path, tmp_path: Path) -> None:
-    manifest = scan_folder(cnmc).iloc[::40]
+    manifest = index_folder(cnmc).iloc[::40]
     write_manifest(manifest, tmp_path / "manifest.csv")
     for jobs in (1, 2):
         done = extract(cnmc, tmp_path / "manifest.csv", tmp_path / f"{jobs}.csv", jobs=jobs)
