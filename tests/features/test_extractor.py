@@ -56,7 +56,7 @@ def test_a_broken_image_costs_its_row_only(cohort: Path, tmp_path: Path) -> None
 
 def test_cells_on_white_have_the_features_of_those_on_black(cohort: Path, tmp_path: Path) -> None:
     for path in read_manifest(cohort / "manifest.csv")["path"]:
-        image = read_image(cohort / "images" / path)
+        image = read_image(cohort / "images" / path).rgb
         image = np.where(image.any(axis=2, keepdims=True), image, np.uint8(255))
         (tmp_path / "white" / path).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(tmp_path / "white" / path)

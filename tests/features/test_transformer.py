@@ -132,7 +132,7 @@ def test_it_keeps_the_conventions_of_scikit_learn(check) -> None:
 def test_a_broken_image_is_named(files: list[Path], tmp_path: Path) -> None:
     broken = tmp_path / "broken.bmp"
     broken.write_bytes(b"no image")
-    with pytest.raises(InputError, match=f"^{broken}: is no image"):
+    with pytest.raises(InputError, match=f"^{broken}: is not an image"):
         CellFeatures().transform([*files[:35], broken])
     with pytest.raises(InputError, match=r"^missing.bmp: "):
         CellFeatures().transform(["missing.bmp"])

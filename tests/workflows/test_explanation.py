@@ -202,7 +202,7 @@ def test_images_without_a_usable_cell_end_in_one_line_and_leave_nothing(run: Run
     for name, says in (
         ("broken.bmp", "cannot be read"),
         ("black.bmp", "holds no cell (every pixel is black)"),
-        ("text.bmp", "is no image that can be read"),
+        ("text.bmp", "is not an image that can be read"),
     ):
         line = refused(leukobench("explain", run.folder, good, tmp_path / name, "-o", tmp_path / "why"))
         assert line.startswith(f"Error: {tmp_path / name}: ")
