@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, Unpack
 
 from leukobench.cells.cell import Cell
 from leukobench.core.errors import InputError
 from leukobench.features import color, geometry, haralick, statistics, texture
 from leukobench.features.distribution import PERCENTILES
 from leukobench.features.prepared import PreparedCell
-from leukobench.features.settings import CHANNELS, Settings
+from leukobench.features.settings import CHANNELS, MeasurementSettings, SettingChanges
 
 VERSION = "1.0"  # of the catalogue: goes up with every change of a column or of a value
 SETS = {  # each with its own settings
-    "clinton19": Settings(channel="red", levels=4, size=128),
-    "patel": Settings(),
-    "full": Settings(distances=(1, 2, 4)),
-    "leukobench": Settings(channel="blue", distances=(1, 2, 4)),
+    "clinton19": MeasurementSettings(channel="red", levels=4, size=128),
+    "patel": MeasurementSettings(),
+    "full": MeasurementSettings(distances=(1, 2, 4)),
+    "leukobench": MeasurementSettings(channel="blue", distances=(1, 2, 4)),
 }
 ALL = ("full", "leukobench")  # the sets that hold the whole catalogue
 DEFAULT_SET = "patel"
@@ -206,7 +206,7 @@ def _intensities() -> list[Feature]:
             statistics.gradient_distribution,
         ),
     ]
-    return [Feature(f"statistics_{name}", *rest[:2], _COMMON, rest[2]) for name, *rest in listed]
+    return [Feature(f"statistics_{name}", formula, unit, _COMMON, measure) for name, formula, unit, measure in listed]
 
 
 def _projections() -> list[Feature]:
@@ -231,20 +231,23 @@ def _sets_by(source: str) -> tuple[str, ...]:
     return (*of_paper.get(source, ()), *ALL)
 
 
-def settings_of(feature_set: str, **changes: Any) -> Settings:
-    """Return a set's own settings, with the changes that are not None; a size of `NATIVE` leaves images as they are.
+def settings_of(feature_set: str, **changes: Unpack[SettingChanges]) -> MeasurementSettings:
+    """Return the settings of a feature set, with the changes that are not None; the size `NATIVE` scales nothing.
 
     Raises:
-        InputError: no set of that name, or a value out of range.
+        InputError: no such set or setting, or a value out of range.
     """
     own = SETS[_known(feature_set)]
-    changes = {name: value for name, value in changes.items() if value is not None}
-    if changes.get("size") == NATIVE:
-        changes["size"] = None
-    return replace(own, **changes)
+    unknown = changes.keys() - SettingChanges.__annotations__.keys()
+    if unknown:
+        raise InputError(f"no setting {min(unknown)!r}; there is {', '.join(SettingChanges.__annotations__)}")
+    given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+    if given.get("size") == NATIVE:
+        given["size"] = None
+    return replace(own, **given)
 
 
-def features_of(feature_set: str, settings: Settings | None = None) -> tuple[Feature, ...]:
+def features_of(feature_set: str, settings: MeasurementSettings | None = None) -> tuple[Feature, ...]:
     """Return the features of a set, in the order of its table's columns.
 
     Raises:
@@ -270,7 +273,9 @@ def _features_at(feature_set: str, distances: tuple[int, ...]) -> tuple[Feature,
     return tuple(feature for feature in catalog if feature_set in feature.sets)
 
 
-def compute(cell: Cell, feature_set: str = DEFAULT_SET, settings: Settings | None = None) -> dict[str, float]:
+def compute(
+    cell: Cell, feature_set: str = DEFAULT_SET, settings: MeasurementSettings | None = None
+) -> dict[str, float]:
     """Compute the features of a set for one cell, in the order of `features_of`.
 
     Args:

@@ -31,7 +31,7 @@ def gradient_and_laplacian(intensity: np.ndarray, mask: np.ndarray, scale: float
     reach = int(np.ceil(REACH * scale))
     smooth = intensity.astype(np.float64)
     if reach:
-        smooth = cv2.GaussianBlur(smooth, (2 * reach + 1,) * 2, scale)
+        smooth = np.asarray(cv2.GaussianBlur(smooth, (2 * reach + 1,) * 2, scale))
     block = np.ones((2 * reach + 3,) * 2, np.uint8)
     inside = cv2.erode(mask, block, borderType=cv2.BORDER_CONSTANT, borderValue=0)
     factor = scale or 1.0

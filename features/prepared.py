@@ -10,7 +10,7 @@ import numpy as np
 from leukobench.cells.cell import Cell, cut_out
 from leukobench.core.errors import InputError
 from leukobench.features.compiled import compiled
-from leukobench.features.settings import Settings
+from leukobench.features.settings import MeasurementSettings
 from leukobench.features.stain import normalised
 
 _CORNERS = np.array([[-0.5, -0.5], [-0.5, 0.5], [0.5, -0.5], [0.5, 0.5]], np.float32)
@@ -33,7 +33,7 @@ class PreparedCell:
         mask: 1 inside the cell. [shape=(height, width), uint8]
     """
 
-    def __init__(self, cell: Cell, settings: Settings) -> None:
+    def __init__(self, cell: Cell, settings: MeasurementSettings) -> None:
         """Scale the cell and normalise its stain if the settings say so; the rest waits."""
         if settings.size is not None:
             cell = scaled(cell, settings.size)
@@ -157,10 +157,11 @@ def scaled(cell: Cell, size: int) -> Cell:
     window = layers[cell.offset[0] :, cell.offset[1] :][: cell.mask.shape[0], : cell.mask.shape[1]]
     window[..., :3], window[..., 3] = cell.rgb, cell.mask
     shape = (max(1, round(height * factor)), max(1, round(width * factor)))
-    layers = cv2.resize(layers, shape[::-1], interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
-    covered = layers[..., 3] >= 0.5
+    interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    resized = np.asarray(cv2.resize(layers, shape[::-1], interpolation=interpolation))
+    covered = resized[..., 3] >= 0.5
     if not covered.any():
         raise InputError(f"nothing is left of a cell of {cell.mask.sum()} pixels at {size} px; choose a larger size")
     colors = np.zeros((*shape, 3), np.uint8)
-    colors[covered] = np.rint(layers[covered, :3] / layers[covered, 3:])
+    colors[covered] = np.rint(resized[covered, :3] / resized[covered, 3:])
     return cut_out(colors, covered.view(np.uint8))

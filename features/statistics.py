@@ -137,7 +137,7 @@ def _mean_of_medians(grey: np.ndarray, mask: np.ndarray, side: int) -> float:
 
 
 @compiled
-def _slide(window: np.ndarray, entering: np.ndarray, leaving: np.ndarray, median: int) -> int:
+def _slide(window: np.ndarray, entering: np.ndarray, leaving: np.ndarray, median: int) -> np.int16:
     """Add a histogram and take one away; return by how much the number of values below the median grows."""
     below = np.uint16(0)
     for value in range(len(window)):
@@ -148,14 +148,15 @@ def _slide(window: np.ndarray, entering: np.ndarray, leaving: np.ndarray, median
 
 
 @compiled
-def _range(grey: np.ndarray, mask: np.ndarray) -> tuple[int, int]:
+def _range(grey: np.ndarray, mask: np.ndarray) -> tuple[np.int64, np.int64]:
     """Return the smallest and the largest value in a mask."""
-    smallest, largest = 255, 0
+    smallest, largest = np.int64(255), np.int64(0)
     for row in range(grey.shape[0]):
         for column in range(grey.shape[1]):
             if mask[row, column]:
-                smallest = min(smallest, np.int64(grey[row, column]))
-                largest = max(largest, np.int64(grey[row, column]))
+                value = np.int64(grey[row, column])
+                smallest = min(smallest, value)
+                largest = max(largest, value)
     return smallest, largest
 
 

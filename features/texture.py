@@ -79,7 +79,7 @@ def local_binary_patterns(cell: PreparedCell) -> dict[str, float]:
     Reference: Ojala, T., Pietikainen, M., & Maenpaa, T. (2002). Multiresolution gray-scale and rotation invariant
     texture classification with local binary patterns. IEEE Trans. Pattern Anal. Mach. Intell. 24(7).
     """
-    values = {}
+    values: dict[str, float] = {}
     for radius, neighbours in PATTERNS.items():
         block = np.ones((2 * radius + 1,) * 2, np.uint8)
         inside = cv2.erode(cell.mask, block, borderType=cv2.BORDER_CONSTANT, borderValue=0)
