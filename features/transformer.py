@@ -51,12 +51,12 @@ class CellFeatures(TransformerMixin, BaseEstimator):
         >>> from leukobench.cohort.synthetic import generate_cohort
         >>> from leukobench.features.transformer import CellFeatures
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     truth = generate_cohort(Path(folder) / "images", subjects=4, cells_per_subject=2)
+        ...     truth = generate_cohort(Path(folder) / "images", subjects=2, cells_per_subject=2)
         ...     paths = [Path(folder) / "images" / path for path in truth["path"]]
         ...     pipeline = make_pipeline(CellFeatures(levels=16), StandardScaler(), SVC()).fit(paths, truth["label"])
         ...     predicted = pipeline.predict(paths)
         >>> predicted.shape, pipeline[:-1].get_feature_names_out()[0]
-        ((8,), 'color_mean_red')
+        ((4,), 'color_mean_red')
     """
 
     def __init__(
