@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 import leukobench
+from leukobench.commands.options import RESUME_HINT
 from leukobench.core.errors import InputError, UnfinishedError
 
 COMMANDS = {  # in the order in which a study needs them; a command's module is loaded when it is called
@@ -45,7 +46,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except UnfinishedError as error:
-            raise click.ClickException(f"{error} (to resume it, rerun the command with --resume)") from None
+            raise click.ClickException(f"{error}; {RESUME_HINT}") from None
         except InputError as error:
             raise click.ClickException(str(error)) from None
         except OSError as error:

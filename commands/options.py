@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+RESUME_HINT = "to resume it, rerun the command with --resume"
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 

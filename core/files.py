@@ -41,7 +41,7 @@ def refuse_unfinished(out: Path, *, resume: bool) -> None:
     """Raise UnfinishedError where an interrupted computation of `out` is there and is not to be resumed."""
     if not resume and unfinished_path(out).exists():
         raise UnfinishedError(
-            f"{unfinished_path(out)}: an interrupted run has left what it computed; resume it, or remove this first"
+            f"{unfinished_path(out)}: an interrupted run has left what it computed; resume it, or remove this"
         )
 
 

@@ -237,7 +237,7 @@ def test_real_cells_that_lie_elsewhere_and_without_labels_get_the_scores_of_trai
     (tmp_path / "new").mkdir()
     for number, path in enumerate(run.predictions["path"]):
         # the final test's images have 600 px a side, with the cell in the middle as in those of 450
-        Image.fromarray(np.pad(read_image(cnmc / path), ((75, 75), (75, 75), (0, 0)))).save(
+        Image.fromarray(np.pad(read_image(cnmc / path).rgb, ((75, 75), (75, 75), (0, 0)))).save(
             tmp_path / "new" / f"{number:04}.bmp"
         )
     result = leukobench("predict", run.folder, tmp_path / "new", "-o", tmp_path / "scores.csv")

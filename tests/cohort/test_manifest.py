@@ -74,7 +74,7 @@ def test_classes_may_be_called_otherwise_and_subjects_stand_in_a_table(tmp_path:
     assert manifest["label"].tolist() == ["all", "hem", "hem"]
     assert manifest["subject"].tolist() == ["P1", "P2", "P1"]
     (tmp_path / "people.csv").write_text("path,subject\na.png,p1\na.png,p2\n")
-    with pytest.raises(InputError, match=r"people\.csv: gives 'a\.png' two subjects"):
+    with pytest.raises(InputError, match=r"people\.csv: assigns two subjects to 'a\.png'"):
         index_folder(tmp_path / "images", subjects=tmp_path / "people.csv")
     with pytest.raises(InputError, match="is no regular expression"):
         index_folder(tmp_path / "images", subject_regex="(")

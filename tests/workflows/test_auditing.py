@@ -200,7 +200,7 @@ def test_unusable_arguments_are_refused(cohort: Path) -> None:
     with pytest.raises(InputError, match="give their folder"):
         audit(manifest, near=True)
     with pytest.raises(InputError, match="names 39 of 40 images that are not in the manifest"):
-        audit(manifest[:1], partition=manifest.assign(part="train", method="by hand"))
+        audit(manifest[:1], partition=Partition(manifest.assign(part="train"), "by hand", ""))
 
 
 def test_a_cohort_without_labels_and_subjects_is_audited(shipped: pd.DataFrame) -> None:
