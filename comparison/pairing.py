@@ -1,4 +1,4 @@
-"""Whether runs may be compared: the same test images, of the same cohort, split in the same way."""
+"""Checks whether runs may be compared: the same test images, of the same cohort, with the same kind of split."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from leukobench.cohort.manifest import LABELS
 from leukobench.core.errors import InputError
 from leukobench.results.run import Run
 
-REMEDY = "or compare the rows that all runs share with --common"
+REMEDY = "or compare the rows that all runs share (common=True)"
 
 
 def run_names(runs: Sequence[Run]) -> list[str]:
-    """Name each run by its folder, with as many parents as tell it from the others.
+    """Name each run by its folder, with as many parent folders as make the names unique.
 
     Raises:
-        InputError: a run is named twice.
+        InputError: a run is given twice.
     """
     folders = [run.folder.resolve() for run in runs]
     for folder in folders:
         if folders.count(folder) > 1:
-            raise InputError(f"{folder}: is named twice; name each run once")
+            raise InputError(f"{folder}: is given twice; give each run once")
     for length in range(1, max(len(folder.parts) for folder in folders) + 1):
         names = ["/".join(folder.parts[-length:]) for folder in folders]
         if len(set(names)) == len(names):
@@ -37,14 +37,14 @@ def paired_test_rows(runs: Sequence[Run], *, common: bool = False, allow_leaky: 
     Args:
         runs: The runs.
         common: Whether to leave out rows that are not tested in every run.
-        allow_leaky: Whether runs split by image may stand beside subject-disjoint ones.
+        allow_leaky: Whether runs with an image-level split may be listed beside runs with a subject-level split.
 
     Returns:
         `subject`, `subject_group`, `label`, then the scores; indexed by `path`.
 
     Raises:
-        InputError: a run is named twice; other manifests or backgrounds; leaky beside subject-disjoint; other test rows
-            or labels; no test row, one that stands twice or has no probability; one class in the test part.
+        InputError: a run is given twice; the manifests, backgrounds, kinds of split, test rows or labels differ; there
+            is no test row, a duplicate, a score that is no probability, or one class only.
     """
     names = run_names(runs)
     tested = [_test_rows(run) for run in runs]
@@ -61,7 +61,7 @@ def paired_test_rows(runs: Sequence[Run], *, common: bool = False, allow_leaky: 
     if set(shared["label"]) != set(LABELS):
         raise InputError(
             f"{runs[0].folder}: the {len(shared)} test rows are all {shared['label'].iloc[0]}; "
-            "comparing takes both classes: make a partition whose test part has both"
+            "a comparison takes both classes: make a partition whose test part has both"
         )
     scores = {name: rows["score"].reindex(shared.index) for name, rows in zip(names, tested, strict=True)}
     return shared[["subject", "subject_group", "label"]].assign(**scores)
@@ -84,8 +84,8 @@ def _refuse_unlike(first: Run, other: Run, allow_leaky: bool) -> None:
     if first.info["leaky"] != other.info["leaky"] and not allow_leaky:
         leaky = first if first.info["leaky"] else other
         raise InputError(
-            f"{pair}: {leaky.folder} was split with subjects on both sides, the other not; they are not comparable. "
-            "--allow-leaky puts them side by side all the same, marked"
+            f"{pair}: are not comparable: {leaky.folder} has an image-level split (subjects shared between parts), the "
+            "other run a subject-level split; to list both all the same, marked as LEAKY, set allow_leaky=True"
         )
     manifests = [run.info["checksums"]["manifest"] for run in (first, other)]
     if manifests[0] != manifests[1]:
@@ -94,7 +94,7 @@ def _refuse_unlike(first: Run, other: Run, allow_leaky: bool) -> None:
         )
     backgrounds = [run.info["background"] for run in (first, other)]
     if backgrounds[0] != backgrounds[1]:
-        raise InputError(f"{pair}: read the cells on {' and '.join(backgrounds)}; give both the same --background")
+        raise InputError(f"{pair}: read the cells on {' and '.join(backgrounds)}; train both with one background")
 
 
 def _refuse_other_rows(first: Run, one: pd.DataFrame, other: Run, two: pd.DataFrame) -> None:

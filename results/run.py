@@ -29,7 +29,7 @@ import leukobench
 from leukobench.cohort.partition import PARTS, is_leaky, shared_groups
 from leukobench.core.errors import InputError
 from leukobench.core.files import read_csv_columns, sha256_of, whole_folder, write_csv, write_json
-from leukobench.results.metrics import called, figures_of_merit
+from leukobench.results.metrics import classification_metrics, predicted_class
 
 PREDICTION_COLUMNS = (
     "path",
@@ -134,14 +134,14 @@ def predictions_table(partition: pd.DataFrame, score: np.ndarray, fold: str = ""
     Only rows that are `told` are kept.
     """
     rounded = np.round(np.asarray(score, float), DECIMALS)
-    table = partition.assign(fold=fold, score=rounded, predicted=called(rounded))
+    table = partition.assign(fold=fold, score=rounded, predicted=predicted_class(rounded))
     return table.loc[told(table, fold), list(PREDICTION_COLUMNS)]
 
 
 def scores_table(paths: Sequence[str], score: np.ndarray) -> pd.DataFrame:
     """Put scores beside the images that they belong to: `path`, `score` (the probability of `all`), `predicted`."""
     rounded = np.round(np.asarray(score, float), DECIMALS)
-    return pd.DataFrame({"path": paths, "score": rounded, "predicted": called(rounded)})
+    return pd.DataFrame({"path": paths, "score": rounded, "predicted": predicted_class(rounded)})
 
 
 def write_run(
@@ -168,7 +168,7 @@ def write_run(
     with whole_folder(folder) as partial:
         write_csv(predictions, partial / "predictions.csv")
         figures = {
-            part: figures_of_merit(rows["label"].to_numpy(), rows["score"].to_numpy())
+            part: classification_metrics(rows["label"].to_numpy(), rows["score"].to_numpy())
             for part in PARTS
             if len(rows := predictions[predictions["part"] == part])
         }

@@ -5,7 +5,7 @@ training and in test, so that nothing differs but whether the people of the test
 inflation of a seed is the figure under the split by image less that under the split by subject.
 
     leakage.csv      one row a model, seed and split: its figures
-    leakage.json     the inflation of each figure, with its interval, and what was run
+    leakage.json     the optimistic bias of each metric, with its interval, and the arguments
     leakage.md       the same, to read
     leakage.png, leakage.svg
     partitions/      both partitions of each seed
@@ -32,9 +32,9 @@ from leukobench.cohort.partition import Choice, split_by_image, split_by_subject
 from leukobench.core.errors import InputError
 from leukobench.core.files import refuse_existing, sha256_of, write_json
 from leukobench.results.feature_table import read_feature_table
-from leukobench.results.metrics import figures_of_merit
+from leukobench.results.metrics import classification_metrics
 from leukobench.results.run import Run, read_run
-from leukobench.workflows.leakage_report import FIGURES, Inflation, inflations, statements, write_leakage
+from leukobench.workflows.leakage_report import METRICS, SplitBias, split_biases, statements, write_leakage
 
 ASKED = "asked.json"  # in the folder to work in: the arguments that it was begun with
 
@@ -46,13 +46,13 @@ class Leakage:
     Attributes:
         folder: Where everything lies.
         table: One row a model, seed and split.
-        inflations: One a model and figure.
+        biases: One for each model and metric.
         statements: Plain sentences.
     """
 
     folder: Path
     table: pd.DataFrame
-    inflations: list[Inflation]
+    biases: list[SplitBias]
     statements: list[str]
 
 
@@ -127,7 +127,7 @@ def measure_leakage(
     with _work_folder(out, asked) as work:
         paths = _write_partitions(partitions, manifest, work / "partitions")
         figures = pd.DataFrame(_train_all(models, paths, work / "runs"))
-        found = inflations(figures)
+        found = split_biases(figures)
         said = statements(figures, found)
         write_leakage(work, asked, figures, found, said)
         (work / ASKED).unlink()
@@ -232,8 +232,8 @@ def _row(model: str, seed: int, split: str, run: Run) -> dict[str, object]:
     """Return the figures of a run on its test part, of cells and of subjects, and how many people it had seen."""
     train, test = run.part("train"), run.part("test")
     people = test.groupby("subject").agg(label=("label", "first"), score=("score", "mean"))
-    cells = figures_of_merit(test["label"].to_numpy(), test["score"].to_numpy())
-    of_subjects = figures_of_merit(people["label"].to_numpy(), people["score"].to_numpy())
+    cells = classification_metrics(test["label"].to_numpy(), test["score"].to_numpy())
+    of_subjects = classification_metrics(people["label"].to_numpy(), people["score"].to_numpy())
     return {
         "model": model,
         "seed": seed,
@@ -244,6 +244,6 @@ def _row(model: str, seed: int, split: str, run: Run) -> dict[str, object]:
         "test_all": int((test["label"] == POSITIVE).sum()),
         "test_subjects": len(people),
         "seen_subjects": int(people.index.isin(train["subject"]).sum()),
-        **{figure: cells[figure] for figure in FIGURES if figure in cells},
+        **{metric: cells[metric] for metric in METRICS if metric in cells},
         "subject_auroc": of_subjects["auroc"],
     }
