@@ -112,16 +112,17 @@ def compare(
         >>> facts |= {"split": "subject test=0.2", "leaky": False, "shared_subject_groups": 0, "excluded": {}}
         >>> facts |= {"checksums": {"manifest": "0" * 16}, "seconds": {"fit": 1.0, "predict": 0.1}}
         >>> runs = []
-        >>> folder = Path(tempfile.mkdtemp())
+        >>> folder = tempfile.TemporaryDirectory()
         >>> for name, shift in (("good", 2.0), ("poor", 0.5)):
         ...     logit = np.random.default_rng(0).normal(size=150) + shift * (label == "all")
         ...     predictions = predictions_table(rows, 1 / (1 + np.exp(-logit)))
-        ...     runs.append(write_run(folder / name, facts, predictions, lambda folder: None))
+        ...     runs.append(write_run(Path(folder.name) / name, facts, predictions, lambda folder: None))
         >>> comparison = compare(runs)
         >>> comparison.table["run"].tolist()
         ['good', 'poor']
         >>> comparison.tests[["run", "other_run", "significant"]].values.tolist()
         [['good', 'poor', True]]
+        >>> folder.cleanup()
     """
     if not runs:
         raise InputError("runs: is empty; give at least one run")
