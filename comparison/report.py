@@ -95,7 +95,7 @@ def _html(comparison: ComparedRuns, pictures: dict[str, str], wrong: dict[str, l
     shown = ["wrong"] * bool(wrong) + ["importance"] * bool(importances)
     return environment.get_template("report.html.jinja").render(
         comparison=comparison,
-        title=" and ".join(names) if len(names) <= MOST_COLUMNS else f"{len(names)} runs",
+        title=", ".join(names) if len(names) <= MOST_COLUMNS else f"{len(names)} runs",
         verdicts=verdicts(comparison),
         cautions=cautions(comparison),
         sentences=[(pair, sentence(comparison, pair)) for pair in comparison.differences],

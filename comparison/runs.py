@@ -6,17 +6,18 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from leukobench.comparison.assessing import assess
-from leukobench.comparison.plots import draw_figures
-from leukobench.comparison.report import write_report
 from leukobench.comparison.results import ComparedRuns
 from leukobench.comparison.tables import pairs_table, runs_table
 from leukobench.core.errors import InputError
 from leukobench.results.run import Run, read_run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class Comparison(ComparedRuns):
         Raises:
             InputError: a table of importances cannot be read.
         """
+        from leukobench.comparison.plots import draw_figures  # here: matplotlib is imported only to draw
+
         return draw_figures(self)
 
     def report(self, folder: str | os.PathLike[str], images: str | os.PathLike[str] | None = None) -> Path:
@@ -71,6 +74,8 @@ class Comparison(ComparedRuns):
         Raises:
             InputError: the folder exists, or an image or a table of importances cannot be read.
         """
+        from leukobench.comparison.report import write_report  # here: it imports matplotlib, jinja2 and OpenCV
+
         return write_report(self, Path(folder), images=None if images is None else Path(images))
 
 
