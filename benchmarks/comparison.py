@@ -2,9 +2,9 @@
 
     python -m benchmarks.comparison [--runs 10] [--images 2000] [--loop 50]
 
-Run so, not by the file's name, which would hide the package of the same name. The runs are made up (73 subjects, 47
-with leukemia, as in C-NMC's training phase). The loop computes the same twelve figures of the cells on `--loop` of the
-same 2,000 resamples of one run; its time for all is that multiplied up. The figures of both are held together.
+The runs are generated (73 subjects, 47 with leukemia, as in C-NMC's training phase). The loop computes the same twelve
+metrics of the cells on `--loop` of the same 2,000 resamples of one run; its time for all resamples is extrapolated from
+these. The metrics of both ways are compared.
 """
 
 from __future__ import annotations
@@ -19,17 +19,16 @@ import numpy as np
 import pandas as pd
 
 from leukobench.comparison.bootstrap import RESAMPLES, draw_groups
-from leukobench.comparison.report import write_report
-from leukobench.comparison.resampled_metrics import Scored, call_figures, score_figures
-from leukobench.comparison.results import compare
-from leukobench.results.metrics import THRESHOLD, figures_of_merit
-from leukobench.results.run import Run, predictions_table, write_run
+from leukobench.comparison.resampled_metrics import Scored, score_metrics, thresholded_metrics
+from leukobench.comparison.runs import compare
+from leukobench.results.metrics import THRESHOLD, classification_metrics
+from leukobench.results.run import RunFolder, predictions_table, write_run
 
 SUBJECTS, LEUKEMIC = 73, 47
 
 
-def make_run(folder: Path, images: int, seed: int) -> Run:
-    """Write a run of made-up scores: people differ as much as the cells of one do."""
+def make_run(folder: Path, images: int, seed: int) -> RunFolder:
+    """Write a run of generated scores, with equal variance between subjects and within subjects."""
     number = np.arange(images) % SUBJECTS
     label = np.where(number < LEUKEMIC, "all", "hem")
     rng = np.random.default_rng(seed)
@@ -40,7 +39,7 @@ def make_run(folder: Path, images: int, seed: int) -> Run:
     ).assign(part="test")
     info = {
         "family": "svm",
-        "recipe": "made-up",
+        "recipe": "generated",
         "parameters": {},
         "background": "black",
         "seed": seed,
@@ -55,19 +54,19 @@ def make_run(folder: Path, images: int, seed: int) -> Run:
 
 
 def in_a_loop(rows: pd.DataFrame, score: np.ndarray, counts: np.ndarray, codes: np.ndarray) -> list[dict[str, float]]:
-    """Compute the figures under each row of counts by repeating rows: the plain way."""
+    """Compute the metrics under each row of counts by repeating rows: the plain way."""
     label = rows["label"].to_numpy()
     found = []
     for count in counts:
         times = count[codes].astype(int)
-        found.append(figures_of_merit(np.repeat(label, times), np.repeat(score, times)))
+        found.append(classification_metrics(np.repeat(label, times), np.repeat(score, times)))
     return found
 
 
-def figures_at_once(rows: pd.DataFrame, score: np.ndarray, counts: np.ndarray, codes: np.ndarray) -> pd.DataFrame:
-    """Compute the same figures by sums over groups: as the comparison does."""
+def metrics_at_once(rows: pd.DataFrame, score: np.ndarray, counts: np.ndarray, codes: np.ndarray) -> pd.DataFrame:
+    """Compute the same metrics by sums over groups: as the comparison does."""
     scored = Scored((rows["label"] == "all").to_numpy(), score, codes, counts.shape[1])
-    return pd.DataFrame(score_figures(scored, counts) | call_figures(scored, counts, THRESHOLD))
+    return pd.DataFrame(score_metrics(scored, counts) | thresholded_metrics(scored, counts, THRESHOLD))
 
 
 def main() -> None:
@@ -83,7 +82,7 @@ def main() -> None:
         comparison = compare(runs)
         whole = time.perf_counter() - start
         start = time.perf_counter()
-        write_report([run.folder for run in runs], Path(folder) / "report")
+        compare([run.folder for run in runs]).report(Path(folder) / "report")
         report = time.perf_counter() - start
     rows = comparison.rows
     draws = draw_groups(rows["label"], rows["subject_group"])
@@ -92,12 +91,12 @@ def main() -> None:
     looped = pd.DataFrame(in_a_loop(rows, rows["run_0"].to_numpy(), draws.counts[: asked.loop], codes))
     loop = (time.perf_counter() - start) / asked.loop * RESAMPLES
     start = time.perf_counter()
-    at_once = [figures_at_once(rows, rows[name].to_numpy(), draws.counts, codes) for name in comparison.runs]
+    at_once = [metrics_at_once(rows, rows[name].to_numpy(), draws.counts, codes) for name in comparison.runs]
     ours = time.perf_counter() - start
     apart = (at_once[0][: asked.loop] - looped[at_once[0].columns]).abs().to_numpy().max()
     print(f"{platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}, pandas {pd.__version__}")
     print(f"{asked.runs} runs of {asked.images:,} images of {SUBJECTS} subjects, {RESAMPLES:,} resamples")
-    print(f"12 figures of the cells of all runs: {ours:.2f} s at once, {loop * asked.runs:.0f} s in a loop")
+    print(f"12 metrics of the cells of all runs: {ours:.2f} s at once, {loop * asked.runs:.0f} s in a loop")
     print(f"the whole comparison (cells and subjects, BCa, {len(comparison.differences)} pairs): {whole:.2f} s")
     print(f"run folders to report, with all figures drawn: {report:.2f} s")
     print(f"largest difference between the two ways: {apart:.1e}")

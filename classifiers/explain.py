@@ -14,7 +14,7 @@ from leukobench.classifiers.attribution import contributions
 from leukobench.classifiers.cells import LabelledCells
 from leukobench.classifiers.model import Model
 from leukobench.cohort.manifest import NEGATIVE, POSITIVE
-from leukobench.results.metrics import called
+from leukobench.results.metrics import predicted_class
 from leukobench.results.run import DECIMALS
 
 
@@ -107,7 +107,7 @@ def explain_cell(
     return Explanation(
         path=path,
         score=float(own[0]),
-        predicted=str(called(own)[0]),
+        predicted=str(predicted_class(own)[0]),
         reference_score=float(np.round(of_reference.mean(), DECIMALS)),
         references=len(reference),
         by_feature=_largest_first(by_feature),

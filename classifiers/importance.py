@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from leukobench.classifiers.cells import LabelledCells, evenly
 from leukobench.classifiers.model import Model
-from leukobench.results.resampling import draw_counts, positive_groups, wins
+from leukobench.results.resampling import draw_counts, pairwise_wins, positive_groups
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -79,11 +79,11 @@ def permutation_importance(tested: Tested, columns: Sequence[str], seed: int = 0
     def lost_wins(number: int) -> np.ndarray:
         drawing = np.random.default_rng([seed, number])
         scores = [_scores(tested, units[number], drawing) for _ in range(repeats)]
-        return intact - np.mean([wins(score, positive, code, len(groups)) for score in scores], axis=0)
+        return intact - np.mean([pairwise_wins(score, positive, code, len(groups)) for score in scores], axis=0)
 
     with threadpool_limits(1):
         whole = np.concatenate([model.predict_proba(cells.features)[:, 1] for model, cells in tested])
-        intact, pairs = (wins(score, positive, code, len(groups)) for score in (whole, positive.astype(float)))
+        intact, pairs = (pairwise_wins(score, positive, code, len(groups)) for score in (whole, positive.astype(float)))
         lost = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")(
             delayed(lost_wins)(number) for number in range(len(units))
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -28,7 +30,7 @@ CLASS_COLORS = {POSITIVE: ORANGE, NEGATIVE: BLUE}
 
 @style()
 def importance_figure(importance: Importance) -> Figure:
-    """Draw the drop in AUROC by family and by feature, with intervals; the features that matter most."""
+    """Draw the drop in AUROC by family and by feature, with intervals; the most important features only."""
     shown = importance.by_feature.head(MOST_BARS)
     bars = max(len(shown), len(importance.by_family))
     figure = Figure(figsize=(11, 1.6 + 0.24 * bars), layout="constrained")
@@ -38,12 +40,14 @@ def importance_figure(importance: Importance) -> Figure:
     _importance_bars(right, shown, "feature", bars)
     more = len(importance.by_feature) - len(shown)
     right.set_title(
-        f"the {len(shown)} that matter most of {len(importance.by_feature)} features"
-        if more
-        else "features, each alone"
+        f"the {len(shown)} most important of {len(importance.by_feature)} features" if more else "features, each alone"
     )
     facts = importance.facts
-    part = "" if facts["cells"] == facts["test_cells"] else f" (of {facts['test_cells']:,}, taken evenly of the groups)"
+    part = (
+        ""
+        if facts["cells"] == facts["test_cells"]
+        else f" (of {facts['test_cells']:,}, sampled evenly from the groups)"
+    )
     figure.suptitle(
         f"Permutation importance on {facts['cells']:,} test cells{part} of {facts['subject_groups']} subject groups, "
         f"AUROC {facts['auroc']:.3f}"
@@ -54,7 +58,7 @@ def importance_figure(importance: Importance) -> Figure:
 
 @style()
 def search_figure(tried: pd.DataFrame) -> Figure | None:
-    """Draw what was searched: C by gamma as a surface, anything else as lines over the first setting with numbers.
+    """Draw the scores of a hyperparameter search: C by gamma as a surface, else lines over the first numeric setting.
 
     Args:
         tried: The table of a search.
@@ -82,7 +86,7 @@ def search_figure(tried: pd.DataFrame) -> Figure | None:
 
 @style()
 def explanation_figure(found: Explanation, picture: np.ndarray) -> Figure:
-    """Draw a cell beside the features that pushed it most, with the sums of families.
+    """Draw a cell beside the features with the largest contributions, and the sums of the families.
 
     Args:
         found: The explanation.
@@ -92,20 +96,22 @@ def explanation_figure(found: Explanation, picture: np.ndarray) -> Figure:
     bars = min(many, MOST_FEATURES + 1)
     figure = Figure(figsize=(12.5, 2.2 + 0.42 * max(bars, 8)), layout="constrained")
     figure.suptitle(
-        f"{found.path.name}: what moved the probability of all from {found.reference_score:.3f}, the mean of "
+        f"{found.path.name}: contributions to the probability of all, from {found.reference_score:.3f}, the mean of "
         f"{found.references} reference cells, to {found.score:.3f}"
     )
     figure.supxlabel("contribution to the probability of all (standard error over reference cells)", fontsize="medium")
-    left, right = figure.subfigures(1, 2, width_ratios=(3, 5))
+    left, right = figure.subfigures(1, 2, width_ratios=(3, 5), squeeze=False)[0]
     cell, families = left.subplots(2, 1, height_ratios=(3, 2))
     cell.imshow(picture)
     cell.set_axis_off()
-    cell.set_title(f"called {found.predicted}: probability of all {found.score:.3f}", fontsize="medium")
+    cell.set_title(f"predicted class {found.predicted}: probability of all {found.score:.3f}", fontsize="medium")
     _contribution_bars(families, found.by_family, [_family_label(row) for _, row in found.by_family.iterrows()])
     families.set_title("families, all their features together", fontsize="medium")
-    _contribution_bars(right.subplots(), *_most_pushing(found.by_feature))
-    which = f"the {MOST_FEATURES} features of {many} that pushed most" if many > MOST_FEATURES else "features"
-    right.suptitle(f"{which}: value, and place among the reference cells", fontsize="medium")
+    _contribution_bars(right.subplots(), *_largest_contributions(found.by_feature))
+    which = (
+        f"the {MOST_FEATURES} features of {many} with the largest contributions" if many > MOST_FEATURES else "features"
+    )
+    right.suptitle(f"{which}: value, and percentile among the reference cells", fontsize="medium")
     handles = [Patch(color=color, label=f"towards {label}") for label, color in CLASS_COLORS.items()]
     left.legend(handles=handles, loc="outside lower center", ncols=2, fontsize="small")
     return figure
@@ -169,10 +175,10 @@ def _lines(axes: Axes, tried: pd.DataFrame, x: str, varied: list[str], mean: str
 
 def _title(mean: str) -> str:
     name = mean.removesuffix("_mean").replace("_", " ")
-    return f"mean {'AUROC' if name == 'auroc' else name}, people left out"
+    return f"mean {'AUROC' if name == 'auroc' else name}, held-out subjects"
 
 
-def _most_pushing(by_feature: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+def _largest_contributions(by_feature: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Return the contributions to draw with their labels: the largest, and all others together as one."""
     shown, rest = by_feature[:MOST_FEATURES], by_feature[MOST_FEATURES:]
     labels = [_label(row) for _, row in shown.iterrows()]
@@ -193,7 +199,7 @@ def _contribution_bars(axes: Axes, table: pd.DataFrame, labels: list[str]) -> No
     ends = value + np.sign(value) * np.nan_to_num(error)
     for place, (end, number) in enumerate(zip(ends, value, strict=True)):
         right = end >= 0
-        shown = {"textcoords": "offset points", "va": "center", "fontsize": "small"}
+        shown: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": "small"}
         axes.annotate(f"{number:+.3f}", (end, place), (4 if right else -4, 0), ha="left" if right else "right", **shown)
 
 

@@ -19,7 +19,7 @@ from leukobench.core.plotting import BLUE, COLORS, GREY, ORANGE, plot_training_c
 TILE = (16, 64)  # px: the shortest and the longest side of a tile
 _GAP = 2  # px between tiles
 _BESIDE = (keras.layers.InputLayer, keras.layers.ZeroPadding2D, keras.layers.Cropping2D, keras.layers.Rescaling)
-_HEAT = "inferno"  # even steps of lightness, also for those who do not see all colours
+_ATTRIBUTION = "inferno"  # even steps of lightness, readable with colour blindness
 
 
 # column of the history, its name in the legend, colour, line style
@@ -55,19 +55,23 @@ def training_figure(history: pd.DataFrame, title: str) -> Figure:
 
 @style()
 def grad_cam_figure(found: Explanation) -> Figure:
-    """Draw a cell, the heat within its outline, and the whole heat map with the outline on it."""
+    """Draw a cell, the attribution within its outline, and the whole attribution map with the outline on it."""
     figure = Figure(figsize=(10.5, 4.0), layout="constrained")
     cell, inside, everywhere = figure.subplots(1, 3)
     cell.imshow(found.pixels)
-    cell.set_title(f"called {found.predicted}, probability of all {found.score:.3f}", fontsize=10)
+    cell.set_title(f"predicted class {found.predicted}, probability of all {found.score:.3f}", fontsize=10)
     inside.imshow(found.pixels)
-    # the more heat the less of the cell shows; none of it is drawn outside
-    inside.imshow(found.heat, cmap=_HEAT, vmin=0, vmax=1, alpha=0.65 * found.heat * found.mask)
+    # where the attribution is high it covers the cell; outside the cell it is not drawn
+    inside.imshow(found.heat, cmap=_ATTRIBUTION, vmin=0, vmax=1, alpha=0.65 * found.heat * found.mask)
     inside.set_title(f"Grad-CAM for {found.predicted}, on the cell", fontsize=10)
-    shown = everywhere.imshow(found.heat, cmap=_HEAT, vmin=0, vmax=1)
+    shown = everywhere.imshow(found.heat, cmap=_ATTRIBUTION, vmin=0, vmax=1)
     everywhere.contour(found.mask, levels=[0.5], colors="white", linewidths=1.2)
-    figure.colorbar(shown, ax=everywhere, shrink=0.85, label="share of the largest")
-    share = "no heat" if found.on_background is None else f"{found.on_background:.0%} of the heat on the background"
+    figure.colorbar(shown, ax=everywhere, shrink=0.85, label="attribution, share of its maximum")
+    share = (
+        "no attribution"
+        if found.on_background is None
+        else f"{found.on_background:.0%} of the attribution on the background"
+    )
     everywhere.set_title(f"{share},\nwhich is {found.background:.0%} of the image", fontsize=10)
     for axes in (cell, inside, everywhere):
         axes.set_axis_off()

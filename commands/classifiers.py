@@ -126,10 +126,10 @@ def _train_classifier(
         jobs=jobs,
     )
     print_run(run)
-    parameters = run.info["parameters"]
+    parameters = run.info.parameters
     chosen = ", ".join(f"{name} {value}" for name, value in parameters["chosen"]["all"].items())
     click.echo(f"chosen over subject groups: {chosen}")
     if vectors := parameters["support_vectors"]["all"]:
         click.echo(f"support vectors: {sum(vectors.values())} ({vectors['all']} all, {vectors['hem']} hem)")
-    if run.info["importance"]:
+    if run.info.importance:
         click.echo(f"what matters on the test part: {run.folder / 'importance.png'}")

@@ -8,50 +8,67 @@ import click
 
 from leukobench.commands.options import FILE, FOLDER, jobs_option, output, seed_option
 from leukobench.commands.printing import print_comparison
+from leukobench.core.errors import InputError
+
+# what the library says of its arguments, and how to say it on the command line
+OPTIONS = {
+    "(common=True)": "with --common",
+    "set allow_leaky=True": "add --allow-leaky",
+    "train both with one background": "train both with the same --background",
+    "images must be": "--images must be",
+}
 
 
 @click.command()
 @click.argument("runs", type=FOLDER, nargs=-1, required=True)
 @output("Report folder")
-@click.option("--images", type=FOLDER, help="Folder of the images: show the cells most confidently wrong.")
+@click.option("--images", type=FOLDER, help="Folder of the images: show the most confidently misclassified cells.")
+@click.option("--common", is_flag=True, help="Compare on the test images that all runs share.")
 @click.option(
-    "--common", is_flag=True, help="Compare on the test images that all runs share, and leave out the others."
-)
-@click.option(
-    "--allow-leaky", is_flag=True, help="Put runs split by image beside subject-disjoint ones, marked as LEAKY."
+    "--allow-leaky",
+    is_flag=True,
+    help="List runs with an image-level split (subjects shared between parts) beside runs with a subject-level split, "
+    "marked as LEAKY.",
 )
 def compare(runs: tuple[Path, ...], out: Path, images: Path | None, common: bool, allow_leaky: bool) -> None:
-    """Compare RUNS tested on the same images: which is better, by how much, and how sure.
+    """Compare RUNS that were tested on the same images, with confidence intervals and tests.
 
-    Reads run folders only: no model is loaded. Figures are per cell and per subject; intervals and tests come from
-    resampling subject groups, because the cells of one person are no independent observations. The report is one HTML
-    file; its table lies beside it as CSV, Markdown and LaTeX, its figures as PNG and SVG.
+    RUNS are run folders; no model is loaded. Metrics are per cell and per subject. Intervals and tests use a
+    subject-level (cluster) bootstrap, because the cells of one subject are not independent. The report is one HTML
+    file, with its table as CSV, Markdown and LaTeX and its figures as PNG and SVG in the same folder.
 
     \b
     Example:  leukobench compare runs/svm runs/knn runs/mobilenet --images C-NMC_Leukemia -o report
     """
-    from leukobench.comparison.report import REPORT, write_report
+    from leukobench.comparison.runs import compare as compare_runs
 
-    comparison = write_report(runs, out, images=images, common=common, allow_leaky=allow_leaky)
-    print_comparison(comparison, out / REPORT)
+    try:
+        comparison = compare_runs(runs, common=common, allow_leaky=allow_leaky)
+        report = comparison.report(out, images=images)
+    except InputError as error:
+        message = str(error)
+        for argument, option in OPTIONS.items():
+            message = message.replace(argument, option)
+        raise InputError(message) from None
+    print_comparison(comparison, report)
 
 
 @click.command()
 @click.argument("features", type=FILE)
 @click.argument("manifest", type=FILE)
 @output("Folder")
-@click.option("--family", type=click.Choice(["svm", "knn"]), default="svm", show_default=True, help="Classical model.")
-@click.option("--images", type=FOLDER, help="Folder of the images: measure a network too; needs --recipe.")
+@click.option("--family", type=click.Choice(["svm", "knn"]), default="svm", show_default=True, help="Classifier.")
+@click.option("--images", type=FOLDER, help="Folder of the images: include a network; needs --recipe.")
 @click.option("--recipe", help="Recipe of the network, see `recipes`.")
 @click.option("--weights", metavar="PATH|imagenet|none", help="Weights of the network, as for `train-cnn`.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Epochs of the network, instead of its recipe's.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Number of epochs of the network; default: from its recipe.")
 @click.option("--seeds", type=click.IntRange(min=2), default=5, show_default=True, help="Splits of each kind.")
 @click.option(
     "--test-size",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.2,
     show_default=True,
-    help="Share of each class to test on.",
+    help="Share of each class in the test part.",
 )
 @seed_option
 @jobs_option
@@ -69,11 +86,11 @@ def leakage(
     seed: int,
     jobs: int,
 ) -> None:
-    """Measure what a split by image is worth: by how much it flatters a model.
+    """Measure the optimistic bias of an image-level split.
 
-    The same model is trained under a split by image and under one by subject, with as many images of each class in
-    training and in test, over several seeds. FEATURES is the table extracted by MANIFEST. An interrupted measurement
-    goes on where it was.
+    The same model is trained with an image-level split (subjects shared between parts) and with a subject-level split,
+    with the same number of images of each class in training and in test, for several random seeds. FEATURES is the
+    feature table of MANIFEST. After an interruption, the same command continues.
 
     \b
     Example:  leukobench leakage features.csv manifest.csv --seeds 5 -o leakage
@@ -82,9 +99,9 @@ def leakage(
     from leukobench.workflows.leakage import measure_leakage
 
     if (images is None) != (recipe is None):
-        raise click.UsageError("a network takes both --images and --recipe")
+        raise click.UsageError("a network needs both --images and --recipe")
     if images is None and (weights or epochs):
-        raise click.UsageError("--weights and --epochs are for a network: give --images and --recipe too")
+        raise click.UsageError("--weights and --epochs are for a network: add --images and --recipe")
     done = measure_leakage(
         features,
         manifest,

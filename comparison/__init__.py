@@ -1,1 +1,1 @@
-"""Run folders -> figures with intervals, paired differences, and a report. No model is loaded."""
+"""Compare trained runs: metrics with confidence intervals, paired tests and a report. No model is loaded."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import binomtest, norm, rankdata, t
+from scipy.stats import norm, rankdata, t
 
 from leukobench.comparison.bootstrap import LEVEL
 
@@ -13,9 +13,9 @@ from leukobench.comparison.bootstrap import LEVEL
 def delong(positive: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:
     """Compare two AUROCs by DeLong's test.
 
-    Each positive's share of negatives that it outscores, and each negative's share of positives that outscore it
-    (ties half), are averages whose covariances give the variance of the difference. It takes rows as independent of
-    each other, which the cells of one person are not: its p-value is then too small.
+    For each positive, the share of negatives with a lower score, and for each negative, the share of positives with a
+    higher score (a tie counts half): the covariances of these shares give the variance of the difference. The test
+    assumes independent rows. The cells of one subject are not independent, and the p-value is then too small.
 
     Source: DeLong, DeLong & Clarke-Pearson 1988, Biometrics 44:837; by midranks, Sun & Xu 2014, IEEE Signal Process.
     Lett. 21:1389.
@@ -26,8 +26,8 @@ def delong(positive: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple
         second: Score of the second run. [shape=(n,)]
 
     Returns:
-        The first AUROC less the second, its standard error, and the two-sided p-value; NaN for the latter two where a
-        class has fewer than two rows, which have no variance.
+        The first AUROC minus the second, its standard error, and the two-sided p-value; NaN for the latter two where a
+        class has fewer than two rows, so that there is no variance.
     """
     positives, negatives = int(positive.sum()), int((~positive).sum())
     of_positives, of_negatives = np.empty((2, positives)), np.empty((2, negatives))
@@ -46,49 +46,50 @@ def delong(positive: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple
     return difference, float(error), float(2 * norm.sf(abs(difference) / error))
 
 
-def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> tuple[int, int, float]:
-    """Compare which rows two runs call rightly, by McNemar's exact test.
+def mcnemar(first_correct: np.ndarray, second_correct: np.ndarray) -> tuple[int, int, float]:
+    """Compare which rows two runs classify correctly, by McNemar's exact test as statsmodels has it.
 
-    Of the rows that only one of the two calls rightly, half would be the first's were they equally good: a two-sided
-    binomial test (McNemar 1947, Psychometrika 12:153). It takes rows as independent of each other.
+    Of the rows that only one run classifies correctly, each run has half if both are equally good: a two-sided binomial
+    test (McNemar 1947, Psychometrika 12:153). It assumes independent rows, as `delong` does.
 
     Args:
-        first_right: Which rows the first run calls rightly. [shape=(n,), bool]
-        second_right: The same of the second run. [shape=(n,), bool]
+        first_correct: Which rows the first run classifies correctly. [shape=(n,), bool]
+        second_correct: The same for the second run. [shape=(n,), bool]
 
     Returns:
-        How many rows only the first, and only the second, calls rightly, and the p-value.
+        The number of rows that only the first, and only the second, run classifies correctly, and the p-value.
     """
-    first_only, second_only = int((first_right & ~second_right).sum()), int((second_right & ~first_right).sum())
-    if first_only + second_only == 0:
-        return 0, 0, 1.0
-    return first_only, second_only, float(binomtest(first_only, first_only + second_only).pvalue)
+    from statsmodels.stats import contingency_tables  # here, because statsmodels takes half a second to import
+
+    first_only = int((first_correct & ~second_correct).sum())
+    second_only = int((second_correct & ~first_correct).sum())
+    # the test ignores the rows on which both runs agree
+    found = contingency_tables.mcnemar([[0, first_only], [second_only, 0]], exact=True)
+    return first_only, second_only, float(found.pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p-values of several tests so that the chance of any false finding stays at the level.
+    """Correct the p-values of several tests by Holm's method (1979, Scand. J. Stat. 6:65), as statsmodels has it.
 
-    The smallest is multiplied by the number of tests, the next by one less, and so on; none becomes smaller than one
-    before it, or larger than 1 (Holm 1979, Scand. J. Stat. 6:65).
+    It controls the family-wise error rate: the probability of any false positive among the tests.
     """
-    order = np.argsort(p_values, kind="stable")
-    factors = np.arange(len(p_values), 0, -1)
-    corrected = np.minimum(1.0, np.maximum.accumulate(np.asarray(p_values, float)[order] * factors))
-    result = np.empty(len(p_values))
-    result[order] = corrected
-    return result.tolist()
+    if not len(p_values):
+        return []
+    from statsmodels.stats.multitest import multipletests  # here, because statsmodels takes half a second to import
+
+    return multipletests(p_values, method="holm")[1].tolist()
 
 
 def corrected_resampled_interval(differences: np.ndarray, test_to_train: float) -> tuple[float, float]:
     """Return the 95% interval of a mean difference over repeated splits of one cohort.
 
-    Such splits share most of their training rows, so that their differences are no independent observations. The
-    corrected resampled t-test widens their mean's variance from 1/k to (1/k + test/train) times their variance
+    Such splits share most of their training rows, so that the differences are not independent. The corrected resampled
+    t-test increases the variance of the mean from 1/k to (1/k + test/train) times the variance of the differences
     (Nadeau & Bengio 2003, Machine Learning 52:239).
 
     Args:
-        differences: One a split. [shape=(k,), k >= 2]
-        test_to_train: Test images a training image.
+        differences: One difference for each split. [shape=(k,), k >= 2]
+        test_to_train: Number of test images divided by the number of training images.
     """
     number = len(differences)
     error = np.sqrt((1 / number + test_to_train) * np.var(differences, ddof=1))

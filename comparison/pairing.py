@@ -1,4 +1,4 @@
-"""Whether runs may be compared: the same test images, of the same cohort, split in the same way."""
+"""Checks whether runs may be compared: the same test images, of the same cohort, with the same kind of split."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import pandas as pd
 
 from leukobench.cohort.manifest import LABELS
 from leukobench.core.errors import InputError
-from leukobench.results.run import Run
+from leukobench.results.run import RunFolder
 
-REMEDY = "or compare the rows that all runs share with --common"
+REMEDY = "or compare the rows that all runs share (common=True)"
 
 
-def run_names(runs: Sequence[Run]) -> list[str]:
-    """Name each run by its folder, with as many parents as tell it from the others.
+def run_names(runs: Sequence[RunFolder]) -> list[str]:
+    """Name each run by its folder, with as many parent folders as make the names unique.
 
     Raises:
-        InputError: a run is named twice.
+        InputError: a run is given twice.
     """
     folders = [run.folder.resolve() for run in runs]
     for folder in folders:
         if folders.count(folder) > 1:
-            raise InputError(f"{folder}: is named twice; name each run once")
+            raise InputError(f"{folder}: is given twice; give each run once")
     for length in range(1, max(len(folder.parts) for folder in folders) + 1):
         names = ["/".join(folder.parts[-length:]) for folder in folders]
         if len(set(names)) == len(names):
@@ -31,20 +31,20 @@ def run_names(runs: Sequence[Run]) -> list[str]:
     return names
 
 
-def paired_test_rows(runs: Sequence[Run], *, common: bool = False, allow_leaky: bool = False) -> pd.DataFrame:
+def paired_test_rows(runs: Sequence[RunFolder], *, common: bool = False, allow_leaky: bool = False) -> pd.DataFrame:
     """Return the test rows that all runs share, with one score column a run, named as `run_names` says.
 
     Args:
         runs: The runs.
         common: Whether to leave out rows that are not tested in every run.
-        allow_leaky: Whether runs split by image may stand beside subject-disjoint ones.
+        allow_leaky: Whether runs with an image-level split may be listed beside runs with a subject-level split.
 
     Returns:
         `subject`, `subject_group`, `label`, then the scores; indexed by `path`.
 
     Raises:
-        InputError: a run is named twice; other manifests or backgrounds; leaky beside subject-disjoint; other test rows
-            or labels; no test row, one that stands twice or has no probability; one class in the test part.
+        InputError: a run is given twice; the manifests, backgrounds, kinds of split, test rows or labels differ; there
+            is no test row, a duplicate, a score that is no probability, or one class only.
     """
     names = run_names(runs)
     tested = [_test_rows(run) for run in runs]
@@ -61,13 +61,13 @@ def paired_test_rows(runs: Sequence[Run], *, common: bool = False, allow_leaky: 
     if set(shared["label"]) != set(LABELS):
         raise InputError(
             f"{runs[0].folder}: the {len(shared)} test rows are all {shared['label'].iloc[0]}; "
-            "comparing takes both classes: make a partition whose test part has both"
+            "a comparison takes both classes: make a partition whose test part has both"
         )
     scores = {name: rows["score"].reindex(shared.index) for name, rows in zip(names, tested, strict=True)}
     return shared[["subject", "subject_group", "label"]].assign(**scores)
 
 
-def _test_rows(run: Run) -> pd.DataFrame:
+def _test_rows(run: RunFolder) -> pd.DataFrame:
     rows = run.part("test").set_index("path")
     if rows.empty:
         raise InputError(f"{run.folder}: has no test row; train on a partition with a test part")
@@ -79,25 +79,25 @@ def _test_rows(run: Run) -> pd.DataFrame:
     return rows
 
 
-def _refuse_unlike(first: Run, other: Run, allow_leaky: bool) -> None:
+def _refuse_unlike(first: RunFolder, other: RunFolder, allow_leaky: bool) -> None:
     pair = f"{first.folder} and {other.folder}"
-    if first.info["leaky"] != other.info["leaky"] and not allow_leaky:
-        leaky = first if first.info["leaky"] else other
+    if first.info.leaky != other.info.leaky and not allow_leaky:
+        leaky = first if first.info.leaky else other
         raise InputError(
-            f"{pair}: {leaky.folder} was split with subjects on both sides, the other not; they are not comparable. "
-            "--allow-leaky puts them side by side all the same, marked"
+            f"{pair}: are not comparable: {leaky.folder} has an image-level split (subjects shared between parts), the "
+            "other run a subject-level split; to list both all the same, marked as LEAKY, set allow_leaky=True"
         )
-    manifests = [run.info["checksums"]["manifest"] for run in (first, other)]
+    manifests = [run.info.checksums["manifest"] for run in (first, other)]
     if manifests[0] != manifests[1]:
         raise InputError(
             f"{pair}: were trained on different manifests ({' and '.join(manifests)}); train both on one manifest"
         )
-    backgrounds = [run.info["background"] for run in (first, other)]
+    backgrounds = [run.info.background for run in (first, other)]
     if backgrounds[0] != backgrounds[1]:
-        raise InputError(f"{pair}: read the cells on {' and '.join(backgrounds)}; give both the same --background")
+        raise InputError(f"{pair}: read the cells on {' and '.join(backgrounds)}; train both with one background")
 
 
-def _refuse_other_rows(first: Run, one: pd.DataFrame, other: Run, two: pd.DataFrame) -> None:
+def _refuse_other_rows(first: RunFolder, one: pd.DataFrame, other: RunFolder, two: pd.DataFrame) -> None:
     apart = one.index.symmetric_difference(two.index)
     if len(apart):
         raise InputError(
@@ -106,7 +106,7 @@ def _refuse_other_rows(first: Run, one: pd.DataFrame, other: Run, two: pd.DataFr
         )
 
 
-def _refuse_other_labels(first: Run, one: pd.DataFrame, other: Run, two: pd.DataFrame) -> None:
+def _refuse_other_labels(first: RunFolder, one: pd.DataFrame, other: RunFolder, two: pd.DataFrame) -> None:
     for column in ("label", "subject", "subject_group"):
         changed = np.flatnonzero(one[column] != two[column].reindex(one.index))
         if len(changed):

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 
 from leukobench.cohort.manifest import NEGATIVE, POSITIVE
 from leukobench.comparison.curves import GRID, Curve, calibration, precision_recall, roc
+from leukobench.comparison.importance import importance_tables
 from leukobench.comparison.resampled_metrics import Scored
-from leukobench.comparison.results import LEVELS, Comparison, scored_rows
+from leukobench.comparison.results import LEVELS, ComparedRuns, scored_rows
 from leukobench.core.plotting import (
     BLUE,
     COLORS,
@@ -34,11 +35,11 @@ TRAINING_PANELS = {"loss": "training loss", "val_loss": "validation loss", "val_
 
 
 @style()
-def draw_all(comparison: Comparison) -> dict[str, Figure]:
-    """Draw every figure that the predictions give, by the name of its file."""
+def draw_figures(comparison: ComparedRuns) -> dict[str, Figure]:
+    """Draw every figure of a comparison, by the name of its file."""
     scored = {name: scored_rows(comparison.rows, name, comparison.draws) for name in comparison.runs}
     counts = comparison.draws.counts
-    return {
+    figures = {
         "auroc": auroc_figure(comparison),
         "roc": roc_figure(comparison, {name: roc(each, counts) for name, each in scored.items()}),
         "precision_recall": precision_recall_figure(
@@ -48,15 +49,19 @@ def draw_all(comparison: Comparison) -> dict[str, Figure]:
         "scores": scores_figure(comparison),
         "subjects": subjects_figure(comparison),
     }
+    histories = {name: run.history for name, run in comparison.runs.items() if run.history is not None}
+    if histories:
+        figures["training"] = training_curves_figure(histories)
+    return figures | {name: importance_bars_figure(table) for name, table in importance_tables(comparison).items()}
 
 
-def auroc_figure(comparison: Comparison) -> Figure:
-    """Draw every run's AUROC with its interval, of cells and of subjects, the best run on top."""
+def auroc_figure(comparison: ComparedRuns) -> Figure:
+    """Draw the AUROC of every run with its interval, of cells and of subjects, the best run on top."""
     names = comparison.ranked[::-1]
     figure = Figure(figsize=(WIDTH, 1.3 + 0.5 * len(names)), layout="constrained")
     axes = figure.add_subplot()
     for level, marker, color, shift in zip(LEVELS, "os", COLORS, (0.12, -0.12), strict=False):
-        found = [comparison.assessment(name, level).figures["auroc"] for name in names]
+        found = [comparison.assessment(name, level).metrics["auroc"] for name in names]
         value = np.array([each.value for each in found])
         ends = np.abs([value - [each.low for each in found], [each.high for each in found] - value])
         axes.errorbar(
@@ -69,7 +74,7 @@ def auroc_figure(comparison: Comparison) -> Figure:
     return figure
 
 
-def roc_figure(comparison: Comparison, curves: Mapping[str, Curve]) -> Figure:
+def roc_figure(comparison: ComparedRuns, curves: Mapping[str, Curve]) -> Figure:
     """Draw the ROC curve of every run on the shared test cells."""
     figure, axes = _square("1 - specificity", "sensitivity")
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1)
@@ -77,8 +82,8 @@ def roc_figure(comparison: Comparison, curves: Mapping[str, Curve]) -> Figure:
     return _legend_below(figure, axes)
 
 
-def precision_recall_figure(comparison: Comparison, curves: Mapping[str, Curve]) -> Figure:
-    """Draw the precision-recall curve of every run; the grey line is what chance gives."""
+def precision_recall_figure(comparison: ComparedRuns, curves: Mapping[str, Curve]) -> Figure:
+    """Draw the precision-recall curve of every run; the grey line is the precision of random scores."""
     figure, axes = _square("sensitivity (recall)", "precision")
     axes.axhline((comparison.rows["label"] == POSITIVE).mean(), color=GREY, linewidth=1)
     _draw_curves(axes, comparison, curves, "steps-pre")
@@ -86,8 +91,8 @@ def precision_recall_figure(comparison: Comparison, curves: Mapping[str, Curve])
 
 
 def calibration_figure(scored: Mapping[str, Scored], counts: np.ndarray) -> Figure:
-    """Draw the share of blasts against the mean probability, by bins of probability."""
-    figure, axes = _square("mean probability of all", "share that is all")
+    """Draw the share of blasts over the mean probability, by bins of probability."""
+    figure, axes = _square("mean probability of all", "observed share of all")
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1)
     for number, (name, rows) in enumerate(scored.items()):
         found, color = calibration(rows, counts), series_color(number)
@@ -101,7 +106,7 @@ def calibration_figure(scored: Mapping[str, Scored], counts: np.ndarray) -> Figu
     return _legend_below(figure, axes)
 
 
-def scores_figure(comparison: Comparison) -> Figure:
+def scores_figure(comparison: ComparedRuns) -> Figure:
     """Draw how the scores of each class are distributed, one panel a run."""
     figure, panels = _panels(comparison, 1.35, "probability of all")
     for name, axes in panels.items():
@@ -118,7 +123,7 @@ def scores_figure(comparison: Comparison) -> Figure:
     return _legend_above(figure, next(iter(panels.values())))
 
 
-def subjects_figure(comparison: Comparison) -> Figure:
+def subjects_figure(comparison: ComparedRuns) -> Figure:
     """Draw one dot a subject at the mean score of its cells, one panel a run."""
     figure, panels = _panels(comparison, 1.2, "mean probability of all, over a subject's cells")
     for name, axes in panels.items():
@@ -165,8 +170,8 @@ def importance_bars_figure(table: pd.DataFrame, most: int = 15) -> Figure:
     return figure
 
 
-def _shown(comparison: Comparison, name: str) -> str:
-    return f"{name} (LEAKY)" if comparison.runs[name].info["leaky"] else name
+def _shown(comparison: ComparedRuns, name: str) -> str:
+    return f"{name} (LEAKY)" if comparison.runs[name].info.leaky else name
 
 
 def _square(x: str, y: str) -> tuple[Figure, Axes]:
@@ -175,7 +180,7 @@ def _square(x: str, y: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _draw_curves(axes: Axes, comparison: Comparison, curves: Mapping[str, Curve], steps: str) -> None:
+def _draw_curves(axes: Axes, comparison: ComparedRuns, curves: Mapping[str, Curve], steps: str) -> None:
     for number, (name, curve) in enumerate(curves.items()):
         color, line_style = series_color(number), series_line_style(number)
         if len(curves) <= MOST_BANDS:
@@ -197,7 +202,7 @@ def _legend_above(figure: Figure, axes: Axes) -> Figure:
     return figure
 
 
-def _panels(comparison: Comparison, height: float, x: str) -> tuple[Figure, dict[str, Axes]]:
+def _panels(comparison: ComparedRuns, height: float, x: str) -> tuple[Figure, dict[str, Axes]]:
     """Return a figure with one panel a run, one below the other, on a common axis from 0 to 1."""
     runs = list(comparison.runs)
     figure = Figure(figsize=(WIDTH, height * len(runs) + 0.9), layout="constrained")

@@ -1,111 +1,157 @@
-"""The table of a comparison, as rows to show, CSV, Markdown and LaTeX."""
+"""The tables of a comparison, as data frames, as rows to show, and as Markdown and LaTeX."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
-from leukobench.comparison.resampled_metrics import CALL_FIGURES, SCORE_FIGURES
-from leukobench.comparison.results import CHOSEN, FIXED, LEVELS, Comparison, model_bytes, training_seconds
+from leukobench.comparison.bootstrap import Estimate
+from leukobench.comparison.resampled_metrics import SCORE_METRICS, THRESHOLDED_METRICS
+from leukobench.comparison.results import CHOSEN, FIXED, LEVELS, ComparedRuns, model_bytes, training_seconds
 
 NOTHING = "-"
 CONFUSION = ("true_positives", "false_negatives", "false_positives", "true_negatives")
-_LATEX = str.maketrans({character: f"\\{character}" for character in "&%$#_{}"} | {"\\": r"\textbackslash{}"})
+PAIR_COLUMNS = [
+    *("run", "other_run", "comparable", "auroc_difference", "low", "high", "p", "significant"),
+    *("subject_auroc_difference", "subject_low", "subject_high"),
+    *("delong_p", "only_run_correct", "only_other_correct", "mcnemar_p"),
+]
+HEADLINE = ("balanced_accuracy", "sensitivity", "specificity", "weighted_f1")  # of cells, at the threshold 0.5
 
 
-def long_table(comparison: Comparison) -> pd.DataFrame:
-    """Return one row for every run, level, threshold and figure: its value, and its interval."""
+def runs_table(comparison: ComparedRuns) -> pd.DataFrame:
+    """Return the main metrics as numbers, one row a run; see `leukobench.comparison.runs.Comparison.table`."""
+    rows = []
+    for name, run in comparison.runs.items():
+        cells, subjects = (comparison.assessment(name, level) for level in LEVELS)
+        at_half = cells.thresholded[FIXED].metrics
+        rows.append(
+            {
+                "run": name,
+                "recipe": run.recipe,
+                "split": "LEAKY" if run.info.leaky else run.info.split.split()[0],
+                **_columns("auroc", "auroc_", cells.metrics["auroc"]),
+                **_columns("subject_auroc", "subject_auroc_", subjects.metrics["auroc"]),
+                **{metric: at_half[metric].value for metric in HEADLINE},
+                "training_seconds": training_seconds(run),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def pairs_table(comparison: ComparedRuns) -> pd.DataFrame:
+    """Return the tests as numbers, one row a pair of runs; see `leukobench.comparison.runs.Comparison.tests`."""
+    rows = [
+        {
+            "run": pair.better,
+            "other_run": pair.other,
+            "comparable": pair.comparable,
+            **_columns("auroc_difference", "", pair.auroc),
+            "p": pair.p,
+            "significant": pair.significant and pair.comparable,
+            **_columns("subject_auroc_difference", "subject_", pair.subjects),
+            "delong_p": pair.delong_p,
+            "only_run_correct": pair.only[0],
+            "only_other_correct": pair.only[1],
+            "mcnemar_p": pair.mcnemar_p,
+        }
+        for pair in comparison.differences
+    ]
+    return pd.DataFrame(rows, columns=PAIR_COLUMNS)
+
+
+def _columns(name: str, prefix: str, estimate: Estimate) -> dict[str, float]:
+    return {name: estimate.value, f"{prefix}low": estimate.low, f"{prefix}high": estimate.high}
+
+
+def long_table(comparison: ComparedRuns) -> pd.DataFrame:
+    """Return one row for every run, level, threshold and metric: its value and its interval."""
     return pd.DataFrame(_long_rows(comparison))
 
 
-def _long_rows(comparison: Comparison) -> Iterator[dict[str, object]]:
+def _long_rows(comparison: ComparedRuns) -> Iterator[dict[str, object]]:
     for each in comparison.assessments:
         of_run = {"run": each.run, "recipe": comparison.runs[each.run].recipe, "level": each.level}
-        for figure, estimate in each.figures.items():
-            yield of_run | {"threshold": None, "threshold_from": "", "figure": figure, **vars(estimate)}
-        for rule, calls in each.calls.items():
-            at = of_run | {"threshold": calls.threshold, "threshold_from": rule}
-            for figure, estimate in calls.figures.items():
-                yield at | {"figure": figure, **vars(estimate)}
-            for figure, count in zip(CONFUSION, calls.confusion, strict=True):
-                yield at | {"figure": figure, "value": count}
+        for metric, estimate in each.metrics.items():
+            yield of_run | {"threshold": None, "threshold_from": "", "metric": metric, **vars(estimate)}
+        for rule, thresholded in each.thresholded.items():
+            at = of_run | {"threshold": thresholded.threshold, "threshold_from": rule}
+            for metric, estimate in thresholded.metrics.items():
+                yield at | {"metric": metric, **vars(estimate)}
+            for metric, count in zip(CONFUSION, thresholded.confusion, strict=True):
+                yield at | {"metric": metric, "value": count}
 
 
-def level_table(comparison: Comparison, level: str, names: Iterable[str]) -> list[tuple[str, list[list[str]]]]:
-    """Return the figures of the named runs at a level as titled blocks of rows: a name, then one text a run."""
+def level_table(comparison: ComparedRuns, level: str, names: Iterable[str]) -> list[tuple[str, list[list[str]]]]:
+    """Return the metrics of the named runs at a level as titled blocks of rows: a name, then one text a run."""
     found = [comparison.assessment(name, level) for name in names]
-    blocks = [
-        (
-            "whatever the threshold",
-            [[shown, *(str(e.figures[key]) for e in found)] for key, shown in SCORE_FIGURES.items()],
-        )
-    ]
+    rows = [[shown, *(str(each.metrics[key]) for each in found)] for key, shown in SCORE_METRICS.items()]
+    blocks = [("independent of a threshold", rows)]
     for rule in (FIXED, CHOSEN):
-        if any(rule in each.calls for each in found):
-            calls = [each.calls.get(rule) for each in found]
-            rows = [["threshold", *(f"{call.threshold:.3f}" if call else NOTHING for call in calls)]] * (rule == CHOSEN)
-            rows += [
-                [shown, *(str(call.figures[key]) if call else NOTHING for call in calls)]
-                for key, shown in CALL_FIGURES.items()
-            ]
-            blocks.append((f"threshold {rule}", rows))
+        at = [each.thresholded.get(rule) for each in found]
+        if not any(at):
+            continue
+        rows = [["threshold", *(f"{each.threshold:.3f}" if each else NOTHING for each in at)]] * (rule == CHOSEN)
+        rows += [
+            [shown, *(str(each.metrics[key]) if each else NOTHING for each in at)]
+            for key, shown in THRESHOLDED_METRICS.items()
+        ]
+        blocks.append((f"threshold {rule}", rows))
     return blocks
 
 
-def cost_table(comparison: Comparison, names: Iterable[str]) -> list[list[str]]:
-    """Return what each of the named runs took: a name, then one text a run."""
+def cost_table(comparison: ComparedRuns, names: Iterable[str]) -> list[list[str]]:
+    """Return the times and sizes of the named runs as rows: a name, then one text a run."""
     runs = [comparison.runs[name] for name in names]
     sizes = [model_bytes(run) for run in runs]
-    parameters = [run.info["model_parameters"] for run in runs]
+    parameters = [run.info.model_parameters for run in runs]
     return [
         ["training, s", *(f"{training_seconds(run):,.1f}" for run in runs)],
-        ["prediction, s", *(f"{run.info['seconds']['predict']:,.1f}" for run in runs)],
+        ["prediction, s", *(f"{run.info.seconds['predict']:,.1f}" for run in runs)],
         ["parameters", *(NOTHING if number is None else f"{number:,}" for number in parameters)],
         ["model on disk, MB", *(NOTHING if size is None else f"{size / 1e6:,.2f}" for size in sizes)],
     ]
 
 
-def headline(comparison: Comparison) -> str:
-    """Write the main figures in Markdown, one row a run."""
-    table = comparison.table
-    return markdown_table([list(table.columns), *table.to_numpy().tolist()])
+def headline(comparison: ComparedRuns) -> str:
+    """Return the main metrics in Markdown, one row a run."""
+    table = runs_table(comparison)
+    shown = table[["run", "recipe", "split"]].copy()
+    for level in LEVELS:
+        shown[f"AUROC of {level}"] = [str(comparison.assessment(run, level).metrics["auroc"]) for run in table["run"]]
+    for metric in HEADLINE:
+        shown[THRESHOLDED_METRICS[metric]] = table[metric].map("{:.3f}".format)
+    shown["training, s"] = table["training_seconds"].map("{:.1f}".format)
+    return markdown_table(shown)
 
 
-def markdown(comparison: Comparison) -> str:
-    """Write the whole table in Markdown."""
-    header = ["figure", *comparison.runs]
-    parts = []
-    for title, rows in _blocks(comparison):
-        parts.append(f"**{title}**\n\n{markdown_table([header, *rows])}")
-    return "\n\n".join(parts)
+def markdown(comparison: ComparedRuns) -> str:
+    """Return the whole table in Markdown, one table a block."""
+    header = ["metric", *comparison.runs]
+    blocks = [(title, markdown_table(pd.DataFrame(rows, columns=header))) for title, rows in _blocks(comparison)]
+    return "\n\n".join(f"**{title}**\n\n{table}" for title, table in blocks)
 
 
-def markdown_table(lines: Sequence[Sequence[str]]) -> str:
-    """Write rows, the header first, in Markdown, aligned so that they read well in a terminal too."""
-    safe = [[cell.replace("|", "\\|") for cell in line] for line in lines]
-    widths = [max(map(len, column)) for column in zip(*safe, strict=True)]
-    text = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in safe
-    ]
-    return "\n".join([text[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *text[1:]])
+def markdown_table(table: pd.DataFrame) -> str:
+    """Return a table of texts in Markdown, with every text as it is."""
+    escaped = table.map(_markdown_cell).rename(columns=_markdown_cell)
+    return escaped.to_markdown(index=False, disable_numparse=True)
 
 
-def latex(comparison: Comparison) -> str:
-    r"""Write the whole table in LaTeX; it takes `\usepackage{booktabs}`."""
-    columns = len(comparison.runs) + 1
-    lines = [rf"\begin{{tabular}}{{l{'c' * (columns - 1)}}}", r"\toprule", _latex_row(["", *comparison.runs])]
-    for title, rows in _blocks(comparison):
-        lines += [r"\midrule", rf"\multicolumn{{{columns}}}{{l}}{{\emph{{{title.translate(_LATEX)}}}}} \\"]
-        lines += [_latex_row(row) for row in rows]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+def _markdown_cell(text: str) -> str:
+    return text.replace("|", "\\|")  # neither pandas nor tabulate escapes what separates the cells
 
 
-def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(cell.translate(_LATEX) for cell in cells) + r" \\"
+def latex(comparison: ComparedRuns) -> str:
+    r"""Return the whole table in LaTeX; it takes `\usepackage{booktabs}`."""
+    rows = [(title, *row) for title, rows in _blocks(comparison) for row in rows]
+    index = pd.MultiIndex.from_tuples([row[:2] for row in rows])
+    table = pd.DataFrame([row[2:] for row in rows], index=index, columns=list(comparison.runs))
+    return table.to_latex(escape=True, multirow=False, column_format="ll" + "c" * len(comparison.runs))
 
 
-def _blocks(comparison: Comparison) -> list[tuple[str, list[list[str]]]]:
+def _blocks(comparison: ComparedRuns) -> list[tuple[str, list[list[str]]]]:
     blocks = [
         (f"{level}, {title}", rows)
         for level in LEVELS

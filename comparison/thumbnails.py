@@ -1,4 +1,4 @@
-"""The cells that a run is most confidently wrong about, as small pictures."""
+"""The most confidently misclassified cells of each run, as small pictures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 from leukobench.cells.cell import read_cell
 from leukobench.cohort.manifest import POSITIVE
-from leukobench.comparison.results import Comparison
+from leukobench.comparison.results import ComparedRuns
 from leukobench.core.errors import InputError
 from leukobench.results.metrics import THRESHOLD
 
@@ -21,7 +21,7 @@ SIDE = 150  # px
 
 @dataclass(frozen=True)
 class WrongCell:
-    """A cell called wrongly: the picture as PNG, and what is known of it."""
+    """A misclassified cell: its picture as PNG, and its path, subject, class and score."""
 
     path: str
     subject: str
@@ -30,8 +30,8 @@ class WrongCell:
     png: bytes
 
 
-def most_wrong(comparison: Comparison, images: Path) -> dict[str, list[WrongCell]]:
-    """Return, by run, the cells called wrongly whose score is farthest from the truth, the worst first.
+def most_wrong(comparison: ComparedRuns, images: Path) -> dict[str, list[WrongCell]]:
+    """Return, by run, the misclassified cells whose score is farthest from the true class, the worst first.
 
     Args:
         comparison: The comparison.
@@ -46,14 +46,14 @@ def most_wrong(comparison: Comparison, images: Path) -> dict[str, list[WrongCell
         error = (rows[name] - (rows["label"] == POSITIVE)).abs()
         wrong = (rows[name] >= THRESHOLD) != (rows["label"] == POSITIVE)
         worst = error[wrong].sort_values(ascending=False, kind="stable").index[:MOST]
-        found[name] = [_wrong_cell(images, path, rows.loc[path], name, run.info["background"]) for path in worst]
+        found[name] = [_wrong_cell(images, path, rows.loc[path], name, run.info.background) for path in worst]
     return found
 
 
 def _wrong_cell(images: Path, path: str, row: pd.Series, name: str, background: str) -> WrongCell:
     file = images / path
     if not file.is_file():
-        raise InputError(f"{file}: no such image; name with --images the folder that the manifest was made of")
+        raise InputError(f"{file}: no such image; images must be the folder that the manifest was made from")
     picture = Image.fromarray(read_cell(file, background).rgb)
     picture.thumbnail((SIDE, SIDE))
     buffer = io.BytesIO()

@@ -1,86 +1,86 @@
-"""What a comparison says, in plain sentences: the verdict first, and what must be known before it is believed."""
+"""The findings of a comparison as sentences: the verdict, and the cautions that go with it."""
 
 from __future__ import annotations
 
 from leukobench.comparison.bootstrap import LEVEL
-from leukobench.comparison.results import Comparison, Difference
+from leukobench.comparison.results import ComparedRuns, Difference
 from leukobench.core.text import counted
 
-MOST_PAIRS = 3  # as many pairs are all told in sentences; of more, those of the best run
+MOST_PAIRS = 3  # up to so many pairs have a sentence each; of more pairs, those with the best run
 FAMILIES = {"svm": "handcrafted features", "knn": "handcrafted features", "cnn": "networks"}
 
 
-def cautions(comparison: Comparison) -> list[str]:
-    """Return what a reader must know before trusting the figures."""
-    told = []
+def cautions(comparison: ComparedRuns) -> list[str]:
+    """Return what a reader must know before using the results."""
+    found = []
     if comparison.leaky:
-        who = "all runs" if len(comparison.leaky) == len(comparison.runs) else " and ".join(comparison.leaky)
-        told.append(
-            f"LEAKY ({who}): the same subjects stand in training and test. These figures say how well people already "
-            "seen are recognised; they say nothing about people never seen, and cannot be held against a "
-            "subject-disjoint split."
+        names = "all runs" if len(comparison.leaky) == len(comparison.runs) else " and ".join(comparison.leaky)
+        found.append(
+            f"LEAKY ({names}): image-level split (subjects shared between parts). The test subjects were also in "
+            "training, so these metrics are optimistically biased. They do not estimate the performance on unseen "
+            "subjects and must not be compared with those of a subject-level split."
         )
     if comparison.few_groups:
         counts = " and ".join(f"{count} of class {name}" for name, count in comparison.few_groups.items())
-        told.append(f"The test part has few subject groups ({counts}): the intervals are not to be trusted.")
+        found.append(f"The test part has few subject groups ({counts}): the intervals are too narrow.")
     if any(comparison.dropped.values()):
         left_out = ", ".join(f"{number} of {name}" for name, number in comparison.dropped.items() if number)
-        told.append(
-            f"Only the {counted(len(comparison.rows), 'cell')} that every run was tested on count; test rows left "
+        found.append(
+            f"Only the {counted(len(comparison.rows), 'cell')} that all runs were tested on are used. Test rows left "
             f"out: {left_out}."
         )
-    return told
+    return found
 
 
-def verdicts(comparison: Comparison) -> list[str]:
+def verdicts(comparison: ComparedRuns) -> list[str]:
     """Return a sentence on the best run, one on the two families, and one on each pair, or on each with the best."""
-    honest = [name for name in comparison.ranked if name not in comparison.leaky]
-    best = (honest or comparison.ranked)[0]
-    auroc = comparison.assessment(best).figures["auroc"]
-    people = counted(len(comparison.subjects), "subject")
-    told = [f"{best} has an AUROC of {auroc} on {counted(len(comparison.rows), 'cell')} of {people}."]
-    if 0 < len(honest) < len(comparison.runs):
-        told[0] = f"Highest of the {counted(len(honest), 'run')} tested on people never seen: {told[0]}"
+    unseen = [name for name in comparison.ranked if name not in comparison.leaky]
+    best = (unseen or comparison.ranked)[0]
+    auroc = comparison.assessment(best).metrics["auroc"]
+    subjects = counted(len(comparison.subjects), "subject")
+    first = f"{best} has an AUROC of {auroc} on {counted(len(comparison.rows), 'cell')} of {subjects}."
+    if 0 < len(unseen) < len(comparison.runs):
+        first = f"Highest AUROC of the {counted(len(unseen), 'run')} tested on unseen subjects: {first}"
     elif len(comparison.runs) > 1:
-        told[0] = f"Highest of {len(comparison.runs)} runs: {told[0]}"
+        first = f"Highest AUROC of {len(comparison.runs)} runs: {first}"
     pairs = comparison.differences
     if len(pairs) > MOST_PAIRS:
         pairs = [pair for pair in pairs if best in (pair.better, pair.other)]
-    return told + _families(comparison) + [sentence(comparison, pair) for pair in pairs]
+    return [first, *_families(comparison), *(sentence(comparison, pair) for pair in pairs)]
 
 
-def sentence(comparison: Comparison, pair: Difference) -> str:
-    """Say whether one run of a pair is better, by how much, and how sure that is."""
+def sentence(comparison: ComparedRuns, pair: Difference) -> str:
+    """Return whether the runs of a pair differ, by how much, and how certain that is."""
     gap = f"{pair.auroc.value:.3f} AUROC ({LEVEL:.0%} interval {pair.auroc.low:.3f} to {pair.auroc.high:.3f})"
-    people = counted(len(comparison.subjects), "subject")
-    if pair.leaky[0] != pair.leaky[1]:
+    subjects = counted(len(comparison.subjects), "subject")
+    if not pair.comparable:
         leaky = pair.better if pair.leaky[0] else pair.other
-        return f"{pair.better} and {pair.other} are not comparable: {leaky} has seen the test subjects in training."
-    if not pair.clear:
-        apart = f"{pair.better} and {pair.other} cannot be told apart on {people}: they differ by {gap}"
-        if pair.auroc.low > 0:
-            apart += (
-                f", which does not stand up to {counted(len(comparison.differences), 'comparison')} (Holm's correction)"
-            )
-        return f"{apart}."
+        return f"{pair.better} and {pair.other} are not comparable: {leaky} had the test subjects in training."
+    if not pair.significant:
+        interval_only = pair.auroc.low > 0
+        correction = ", not significant after Holm correction" if interval_only else ""
+        return f"No significant difference between {pair.better} and {pair.other} on {subjects}: {gap}{correction}."
     if comparison.few_groups:
-        return f"{pair.better} scored higher than {pair.other} by {gap}, but on {people} that is a hint, not a finding."
+        return (
+            f"{pair.better} scored higher than {pair.other} by {gap}; suggestive only, because {subjects} are too few "
+            "for a conclusion."
+        )
     return f"{pair.better} is better than {pair.other} by {gap}."
 
 
-def _families(comparison: Comparison) -> list[str]:
-    """Say which family is better, by the best run of each, where runs of both are compared on one footing."""
+def _families(comparison: ComparedRuns) -> list[str]:
+    """Compare the best run of each family, where there are runs of both and all have the same kind of split."""
     if comparison.leaky and len(comparison.leaky) < len(comparison.runs):
         return []
     best: dict[str, str] = {}
     for name in comparison.ranked:
-        best.setdefault(FAMILIES.get(comparison.runs[name].info["family"], "other models"), name)
-    if len(comparison.runs) < 3 or len(best) < 2:  # of two runs the pair's own sentence says it
+        best.setdefault(FAMILIES.get(comparison.runs[name].info.family, "other models"), name)
+    if len(comparison.runs) < 3 or len(best) < 2:  # the sentence of the only pair says the same
         return []
     first, second = list(best)[:2]
     pair = next(each for each in comparison.differences if {each.better, each.other} == {best[first], best[second]})
-    says = "cannot be told apart" if not pair.clear else f"{first} are ahead"
+    result = f"{first} are better" if pair.significant else "no significant difference"
     return [
-        f"By family, {first} ({best[first]}) against {second} ({best[second]}): {says}; the best run of each is "
-        "compared, chosen by these same test figures, which flatters both."
+        f"By family, {first} ({best[first]}) and {second} ({best[second]}): {result}. The best run of each family was "
+        "chosen by these same test metrics, so both are optimistically biased."
     ]

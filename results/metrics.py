@@ -1,4 +1,4 @@
-"""Figures of merit for a two-class score. Positive class: `all`; a cell is called positive from 0.5 on."""
+"""Metrics of a two-class score. The positive class is `all`; a score of at least 0.5 predicts `all`."""
 
 from __future__ import annotations
 
@@ -8,42 +8,44 @@ from sklearn import metrics as sk
 from leukobench.cohort.manifest import NEGATIVE, POSITIVE
 
 THRESHOLD = 0.5
-CALIBRATION_BINS = 10  # of equal width; many more would leave some of a few hundred cells empty
+CALIBRATION_BINS = 10  # of equal width; with many more, some would be empty for a few hundred cells
 
 
-def figures_of_merit(label: np.ndarray, score: np.ndarray, threshold: float = THRESHOLD) -> dict[str, float | None]:
-    """Compute how well scores tell positives from negatives.
+def classification_metrics(
+    label: np.ndarray, score: np.ndarray, threshold: float = THRESHOLD
+) -> dict[str, float | None]:
+    """Compute how well scores separate the two classes.
 
     Args:
         label: `all` or `hem` of each row. [shape=(n,)]
         score: Probability of `all`. [shape=(n,)]
-        threshold: Scores of at least this are called positive.
+        threshold: A score of at least this predicts `all`.
 
     Returns:
-        Accuracy, balanced accuracy, sensitivity (recall of `all`), specificity, precision, F1 of `all`, the C-NMC
-        challenge's weighted F1 (of both classes, weighted by their sizes), Matthews correlation, AUROC, average
-        precision, and the Brier score, as scikit-learn defines them, and the expected calibration error. Precision is
-        0 where nothing is called positive. What needs both classes is None where only one is there.
+        Accuracy, balanced accuracy, sensitivity (recall of `all`), specificity, precision, F1 of `all`, the weighted F1
+        of the C-NMC challenge (of both classes, weighted by their sizes), Matthews correlation, AUROC, average
+        precision and the Brier score, as scikit-learn defines them, and the expected calibration error. Precision is 0
+        where nothing is predicted `all`. A metric that needs both classes is None where only one is present.
     """
     truth = np.asarray(label) == POSITIVE
     score = np.asarray(score, float)
-    called = score >= threshold
+    predicted = score >= threshold
     both = truth.any() and not truth.all()
-    figures = {
-        "accuracy": sk.accuracy_score(truth, called),
-        "balanced_accuracy": sk.balanced_accuracy_score(truth, called) if both else None,
-        "sensitivity": float(called[truth].mean()) if truth.any() else None,
-        "specificity": float((~called[~truth]).mean()) if not truth.all() else None,
-        "precision": sk.precision_score(truth, called, zero_division=0),
-        "f1": sk.f1_score(truth, called, zero_division=0),
-        "weighted_f1": sk.f1_score(truth, called, average="weighted", zero_division=0),
-        "matthews": sk.matthews_corrcoef(truth, called) if both else None,
+    metrics = {
+        "accuracy": sk.accuracy_score(truth, predicted),
+        "balanced_accuracy": sk.balanced_accuracy_score(truth, predicted) if both else None,
+        "sensitivity": float(predicted[truth].mean()) if truth.any() else None,
+        "specificity": float((~predicted[~truth]).mean()) if not truth.all() else None,
+        "precision": sk.precision_score(truth, predicted, zero_division=0),
+        "f1": sk.f1_score(truth, predicted, zero_division=0),
+        "weighted_f1": sk.f1_score(truth, predicted, average="weighted", zero_division=0),
+        "matthews": sk.matthews_corrcoef(truth, predicted) if both else None,
         "auroc": sk.roc_auc_score(truth, score) if both else None,
         "average_precision": sk.average_precision_score(truth, score) if both else None,
         "brier": np.mean((score - truth) ** 2),
         "calibration_error": expected_calibration_error(truth, score),
     }
-    return {name: None if value is None else float(value) for name, value in figures.items()}
+    return {name: None if value is None else float(value) for name, value in metrics.items()}
 
 
 def calibration_bin(score: np.ndarray) -> np.ndarray:
@@ -53,7 +55,7 @@ def calibration_bin(score: np.ndarray) -> np.ndarray:
 
 
 def expected_calibration_error(positive: np.ndarray, score: np.ndarray) -> float:
-    """Compute by how much the probability of `all` misses the share of `all`, over ten bins of equal width.
+    """Compute the mean distance between the probability of `all` and the share of `all`, over ten bins of equal width.
 
     ECE = sum over bins of (rows of the bin / n) * abs(share of positives in it - mean probability in it). This is the
     two-class form, of the positive class's probability (Naeini, Cooper & Hauskrecht 2015, AAAI 29:2901).
@@ -69,18 +71,18 @@ def expected_calibration_error(positive: np.ndarray, score: np.ndarray) -> float
 def best_threshold(label: np.ndarray, score: np.ndarray) -> float:
     """Choose the threshold of the highest balanced accuracy, that is, of Youden's J = sensitivity + specificity - 1.
 
-    Thresholds lie half-way between neighbouring scores, where small changes of the scores matter least; of equally good
-    ones the nearest to 0.5 is taken. To be used on the validation part, never on the test part.
+    Thresholds lie half-way between neighbouring scores, where small changes of the scores matter least. Among equally
+    good thresholds the nearest to 0.5 is chosen. Use the validation part for this, never the test part.
 
     Args:
-        label: `all` or `hem` of each row, both of them there. [shape=(n,)]
+        label: `all` or `hem` of each row; both must be present. [shape=(n,)]
         score: Probability of `all`. [shape=(n,)]
     """
     distinct, row = np.unique(np.asarray(score, float), return_inverse=True)
     truth = np.asarray(label) == POSITIVE
     below = np.cumsum(
         np.bincount(row, np.where(truth, -1 / truth.sum(), 1 / (~truth).sum()), minlength=len(distinct))
-    )  # specificity less missed share of positives, were everything up to this score called negative
+    )  # specificity minus (1 - sensitivity) if every score up to this one predicts `hem`
     if len(distinct) == 1:
         return THRESHOLD
     between = (distinct[1:] + distinct[:-1]) / 2
@@ -88,6 +90,6 @@ def best_threshold(label: np.ndarray, score: np.ndarray) -> float:
     return float(good[np.argmin(np.abs(good - THRESHOLD))])
 
 
-def called(score: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
-    """Return the class that a score is called, `all` or `hem`."""
+def predicted_class(score: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
+    """Return the class that each score predicts: `all` from the threshold on, else `hem`."""
     return np.where(np.asarray(score) >= threshold, POSITIVE, NEGATIVE)

@@ -28,7 +28,7 @@ from leukobench.cohort.manifest import LABELS
 from leukobench.cohort.partition import PARTS
 from leukobench.core.errors import InputError
 from leukobench.core.files import read_csv_columns, sha256_of, whole_folder, write_csv, write_json
-from leukobench.results.metrics import called, figures_of_merit
+from leukobench.results.metrics import classification_metrics, predicted_class
 from leukobench.results.run_info import RunInfo, library_versions, read_run_info
 
 PREDICTION_COLUMNS = (
@@ -116,14 +116,14 @@ def predictions_table(rows: pd.DataFrame, score: np.ndarray, fold: int | None = 
     """
     rounded = np.round(np.asarray(score, float), DECIMALS)
     number = pd.array([fold] * len(rows), dtype="Int64")
-    table = rows.assign(fold=number, score=rounded, predicted=called(rounded))
+    table = rows.assign(fold=number, score=rounded, predicted=predicted_class(rounded))
     return table.loc[reported_rows(rows, fold), list(PREDICTION_COLUMNS)]
 
 
 def scores_table(paths: Sequence[str], score: np.ndarray) -> pd.DataFrame:
     """Put scores beside the images that they belong to: `path`, `score` (the probability of `all`), `predicted`."""
     rounded = np.round(np.asarray(score, float), DECIMALS)
-    return pd.DataFrame({"path": list(paths), "score": rounded, "predicted": called(rounded)})
+    return pd.DataFrame({"path": list(paths), "score": rounded, "predicted": predicted_class(rounded)})
 
 
 def write_run(
@@ -150,7 +150,7 @@ def write_run(
     with whole_folder(folder) as partial:
         write_csv(predictions, partial / "predictions.csv")
         metrics = {
-            part: figures_of_merit(rows["label"].to_numpy(), rows["score"].to_numpy())
+            part: classification_metrics(rows["label"].to_numpy(), rows["score"].to_numpy())
             for part in PARTS
             if len(rows := predictions[predictions["part"] == part])
         }

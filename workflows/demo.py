@@ -13,8 +13,7 @@ from leukobench.cohort.manifest import read_manifest, write_manifest
 from leukobench.cohort.partition import write_split
 from leukobench.cohort.splitting import SplitOptions, split_by_subject
 from leukobench.cohort.synthetic import generate_cohort
-from leukobench.comparison.report import REPORT, write_report
-from leukobench.comparison.results import Comparison
+from leukobench.comparison.runs import Comparison, compare
 from leukobench.core.files import refuse_existing
 from leukobench.features.extractor import extract
 
@@ -75,5 +74,5 @@ def run_demo(
     train_network(images, manifest, partition, runs[2], recipe=NETWORK, epochs=epochs, seed=seed, jobs=jobs)
     report = folder / "report"
     say(f"7/7 comparing them -> {report}")
-    comparison = write_report(runs, report)
-    return Demo(folder, report / REPORT, comparison)
+    comparison = compare(runs)
+    return Demo(folder, comparison.report(report), comparison)

@@ -41,9 +41,9 @@ from leukobench.core.files import (
     write_json,
 )
 from leukobench.results.feature_table import read_feature_table
-from leukobench.results.metrics import figures_of_merit
+from leukobench.results.metrics import classification_metrics
 from leukobench.results.run import RunFolder, read_run_folder
-from leukobench.workflows.leakage_report import FIGURES, Inflation, inflations, statements, write_leakage
+from leukobench.workflows.leakage_report import METRICS, SplitBias, split_biases, statements, write_leakage
 
 ARGUMENTS = "arguments.json"  # in the unfinished folder: the arguments of the call
 
@@ -55,13 +55,13 @@ class Leakage:
     Attributes:
         folder: The folder of all results.
         table: One row a model, seed and split.
-        inflations: One a model and figure.
+        biases: One for each model and metric.
         statements: Plain sentences.
     """
 
     folder: Path
     table: pd.DataFrame
-    inflations: list[Inflation]
+    biases: list[SplitBias]
     statements: list[str]
 
 
@@ -143,7 +143,7 @@ def leakage(
     with only_writer(out), _work_folder(out, arguments) as work:
         paths = _write_partitions(partitions, work / "partitions")
         metrics = pd.DataFrame(_train_all(models, paths, work / "runs"))
-        found = inflations(metrics)
+        found = split_biases(metrics)
         said = statements(metrics, found)
         write_leakage(work, arguments, metrics, found, said)
         (work / ARGUMENTS).unlink()
@@ -248,8 +248,8 @@ def _row(model: str, seed: int, split: str, run: RunFolder) -> dict[str, object]
     """Return the metrics of a run on its test part, and how many of the tested subjects it was trained on."""
     train, test = run.part("train"), run.part("test")
     people = test.groupby("subject").agg(label=("label", "first"), score=("score", "mean"))
-    cells = figures_of_merit(test["label"].to_numpy(), test["score"].to_numpy())
-    of_subjects = figures_of_merit(people["label"].to_numpy(), people["score"].to_numpy())
+    cells = classification_metrics(test["label"].to_numpy(), test["score"].to_numpy())
+    of_subjects = classification_metrics(people["label"].to_numpy(), people["score"].to_numpy())
     return {
         "model": model,
         "seed": seed,
@@ -260,6 +260,6 @@ def _row(model: str, seed: int, split: str, run: RunFolder) -> dict[str, object]
         "test_all": int((test["label"] == POSITIVE).sum()),
         "test_subjects": len(people),
         "seen_subjects": int(people.index.isin(train["subject"]).sum()),
-        **{figure: cells[figure] for figure in FIGURES if figure in cells},
+        **{metric: cells[metric] for metric in METRICS if metric in cells},
         "subject_auroc": of_subjects["auroc"],
     }

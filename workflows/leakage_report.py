@@ -1,8 +1,7 @@
-"""What a measurement of leakage says: inflations with their intervals, sentences, table and figure.
+"""Report the optimistic bias of an image-level split: table, intervals, sentences and figure.
 
-Splits of one cohort share most of their training images, so that the seeds are no independent observations: the
-interval is that of the corrected resampled t-test. It says what another draw of people from this cohort would give; it
-cannot say what another cohort would.
+The splits of one cohort share most of their training images, so the random seeds are not independent. The interval is
+that of the corrected resampled t-test. It covers other splits of this cohort into subjects, not other cohorts.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from leukobench.core.files import write_csv, write_json
 from leukobench.core.plotting import GREY, ORANGE, WIDTH, save_figure, style
 
 SPLITS = ("image", "subject")
-FIGURES = {  # columns of the table, and what they are called
+METRICS = {  # columns of the table, and their names in text
     "auroc": "AUROC of cells",
     "accuracy": "accuracy of cells",
     "balanced_accuracy": "balanced accuracy of cells",
@@ -32,59 +31,74 @@ FIGURES = {  # columns of the table, and what they are called
 
 
 @dataclass(frozen=True)
-class Inflation:
-    """By how much a split by image flatters a model in one figure: the means over the seeds, and their difference."""
+class SplitBias:
+    """The optimistic bias of an image-level split for a model and a metric.
+
+    Attributes:
+        model: Name of the model.
+        metric: Column of the table.
+        image_level: Mean over the seeds with the image-level split.
+        subject_level: Mean over the seeds with the subject-level split.
+        bias: Mean difference, image-level minus subject-level.
+        low: Lower end of the 95% interval of the bias.
+        high: Upper end.
+    """
 
     model: str
-    figure: str
-    by_image: float
-    by_subject: float
-    inflation: float
+    metric: str
+    image_level: float
+    subject_level: float
+    bias: float
     low: float
     high: float
 
 
-def inflations(table: pd.DataFrame) -> list[Inflation]:
-    """Compare the two splits seed by seed, for every model and figure.
+def split_biases(table: pd.DataFrame) -> list[SplitBias]:
+    """Compare the two splits seed by seed, for every model and metric.
 
     Args:
-        table: `model`, `seed`, `split`, `train_images`, `test_images`, and the columns of `FIGURES`.
+        table: `model`, `seed`, `split`, `train_images`, `test_images`, and the columns of `METRICS`.
     """
     found = []
     for model, rows in table.groupby("model", sort=False):
         ratio = rows["test_images"].mean() / rows["train_images"].mean()
-        for figure in FIGURES:
-            of_split = rows.pivot(index="seed", columns="split", values=figure)
+        for metric in METRICS:
+            of_split = rows.pivot(index="seed", columns="split", values=metric)
             gap = (of_split["image"] - of_split["subject"]).to_numpy()
             low, high = corrected_resampled_interval(gap, ratio)
-            by_image, by_subject = (float(of_split[split].mean()) for split in SPLITS)
-            found.append(Inflation(str(model), figure, by_image, by_subject, float(gap.mean()), low, high))
+            image_level, subject_level = (float(of_split[split].mean()) for split in SPLITS)
+            found.append(SplitBias(str(model), metric, image_level, subject_level, float(gap.mean()), low, high))
     return found
 
 
-def statements(table: pd.DataFrame, found: Sequence[Inflation]) -> list[str]:
-    """Say in plain sentences what the split by image adds, and how fair the comparison is."""
-    said = []
+def statements(table: pd.DataFrame, found: Sequence[SplitBias]) -> list[str]:
+    """Return the bias of each AUROC as a sentence, and a sentence on the sizes of the two splits."""
+    sentences = []
     seeds = table["seed"].nunique()
     for each in found:
-        if "auroc" not in each.figure:
+        if "auroc" not in each.metric:
             continue
         interval = f"{LEVEL:.0%} interval {each.low:.3f} to {each.high:.3f} over {seeds} seeds"
-        compared = f"{each.by_image:.3f} by image against {each.by_subject:.3f} on people never seen"
-        verdict = (
-            f"the split by image adds {each.inflation:.3f}"
-            if each.low > 0
-            else f"an inflation cannot be told from none ({each.inflation:+.3f})"
+        compared = (
+            f"{each.image_level:.3f} with the image-level split (LEAKY: subjects shared between parts), "
+            f"{each.subject_level:.3f} on unseen subjects"
         )
-        said.append(f"{each.model}, {FIGURES[each.figure]}: {compared}; {verdict} ({interval}).")
-    by_image, by_subject = (table[table["split"] == split] for split in SPLITS)
-    said.append(
-        f"Both splits train on {_range(by_subject['train_images'])} images and test on "
-        f"{_range(by_subject['test_images'])}, as many of each class. Tested and trained on at once were "
-        f"{_range(by_image['seen_subjects'])} of {_range(by_image['test_subjects'])} people by image, and "
-        f"{_range(by_subject['seen_subjects'])} of {_range(by_subject['test_subjects'])} by subject."
+        verdict = (
+            f"optimistic bias of the image-level split {each.bias:.3f}"
+            if each.low > 0
+            else f"no significant optimistic bias ({each.bias:+.3f})"
+        )
+        sentences.append(f"{each.model}, {METRICS[each.metric]}: {compared}; {verdict} ({interval}).")
+    image_level, subject_level = (table[table["split"] == split] for split in SPLITS)
+    seen, of = (f"{_range(image_level[name])}" for name in ("seen_subjects", "test_subjects"))
+    subject_seen, of_subject = (f"{_range(subject_level[name])}" for name in ("seen_subjects", "test_subjects"))
+    sentences.append(
+        f"Both splits have {_range(subject_level['train_images'])} training images and "
+        f"{_range(subject_level['test_images'])} test images, with the same number of each class. Test subjects that "
+        f"were also in training: {seen} of {of} with the image-level split, {subject_seen} of {of_subject} with the "
+        "subject-level split."
     )
-    return said
+    return sentences
 
 
 def _range(values: pd.Series) -> str:
@@ -92,32 +106,32 @@ def _range(values: pd.Series) -> str:
 
 
 def write_leakage(
-    folder: Path, asked: dict[str, Any], table: pd.DataFrame, found: Sequence[Inflation], said: Sequence[str]
+    folder: Path, asked: dict[str, Any], table: pd.DataFrame, found: Sequence[SplitBias], sentences: Sequence[str]
 ) -> None:
     """Write `leakage.csv`, `.json`, `.md`, `.png` and `.svg` into a folder."""
     write_csv(table, folder / "leakage.csv")
     write_json(
-        {"statements": list(said), "inflations": [asdict(each) for each in found], "run": asked},
+        {"statements": list(sentences), "biases": [asdict(each) for each in found], "run": asked},
         folder / "leakage.json",
     )
-    header = ["model", "figure", "by image (LEAKY)", "by subject", "inflation", f"{LEVEL:.0%} interval"]
-    lines = [
-        [
-            each.model,
-            FIGURES[each.figure],
-            *(f"{value:.3f}" for value in (each.by_image, each.by_subject)),
-            f"{each.inflation:+.3f}",
-            f"{each.low:.3f} to {each.high:.3f}",
-        ]
+    shown = pd.DataFrame(
+        {
+            "model": each.model,
+            "metric": METRICS[each.metric],
+            "image-level split (LEAKY)": f"{each.image_level:.3f}",
+            "subject-level split": f"{each.subject_level:.3f}",
+            "optimistic bias": f"{each.bias:+.3f}",
+            f"{LEVEL:.0%} interval": f"{each.low:.3f} to {each.high:.3f}",
+        }
         for each in found
-    ]
-    text = "\n\n".join([*said, markdown_table([header, *lines])])
+    )
+    text = "\n\n".join([*sentences, markdown_table(shown)])
     (folder / "leakage.md").write_text(text + "\n", encoding="utf-8")
     save_figure(_figure(table), folder / "leakage")
 
 
 def _figure(table: pd.DataFrame) -> Figure:
-    """Draw the AUROC of cells of each seed under both splits, joined by a line, one panel a model."""
+    """Draw the AUROC of cells with both splits, joined by a line for each seed, one panel a model."""
     models = list(dict.fromkeys(table["model"]))
     with style():
         figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
@@ -126,9 +140,9 @@ def _figure(table: pd.DataFrame) -> Figure:
             pairs = of_split[["subject", "image"]].to_numpy()
             axes.plot([0, 1], pairs.T, color=GREY, linewidth=1, marker="o", markersize=4)
             axes.plot([0, 1], pairs.mean(axis=0), color=ORANGE, linewidth=2.5, marker="s", label="mean")
-            axes.set_xticks([0, 1], ["by subject", "by image\n(LEAKY)"])
+            axes.set_xticks([0, 1], ["subject-level", "image-level\n(LEAKY)"])
             axes.set_xlim(-0.3, 1.3)
             axes.set_title(model, fontsize=11)
-        figure.axes[0].set_ylabel("AUROC of cells, one line a seed")
+        figure.axes[0].set_ylabel("AUROC of cells, one line for each seed")
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper right")
         return figure

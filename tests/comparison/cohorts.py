@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from leukobench.results.run import Run, predictions_table, write_run
+from leukobench.results.run import RunFolder, predictions_table, write_run
+from leukobench.results.run_info import RunInfo
 
 
 def make_rows(groups: int = 12, cells: int = 10, part: str = "test", prefix: str = "") -> pd.DataFrame:
@@ -46,7 +47,7 @@ def make_run(
     score: np.ndarray | None = None,
     history: pd.DataFrame | None = None,
     **info: Any,
-) -> Run:
+) -> RunFolder:
     """Write a run: of `rows` and `score` where they are given, else of made-up ones."""
     rows = make_rows(groups, cells) if rows is None else rows
     score = scores(rows["label"], shift, seed) if score is None else score
@@ -54,7 +55,7 @@ def make_run(
     if folds:
         fold = rows.groupby("subject_group").ngroup() // 2 % folds
         tables = [
-            predictions_table(rows[fold == number], score[fold == number], str(number)) for number in range(folds)
+            predictions_table(rows[fold == number], score[fold == number], number) for number in range(folds)
         ]
     if validation:
         held = make_rows(6, cells, "validation", "v")
@@ -71,9 +72,10 @@ def make_run(
         "checksums": {"manifest": manifest, "partition": "f" * 64},
         "excluded": {},
         "seconds": {"fit": 1.5, "predict": 0.1},
+        "command": ("leukobench", "train-svm"),
     }
 
     def save(folder: Path) -> None:
         (folder / "model.txt").write_text("0123456789")
 
-    return write_run(folder, facts | info, pd.concat(tables, ignore_index=True), save, history)
+    return write_run(folder, RunInfo(**facts | info), pd.concat(tables, ignore_index=True), save, history)

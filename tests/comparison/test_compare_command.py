@@ -121,11 +121,12 @@ def lacking_images(folder: Path) -> list[object]:
     ("broken", "says"),
     [
         (fewer_rows, "120 and 117 rows, 3 of them in one run only (first: H0_0.bmp); train both on one partition, or "),
-        (fewer_rows, "--common"),
+        (fewer_rows, "or compare the rows that all runs share with --common"),
         (no_shared_row, "share no test row"),
-        (leaky, "b was split with subjects on both sides, the other not; they are not comparable. --allow-leaky"),
+        (leaky, "b has an image-level split (subjects shared between parts), the other run a subject-level split"),
+        (leaky, "marked as LEAKY, add --allow-leaky"),
         (other_manifest, "different manifests (0123456789abcdef and fedcba9876543210)"),
-        (other_background, "read the cells on black and smear"),
+        (other_background, "read the cells on black and smear; train both with the same --background"),
         (other_label, "1 test images have a different label (first: H0_5.bmp)"),
         (torn, "is torn: predictions.csv is missing"),
         (changed, "predictions.csv: was changed since the run was written"),
@@ -135,9 +136,9 @@ def lacking_images(folder: Path) -> list[object]:
         (no_test_part, "has no test row"),
         (stands_twice, "'H0_0.bmp' is tested twice"),
         (no_probability, "'H0_0.bmp' has a score that is no probability"),
-        (named_twice, "is named twice"),
+        (named_twice, "is given twice"),
         (broken_importance, "importance.csv: is no table of importances"),
-        (lacking_images, "no such image; name with --images the folder"),
+        (lacking_images, "no such image; --images must be the folder"),
     ],
 )
 def test_what_may_not_be_compared_is_refused_in_one_line(
@@ -169,7 +170,7 @@ def test_the_rows_in_common_and_leaky_runs_on_request(tmp_path: Path) -> None:
     result = compare(tmp_path / "a", tmp_path / "b", "--allow-leaky", "--common", "-o", tmp_path / "report")
     assert result.exit_code == 0, result.output
     assert "LEAKY (b)" in result.output
-    assert "Only the 117 cells that every run was tested on count" in result.output
+    assert "Only the 117 cells that all runs were tested on are used" in result.output
 
 
 def test_it_loads_no_model_library(tmp_path: Path) -> None:

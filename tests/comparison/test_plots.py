@@ -7,8 +7,8 @@ import pytest
 
 from leukobench.classifiers.cells import LabelledCells
 from leukobench.classifiers.importance import permutation_importance
+from leukobench.comparison.importance import read_importance
 from leukobench.comparison.plots import importance_bars_figure
-from leukobench.comparison.report import _read_importance
 from leukobench.core.files import write_csv
 from tests.comparison.cohorts import make_run
 
@@ -30,7 +30,7 @@ def test_importances_are_drawn_with_the_intervals_that_training_has_written(tmp_
     run = make_run(tmp_path / "a")
     write_csv(found.by_feature, run.folder / "importance.csv")
     write_csv(found.by_family, run.folder / "importance_by_family.csv")
-    axes = importance_bars_figure(_read_importance(run, file)).axes[0]
+    axes = importance_bars_figure(read_importance(run, file)).axes[0]
     drawn = {float(line[0, 1]): line[:, 0].tolist() for line in axes.collections[0].get_segments()}
     table = found.by_feature if file == "importance.csv" else found.by_family
     assert table["low"].iloc[0] < table["high"].iloc[0]

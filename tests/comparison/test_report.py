@@ -13,13 +13,12 @@ import pytest
 from PIL import Image
 
 from leukobench.cohort.synthetic import generate_cohort
-from leukobench.comparison.report import write_report
-from leukobench.comparison.results import compare
+from leukobench.comparison.runs import compare
 from leukobench.comparison.thumbnails import MOST, most_wrong
 from tests.comparison.cohorts import make_rows, make_run
 
 HISTORY = pd.DataFrame({"epoch": [1, 2, 3], "loss": [0.7, 0.5, 0.4], "val_auroc": [0.6, 0.8, 0.7]})
-SECTIONS = {"figures", "curves", "subjects", "limits", "repeat", "checklist"}
+SECTIONS = {"metrics", "curves", "subjects", "limits", "repeat", "checklist"}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +32,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (svm.folder / "importance.csv").write_text("feature,importance,low,high\narea,0.2,0.1,0.3\nradius,0.1,-0.1,0.2\n")
     (svm.folder / "importance_by_family.csv").write_text("family,drop,low,high\ngeometry,0.2,,\ntexture,0.1,,\n")
     network = make_run(folder / "net", rows=rows, seed=3, family="cnn", history=HISTORY, model_parameters=1_248_060)
-    write_report([svm.folder, network.folder], folder / "report", images=folder / "images")
+    compare([svm.folder, network.folder]).report(folder / "report", images=folder / "images")
     return folder / "report"
 
 
@@ -77,16 +76,16 @@ def test_the_report_is_one_well_formed_file_that_needs_no_network(report: Path) 
 def test_the_report_says_what_it_should(report: Path) -> None:
     text = " ".join((report / "report.html").read_text(encoding="utf-8").split())
     for fact in (
-        "cannot be told apart on 12 subjects",
+        "No significant difference between net and &lt;b&gt;svm on 12 subjects",
         "The test part has few subject groups (6 of class all and 6 of class hem)",
-        "Not comparable: the published figure comes from a split by image",
+        "Not comparable: the published value comes from an image-level split",
         "accuracy 99% in test (split by image)",
         "1,248,060",
-        "Fold by fold",
+        "Metrics of each fold",
         "leukobench compare ",
         "predictions.csv <code>",
         "all: 18 cells of 6 subjects in 6 independent groups",
-        "subject group: no person, and no identical picture, in two parts",
+        "subject-level split: no subject group is in two parts",
     ):
         assert fact in text, fact
     verdict, table = text.index('<ul class="verdict">'), text.index("<table")
@@ -107,33 +106,35 @@ def test_tables_and_figures_lie_beside_it(report: Path) -> None:
 
 
 def test_a_report_without_extras_leaves_their_sections_out(tmp_path: Path) -> None:
-    write_report([make_run(tmp_path / "a").folder], tmp_path / "report")
+    compare([make_run(tmp_path / "a").folder]).report(tmp_path / "report")
     assert set(Page((tmp_path / "report" / "report.html").read_text(encoding="utf-8")).ids) == SECTIONS
 
 
 @pytest.mark.filterwarnings("error")
 def test_two_people_with_a_cell_each_are_compared_and_not_trusted(tmp_path: Path) -> None:
     runs = [make_run(tmp_path / str(seed), groups=2, cells=1, seed=seed).folder for seed in range(2)]
-    comparison = write_report(runs, tmp_path / "report")
+    comparison = compare(runs)
+    comparison.report(tmp_path / "report")
     assert comparison.few_groups == {"all": 1, "hem": 1}
-    assert "not to be trusted" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert "the intervals are too narrow" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
 
 
 def test_equal_runs_give_equal_reports(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "svm").folder
     for name in ("one", "two"):
-        write_report([folder], tmp_path / name / "report")
+        compare([folder]).report(tmp_path / name / "report")
     for file in (tmp_path / "one" / "report").iterdir():
         assert file.read_bytes() == (tmp_path / "two" / "report" / file.name).read_bytes(), file.name
 
 
 def test_ten_runs_fit_in_a_report(tmp_path: Path) -> None:
     runs = [make_run(tmp_path / f"run-{number}", seed=number, cells=3).folder for number in range(10)]
-    comparison = write_report(runs, tmp_path / "report")
+    comparison = compare(runs)
+    comparison.report(tmp_path / "report")
     assert len(comparison.differences) == 45
     text = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert (
-        text.count("cannot be told apart") + text.count("scored higher than") == 45 + 9
+        text.count("No significant difference") + text.count("scored higher than") == 45 + 9
     )  # all pairs; the best's on top
 
 

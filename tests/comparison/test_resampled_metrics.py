@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from leukobench.comparison.resampled_metrics import (
-    CALL_FIGURES,
-    SCORE_FIGURES,
+    SCORE_METRICS,
+    THRESHOLDED_METRICS,
     Scored,
     auroc,
-    call_figures,
-    score_figures,
+    score_metrics,
+    thresholded_metrics,
 )
-from leukobench.results.metrics import figures_of_merit
+from leukobench.results.metrics import classification_metrics
 
 
 def scored(ties: bool, groups: int = 15, seed: int = 0) -> Scored:
@@ -24,23 +24,26 @@ def scored(ties: bool, groups: int = 15, seed: int = 0) -> Scored:
 
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("threshold", [0.5, 0.3, 0.95, 0.0])
-def test_every_figure_under_counts_is_that_of_rows_repeated_as_often(ties: bool, threshold: float) -> None:
+def test_every_metric_under_counts_is_that_of_rows_repeated_as_often(ties: bool, threshold: float) -> None:
     rows = scored(ties)
     counts = np.random.default_rng(1).integers(0, 4, (8, 15)).astype(float)
     counts[0] = 1
-    found = score_figures(rows, counts) | call_figures(rows, counts, threshold)
-    assert set(found) == set(SCORE_FIGURES) | set(CALL_FIGURES)
+    found = score_metrics(rows, counts) | thresholded_metrics(rows, counts, threshold)
+    assert set(found) == set(SCORE_METRICS) | set(THRESHOLDED_METRICS)
     for number, count in enumerate(counts):
         times = count[rows.group].astype(int)
         label = np.where(np.repeat(rows.positive, times), "all", "hem")
-        expected = figures_of_merit(label, np.repeat(rows.score, times), threshold)  # by scikit-learn
+        expected = classification_metrics(label, np.repeat(rows.score, times), threshold)  # by scikit-learn
         assert set(expected) == set(found)
         for name, value in expected.items():
             assert found[name][number] == pytest.approx(value), name
 
 
-def test_the_figures_in_the_table_are_those_of_the_metrics() -> None:
-    assert set(figures_of_merit(np.array(["all", "hem"]), np.array([1.0, 0.0]))) == {*SCORE_FIGURES, *CALL_FIGURES}
+def test_the_metrics_in_the_table_are_those_of_a_run() -> None:
+    assert set(classification_metrics(np.array(["all", "hem"]), np.array([1.0, 0.0]))) == {
+        *SCORE_METRICS,
+        *THRESHOLDED_METRICS,
+    }
 
 
 def test_a_resample_without_a_class_has_no_auroc() -> None:
@@ -51,6 +54,6 @@ def test_a_resample_without_a_class_has_no_auroc() -> None:
 
 def test_many_rows_in_chunks_are_those_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, counts = scored(ties=True), np.random.default_rng(2).integers(0, 3, (50, 15)).astype(float)
-    whole = score_figures(rows, counts)["average_precision"]
+    whole = score_metrics(rows, counts)["average_precision"]
     monkeypatch.setattr("leukobench.comparison.resampled_metrics._CHUNK", 7 * 120)
-    assert (score_figures(rows, counts)["average_precision"] == whole).all()
+    assert (score_metrics(rows, counts)["average_precision"] == whole).all()

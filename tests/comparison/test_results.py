@@ -7,16 +7,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from leukobench.comparison.results import (
-    CHOSEN,
-    FIXED,
-    Difference,
-    Estimate,
-    compare,
-    fold_aurocs,
-    model_bytes,
-    training_seconds,
-)
+from leukobench.comparison.bootstrap import Estimate
+from leukobench.comparison.results import CHOSEN, FIXED, Difference, fold_aurocs, model_bytes, training_seconds
+from leukobench.comparison.runs import compare
 from leukobench.comparison.tables import headline, latex, level_table, long_table, markdown
 from leukobench.comparison.verdict import cautions, sentence, verdicts
 from leukobench.results.metrics import best_threshold
@@ -38,24 +31,24 @@ def test_the_interval_of_a_clear_difference_leaves_out_zero(tmp_path: Path) -> N
     assert cautions(comparison) == []
 
 
-def test_a_run_cannot_be_told_from_its_copy(tmp_path: Path) -> None:
+def test_a_run_and_its_copy_have_no_significant_difference(tmp_path: Path) -> None:
     comparison = compare([make_run(tmp_path / "a", groups=40), make_run(tmp_path / "b", groups=40)])
     pair = comparison.differences[0]
     assert (pair.auroc.value, pair.auroc.low, pair.auroc.high) == (0, 0, 0)
     assert (pair.p, pair.delong_p, pair.mcnemar_p, pair.only) == (1, 1, 1, (0, 0))
-    assert "a and b cannot be told apart on 40 subjects" in verdicts(comparison)[-1]
+    assert "No significant difference between a and b on 40 subjects" in verdicts(comparison)[-1]
 
 
 def test_a_difference_that_holms_correction_does_not_leave_is_none() -> None:
     gap = Estimate(0.04, 0.002, 0.08)
     pair = Difference("a", "b", gap, 0.06, gap, 0.0, (9, 1), 0.0, (False, False))
-    assert not pair.clear
+    assert not pair.significant
 
 
 def test_holms_correction_is_named_where_it_turns_the_verdict(tmp_path: Path) -> None:
     comparison = compare([make_run(tmp_path / "a"), make_run(tmp_path / "b", seed=1)])
     pair = replace(comparison.differences[0], auroc=Estimate(0.04, 0.002, 0.08), p=0.06)
-    assert sentence(comparison, pair).endswith("which does not stand up to 1 comparison (Holm's correction).")
+    assert sentence(comparison, pair).endswith(", not significant after Holm correction.")
 
 
 def test_a_run_whose_recipe_was_changed_is_marked(tmp_path: Path) -> None:
@@ -66,42 +59,42 @@ def test_a_run_whose_recipe_was_changed_is_marked(tmp_path: Path) -> None:
 def test_few_people_are_pointed_out(tmp_path: Path) -> None:
     comparison = compare([make_run(tmp_path / "a", groups=6, shift=3), make_run(tmp_path / "b", groups=6, shift=0)])
     assert "3 of class all and 3 of class hem" in cautions(comparison)[0]
-    assert "not to be trusted" in cautions(comparison)[0]
-    assert "a hint, not a finding" in verdicts(comparison)[-1]
+    assert "the intervals are too narrow" in cautions(comparison)[0]
+    assert "suggestive only, because 6 subjects are too few for a conclusion" in verdicts(comparison)[-1]
 
 
-def test_figures_of_cells_and_of_subjects(tmp_path: Path) -> None:
+def test_metrics_of_cells_and_of_subjects(tmp_path: Path) -> None:
     # subject 1 (blasts): mean 0.7; subject 3 (blasts): mean 0.3; subjects H0, H2 (normal): means 0.4 and 0.2
     rows = make_rows(4, 2)
     score = {"H0": (0.6, 0.2), "1": (0.9, 0.5), "H2": (0.1, 0.3), "3": (0.2, 0.4)}
     comparison = compare([make_run(tmp_path / "a", rows=rows, score=np.concatenate(list(score.values())))])
     cells, subjects = comparison.assessment("a"), comparison.assessment("a", "subjects")
     assert comparison.subjects["a"].to_dict() == pytest.approx({"H0": 0.4, "1": 0.7, "H2": 0.2, "3": 0.3})
-    # blasts 0.9, 0.5, 0.2, 0.4 against 0.6, 0.2, 0.1, 0.3: they win 4 + 3 + 1.5 + 3 of 16 pairs
-    assert cells.figures["auroc"].value == pytest.approx(11.5 / 16)
-    assert cells.calls[FIXED].confusion == (2, 2, 1, 3)
-    assert subjects.figures["auroc"].value == pytest.approx(3 / 4)
-    assert subjects.calls[FIXED].confusion == (1, 1, 0, 2)
-    assert subjects.calls[FIXED].figures["sensitivity"].value == 0.5
+    # blasts 0.9, 0.5, 0.2, 0.4 against 0.6, 0.2, 0.1, 0.3: they have the higher score in 4 + 3 + 1.5 + 3 of 16 pairs
+    assert cells.metrics["auroc"].value == pytest.approx(11.5 / 16)
+    assert cells.thresholded[FIXED].confusion == (2, 2, 1, 3)
+    assert subjects.metrics["auroc"].value == pytest.approx(3 / 4)
+    assert subjects.thresholded[FIXED].confusion == (1, 1, 0, 2)
+    assert subjects.thresholded[FIXED].metrics["sensitivity"].value == 0.5
 
 
 def test_the_threshold_is_chosen_on_validation_alone(tmp_path: Path) -> None:
     run = make_run(tmp_path / "a", validation=True, shift=0.5)
     assert set(run.part("validation")["subject"]).isdisjoint(run.part("test")["subject"])
     held = run.part("validation")
-    calls = compare([run]).assessment("a").calls
-    assert calls[CHOSEN].threshold == best_threshold(held["label"].to_numpy(), held["score"].to_numpy())
+    thresholded = compare([run]).assessment("a").thresholded
+    assert thresholded[CHOSEN].threshold == best_threshold(held["label"].to_numpy(), held["score"].to_numpy())
     test = run.part("test")
-    called = test["score"] >= calls[CHOSEN].threshold
-    assert calls[CHOSEN].confusion[0] == (called & (test["label"] == "all")).sum()
-    assert set(compare([make_run(tmp_path / "b")]).assessment("b").calls) == {FIXED}
+    predicted = test["score"] >= thresholded[CHOSEN].threshold
+    assert thresholded[CHOSEN].confusion[0] == (predicted & (test["label"] == "all")).sum()
+    assert set(compare([make_run(tmp_path / "b")]).assessment("b").thresholded) == {FIXED}
 
 
 def test_folds_are_pooled_by_row_and_shown_one_by_one(tmp_path: Path) -> None:
     run = make_run(tmp_path / "a", groups=12, folds=3)
     comparison = compare([run])
     test = run.part("test")
-    assert comparison.assessment("a").figures["auroc"].value == pytest.approx(
+    assert comparison.assessment("a").metrics["auroc"].value == pytest.approx(
         roc_auc_score(test["label"] == "all", test["score"])
     )
     folds = fold_aurocs(comparison)["a"]
@@ -132,8 +125,8 @@ def test_leaky_runs_say_so_and_are_not_ranked_against_others(tmp_path: Path) -> 
     assert alone.table["split"].tolist() == ["LEAKY"]
     both = compare([honest, leaky], allow_leaky=True)
     assert cautions(both)[0].startswith("LEAKY (leaky)")
-    assert verdicts(both)[0].startswith("Highest of the 1 run tested on people never seen: honest")
-    assert "are not comparable: leaky has seen the test subjects in training" in verdicts(both)[-1]
+    assert verdicts(both)[0].startswith("Highest AUROC of the 1 run tested on unseen subjects: honest")
+    assert "are not comparable: leaky had the test subjects in training" in verdicts(both)[-1]
 
 
 def test_families_are_compared_by_the_best_run_of_each(tmp_path: Path) -> None:
@@ -143,7 +136,9 @@ def test_families_are_compared_by_the_best_run_of_each(tmp_path: Path) -> None:
         make_run(tmp_path / "net", shift=0.4, groups=40, seed=2, family="cnn"),
     ]
     said = verdicts(compare(runs))
-    assert said[1].startswith("By family, handcrafted features (svm) against networks (net): handcrafted features are")
+    assert said[1].startswith(
+        "By family, handcrafted features (svm) and networks (net): handcrafted features are better"
+    )
 
 
 def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
@@ -155,18 +150,18 @@ def test_the_table_is_the_same_in_every_format(tmp_path: Path) -> None:
     runs = [make_run(tmp_path / "a_b", validation=True), make_run(tmp_path / "50%", seed=1)]
     comparison = compare(runs)
     table = long_table(comparison)
-    # 2 runs, 2 levels: 4 figures of the score, and 8 figures and 4 counts at one threshold, of a_b at two
+    # 2 runs, 2 levels: 4 metrics of the score, and 8 metrics and 4 counts at one threshold, of a_b at two
     assert len(table) == 2 * (4 + 2 * 12) + 2 * (4 + 12)
-    of_cells = table[(table["run"] == "a_b") & (table["level"] == "cells") & (table["figure"] == "auroc")].iloc[0]
+    of_cells = table[(table["run"] == "a_b") & (table["level"] == "cells") & (table["metric"] == "auroc")].iloc[0]
     shown = f"{of_cells['value']:.3f} ({of_cells['low']:.3f} to {of_cells['high']:.3f})"
     assert shown in markdown(comparison)
     assert shown in latex(comparison)
     assert shown in headline(comparison)
     assert r"a\_b & 50\% \\" in latex(comparison)
-    chosen = comparison.assessment("a_b").calls[CHOSEN].threshold
+    chosen = comparison.assessment("a_b").thresholded[CHOSEN].threshold
     assert level_table(comparison, "cells", comparison.runs)[2][1][0] == ["threshold", f"{chosen:.3f}", "-"]
     for line in latex(comparison).splitlines()[2:-2]:
-        assert line.startswith(r"\m") or line.count("&") - line.count(r"\&") == 2
+        assert line.startswith(r"\m") or line.count("&") - line.count(r"\&") == 3  # block, metric, two runs
 
 
 def test_time_and_size_are_those_of_the_run(tmp_path: Path) -> None:

@@ -3,39 +3,44 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from leukobench.results.metrics import best_threshold, calibration_bin, expected_calibration_error, figures_of_merit
+from leukobench.results.metrics import (
+    best_threshold,
+    calibration_bin,
+    classification_metrics,
+    expected_calibration_error,
+)
 
 
-def test_figures_of_a_table_counted_by_hand() -> None:
+def test_metrics_of_a_table_counted_by_hand() -> None:
     # 3 true positives, 1 false negative, 4 true negatives, 2 false positives
     label = np.array(["all"] * 4 + ["hem"] * 6)
     score = np.array([0.9, 0.8, 0.5, 0.2, 0.1, 0.1, 0.3, 0.4, 0.6, 0.85])
-    figures = figures_of_merit(label, score)
-    assert figures["accuracy"] == pytest.approx(7 / 10)
-    assert figures["sensitivity"] == pytest.approx(3 / 4)
-    assert figures["specificity"] == pytest.approx(4 / 6)
-    assert figures["balanced_accuracy"] == pytest.approx((3 / 4 + 4 / 6) / 2)
-    assert figures["precision"] == pytest.approx(3 / 5)
-    assert figures["f1"] == pytest.approx(2 * 3 / (2 * 3 + 2 + 1))
-    assert figures["weighted_f1"] == pytest.approx(0.4 * (6 / 9) + 0.6 * (8 / 11))
-    assert figures["matthews"] == pytest.approx((3 * 4 - 2 * 1) / np.sqrt(5 * 4 * 6 * 5))
-    # of 24 pairs the blasts win 6 + 5 + 4 + 2
-    assert figures["auroc"] == pytest.approx(17 / 24)
-    assert figures["brier"] == pytest.approx(((1 - score[:4]) ** 2).sum() / 10 + (score[4:] ** 2).sum() / 10)
+    metrics = classification_metrics(label, score)
+    assert metrics["accuracy"] == pytest.approx(7 / 10)
+    assert metrics["sensitivity"] == pytest.approx(3 / 4)
+    assert metrics["specificity"] == pytest.approx(4 / 6)
+    assert metrics["balanced_accuracy"] == pytest.approx((3 / 4 + 4 / 6) / 2)
+    assert metrics["precision"] == pytest.approx(3 / 5)
+    assert metrics["f1"] == pytest.approx(2 * 3 / (2 * 3 + 2 + 1))
+    assert metrics["weighted_f1"] == pytest.approx(0.4 * (6 / 9) + 0.6 * (8 / 11))
+    assert metrics["matthews"] == pytest.approx((3 * 4 - 2 * 1) / np.sqrt(5 * 4 * 6 * 5))
+    # of 24 pairs, the blast has the higher score in 6 + 5 + 4 + 2
+    assert metrics["auroc"] == pytest.approx(17 / 24)
+    assert metrics["brier"] == pytest.approx(((1 - score[:4]) ** 2).sum() / 10 + (score[4:] ** 2).sum() / 10)
 
 
 def test_what_needs_both_classes_is_none_where_one_is_missing() -> None:
-    figures = figures_of_merit(np.array(["all", "all"]), np.array([0.9, 0.2]))
-    assert figures["auroc"] is None
-    assert figures["specificity"] is None
-    assert figures["sensitivity"] == 0.5
+    metrics = classification_metrics(np.array(["all", "all"]), np.array([0.9, 0.2]))
+    assert metrics["auroc"] is None
+    assert metrics["specificity"] is None
+    assert metrics["sensitivity"] == 0.5
 
 
 def test_the_calibration_error_by_hand() -> None:
     # bin [0.2, 0.3): mean 0.24, half positive; bin [0.9, 1]: mean 0.95, all positive
     positive, score = np.array([False, True, True, True]), np.array([0.20, 0.28, 0.90, 1.0])
     assert expected_calibration_error(positive, score) == pytest.approx(0.5 * 0.26 + 0.5 * 0.05)
-    assert figures_of_merit(np.where(positive, "all", "hem"), score)["calibration_error"] == pytest.approx(0.155)
+    assert classification_metrics(np.where(positive, "all", "hem"), score)["calibration_error"] == pytest.approx(0.155)
 
 
 def test_a_bin_begins_at_its_lower_edge() -> None:
@@ -70,8 +75,8 @@ def test_the_best_threshold_has_the_highest_balanced_accuracy_of_all() -> None:
     for _ in range(20):
         label = np.where(np.arange(30) < 8, "all", "hem")
         score = np.round(np.clip(rng.normal(0.5 + 0.1 * (label == "all"), 0.2), 0, 1), 2)
-        reached = figures_of_merit(label, score, best_threshold(label, score))["balanced_accuracy"]
-        every = [figures_of_merit(label, score, threshold)["balanced_accuracy"] for threshold in np.unique(score)]
+        reached = classification_metrics(label, score, best_threshold(label, score))["balanced_accuracy"]
+        every = [classification_metrics(label, score, threshold)["balanced_accuracy"] for threshold in np.unique(score)]
         assert reached == pytest.approx(max(every))
 
 

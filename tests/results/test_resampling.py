@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from leukobench.results.resampling import draw_counts, positive_groups, wins
+from leukobench.results.resampling import draw_counts, pairwise_wins, positive_groups
 
 
 def test_pairs_won_make_the_auroc_ties_and_resamples_included() -> None:
     rng = np.random.default_rng(0)
     score, code = rng.integers(0, 6, 200) / 5, rng.integers(0, 9, 200)
     positive = rng.random(200) < 0.4
-    won, pairs = wins(score, positive, code, 9), wins(positive.astype(float), positive, code, 9)
+    won, pairs = pairwise_wins(score, positive, code, 9), pairwise_wins(positive.astype(float), positive, code, 9)
     assert won.sum() / pairs.sum() == pytest.approx(roc_auc_score(positive, score))
     assert pairs.sum() == positive.sum() * (~positive).sum()
     drawn = rng.integers(0, 3, 9)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from leukobench.cohort.partition import read_partition, shared_groups
-from leukobench.results.run import read_run
+from leukobench.results.run import read_run_folder
 from leukobench.workflows.demo import run_demo
 
 
@@ -12,7 +12,7 @@ def test_the_demo_walks_the_whole_path(tmp_path: Path) -> None:
     demo = run_demo(tmp_path / "demo", subjects=12, cells_per_subject=3, epochs=1, seed=1, say=said.append)
     assert [line.split()[0] for line in said] == [f"{step}/7" for step in range(1, 8)]
     assert demo.report.is_file()
-    runs = [read_run(tmp_path / "demo" / "runs" / name) for name in ("svm", "knn", "cnn")]
+    runs = [read_run_folder(tmp_path / "demo" / "runs" / name) for name in ("svm", "knn", "cnn")]
     tested = [tuple(run.part("test")["path"]) for run in runs]
     assert tested[0] == tested[1] == tested[2]
     assert shared_groups(read_partition(tmp_path / "demo" / "split.csv")) == []

@@ -15,7 +15,7 @@ from PIL import Image
 from leukobench.classifiers.reference import read_reference
 from leukobench.cli import main
 from leukobench.results.feature_table import read_feature_table
-from leukobench.results.run import Run, read_run
+from leukobench.results.run import RunFolder, read_run_folder
 
 QUICK = {
     "svm": ("--C", "1", "--gamma", "0.01"),
@@ -27,24 +27,24 @@ def leukobench(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
-def trained(family: str, table: Path, split: Path, out: Path) -> Run:
+def trained(family: str, table: Path, split: Path, out: Path) -> RunFolder:
     result = leukobench(f"train-{family}", table, "--split", split, *QUICK[family], "--no-importance", "-o", out)
     assert result.exit_code == 0, result.output
-    return read_run(out)
+    return read_run_folder(out)
 
 
 @pytest.fixture(scope="module", params=["svm", "knn"])
-def run(request: pytest.FixtureRequest, cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(request: pytest.FixtureRequest, cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     folder = tmp_path_factory.mktemp("runs")
     return trained(request.param, cohort / "features.csv", cohort / "split.csv", folder / request.param)
 
 
 @pytest.fixture(scope="module")
-def of_folds(cohort: Path, folds: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def of_folds(cohort: Path, folds: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return trained("knn", cohort / "features.csv", folds, tmp_path_factory.mktemp("runs") / "folds")
 
 
-def images_of(cohort: Path, run: Run, part: str = "test") -> list[Path]:
+def images_of(cohort: Path, run: RunFolder, part: str = "test") -> list[Path]:
     """The first blast and the first normal cell of a part."""
     rows = run.part(part)
     return [cohort / "images" / rows[rows["label"] == label]["path"].iloc[0] for label in ("all", "hem")]
@@ -58,7 +58,7 @@ def refused(result: Result, code: int = 1) -> str:
     return line
 
 
-def test_each_image_gets_a_line_a_row_tables_and_a_figure(run: Run, cohort: Path, tmp_path: Path) -> None:
+def test_each_image_gets_a_line_a_row_tables_and_a_figure(run: RunFolder, cohort: Path, tmp_path: Path) -> None:
     images, out = images_of(cohort, run), tmp_path / "why"
     result = leukobench("explain", run.folder, *images, "-o", out)
     assert result.exit_code == 0, result.output
@@ -98,7 +98,7 @@ def test_each_image_gets_a_line_a_row_tables_and_a_figure(run: Run, cohort: Path
         assert together.read_bytes() == alone.read_bytes()
 
 
-def test_in_brief_it_writes_the_same_table_and_nothing_else(run: Run, cohort: Path, tmp_path: Path) -> None:
+def test_in_brief_it_writes_the_same_table_and_nothing_else(run: RunFolder, cohort: Path, tmp_path: Path) -> None:
     images = images_of(cohort, run)
     for name, options in (("whole", ()), ("brief", ("--brief",))):
         assert leukobench("explain", run.folder, *images, *options, "-o", tmp_path / name).exit_code == 0
@@ -106,7 +106,7 @@ def test_in_brief_it_writes_the_same_table_and_nothing_else(run: Run, cohort: Pa
     assert table.read_bytes() == (tmp_path / "whole" / "explanations.csv").read_bytes()
 
 
-def test_reference_cells_are_training_cells(run: Run, cohort: Path) -> None:
+def test_reference_cells_are_training_cells(run: RunFolder, cohort: Path) -> None:
     reference = pd.read_csv(run.folder / "reference.csv").set_index("path")
     known = run.predictions.set_index("path").loc[reference.index]
     assert set(known["part"]) == {"train"}
@@ -118,7 +118,7 @@ def test_reference_cells_are_training_cells(run: Run, cohort: Path) -> None:
 
 
 def test_a_fold_explains_by_its_own_model_and_no_fold_by_that_of_all(
-    of_folds: Run, cohort: Path, tmp_path: Path
+    of_folds: RunFolder, cohort: Path, tmp_path: Path
 ) -> None:
     tested = of_folds.predictions[of_folds.predictions["fold"] == "1"].iloc[0]
     image = cohort / "images" / tested["path"]
@@ -153,7 +153,7 @@ def test_images_are_measured_by_the_settings_of_the_table(cohort: Path, tmp_path
     assert values.to_dict() == expected.to_dict()
 
 
-def changed_run(run: Run, folder: Path, **parameters: object) -> Path:
+def changed_run(run: RunFolder, folder: Path, **parameters: object) -> Path:
     """A copy of a run folder with other parameters in its run.json."""
     shutil.copytree(run.folder, folder)
     info = json.loads((folder / "run.json").read_text())
@@ -162,7 +162,7 @@ def changed_run(run: Run, folder: Path, **parameters: object) -> Path:
     return folder
 
 
-def test_a_run_that_kept_no_reference_cells_is_to_be_trained_again(run: Run, cohort: Path, tmp_path: Path) -> None:
+def test_a_run_that_kept_no_reference_cells_is_to_be_trained_again(run: RunFolder, cohort: Path, tmp_path: Path) -> None:
     older = changed_run(run, tmp_path / "older")
     (older / "reference.csv").unlink()
     command = ("explain", older, images_of(cohort, run)[0], "-o", tmp_path / "why")
@@ -174,7 +174,7 @@ def test_a_run_that_kept_no_reference_cells_is_to_be_trained_again(run: Run, coh
     assert not (tmp_path / "why").exists()
 
 
-def test_a_table_that_images_cannot_be_measured_like_is_named(run: Run, cohort: Path, tmp_path: Path) -> None:
+def test_a_table_that_images_cannot_be_measured_like_is_named(run: RunFolder, cohort: Path, tmp_path: Path) -> None:
     image, table = images_of(cohort, run)[0], run.info["parameters"]["table"]
     for name, parameters, says in (
         ("bare", {"table": {}}, "features.json does not say how the cells of the table were measured"),
@@ -193,7 +193,7 @@ def test_a_table_that_images_cannot_be_measured_like_is_named(run: Run, cohort: 
     assert not (tmp_path / "why").exists()
 
 
-def test_images_without_a_usable_cell_end_in_one_line_and_leave_nothing(run: Run, cohort: Path, tmp_path: Path) -> None:
+def test_images_without_a_usable_cell_end_in_one_line_and_leave_nothing(run: RunFolder, cohort: Path, tmp_path: Path) -> None:
     good = images_of(cohort, run)[0]
     (tmp_path / "broken.bmp").write_bytes(good.read_bytes()[:999])
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "black.bmp")
@@ -210,7 +210,7 @@ def test_images_without_a_usable_cell_end_in_one_line_and_leave_nothing(run: Run
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_folds_and_outputs_that_cannot_be_are_refused(run: Run, of_folds: Run, cohort: Path, tmp_path: Path) -> None:
+def test_folds_and_outputs_that_cannot_be_are_refused(run: RunFolder, of_folds: RunFolder, cohort: Path, tmp_path: Path) -> None:
     image = images_of(cohort, run)[0]
     line = refused(leukobench("explain", of_folds.folder, image, "--fold", 9, "-o", tmp_path / "why"))
     assert "holds no model_fold_9.skops; name a fold with --fold: 0, 1, 2" in line

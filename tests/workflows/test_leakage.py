@@ -24,7 +24,7 @@ from leukobench.workflows.leakage import (
     leakage,
     matched_partitions,
 )
-from leukobench.workflows.leakage_report import FIGURES, inflations, statements
+from leukobench.workflows.leakage_report import METRICS, split_biases, statements
 
 WRITTEN = {"leakage.csv", "leakage.json", "leakage.md", "leakage.png", "leakage.svg", "partitions", "runs"}
 
@@ -59,7 +59,7 @@ def test_the_command_measures_both_splits_and_keeps_everything(people: Path, tmp
     out = tmp_path / "leakage"
     result = run_command(people / "features.csv", people / "manifest.csv", "--seeds", 2, "--test-size", 0.3, "-o", out)
     assert result.exit_code == 0, result.output
-    assert "by image against" in result.output
+    assert "with the image-level split (LEAKY: subjects shared between parts)" in result.output
     assert {path.name for path in out.iterdir()} == WRITTEN
     assert sorted(tmp_path.iterdir()) == [out]
     table = pd.read_csv(out / "leakage.csv")
@@ -74,10 +74,10 @@ def test_the_command_measures_both_splits_and_keeps_everything(people: Path, tmp
         assert run.metrics["test"]["auroc"] == pytest.approx(row["auroc"])
         partition = read_partition(out / "partitions" / f"seed_{row['seed']}_{row['split']}.csv")
         assert len(run.predictions) == len(partition.rows)
-    found = {each["figure"]: each for each in json.loads((out / "leakage.json").read_text())["inflations"]}
-    assert set(found) == set(FIGURES)
+    found = {each["metric"]: each for each in json.loads((out / "leakage.json").read_text())["biases"]}
+    assert set(found) == set(METRICS)
     gap = table.pivot(index="seed", columns="split", values="auroc")
-    assert found["auroc"]["inflation"] == pytest.approx((gap["image"] - gap["subject"]).mean())
+    assert found["auroc"]["bias"] == pytest.approx((gap["image"] - gap["subject"]).mean())
 
 
 def test_a_network_is_trained_on_the_images_that_the_classifier_is_trained_on(people: Path, tmp_path: Path) -> None:
@@ -118,32 +118,33 @@ def test_an_interrupted_measurement_goes_on_where_it_was(people: Path, tmp_path:
     assert not (tmp_path / "interrupted.partial").exists()
 
 
-def test_inflations_and_sentences_of_a_table_counted_by_hand() -> None:
+def test_biases_and_sentences_of_a_table_counted_by_hand() -> None:
     rows = [
         {"model": "svm", "seed": seed, "split": split, "train_images": 80, "test_images": 20, "test_subjects": 5}
         | {"seen_subjects": 5 * (split == "image")}
-        | dict.fromkeys(FIGURES, 0.9 if split == "image" else 0.9 - gap)
+        | dict.fromkeys(METRICS, 0.9 if split == "image" else 0.9 - gap)
         for seed, gap in enumerate((0.09, 0.10, 0.11))
         for split in ("image", "subject")
     ]
     table = pd.DataFrame(rows)
-    found = {each.figure: each for each in inflations(table)}
-    assert (found["auroc"].by_image, found["auroc"].by_subject) == pytest.approx((0.9, 0.8))
-    assert found["auroc"].inflation == pytest.approx(0.1)
+    found = {each.metric: each for each in split_biases(table)}
+    assert (found["auroc"].image_level, found["auroc"].subject_level) == pytest.approx((0.9, 0.8))
+    assert found["auroc"].bias == pytest.approx(0.1)
     # 4.303 (Student's t of 2) * sqrt((1/3 + 20/80) * 0.0001)
     assert found["auroc"].high - 0.1 == pytest.approx(0.03286, abs=1e-4)
     said = statements(table, list(found.values()))
     assert said[0].startswith(
-        "svm, AUROC of cells: 0.900 by image against 0.800 on people never seen; the split by image"
+        "svm, AUROC of cells: 0.900 with the image-level split (LEAKY: subjects shared between parts), 0.800 on unseen "
+        "subjects; optimistic bias of the image-level split 0.100"
     )
-    assert said[-1].endswith("were 5 of 5 people by image, and 0 of 5 by subject.")
+    assert said[-1].endswith("training: 5 of 5 with the image-level split, 0 of 5 with the subject-level split.")
 
 
 @pytest.mark.parametrize(
     ("options", "code", "says"),
     [
         (("--seeds", 1), 2, "range"),
-        (("--recipe", "small-lightxception"), 2, "takes both --images and --recipe"),
+        (("--recipe", "small-lightxception"), 2, "needs both --images and --recipe"),
         (("--epochs", 3), 2, "are for a network"),
         (("--test-size", 0.9), 1, "subject group"),
         (("--images", "IMAGES", "--recipe", "nothing"), 1, "no network recipe 'nothing'"),

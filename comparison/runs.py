@@ -1,0 +1,138 @@
+"""Compare trained runs: `compare` takes run folders and returns a `Comparison`. No model is loaded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from leukobench.comparison.assessing import assess
+from leukobench.comparison.results import ComparedRuns
+from leukobench.comparison.tables import pairs_table, runs_table
+from leukobench.core.errors import InputError
+from leukobench.results.run import RunFolder, read_run_folder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Comparison(ComparedRuns):
+    """Runs compared on the same test rows, as `compare` returns it.
+
+    The attributes of `leukobench.comparison.results.ComparedRuns` hold every metric and test.
+    """
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row a run.
+
+        Columns: `run`, `recipe`, `split` (`LEAKY` where test subjects were in training), `auroc` of cells and
+        `subject_auroc` (each with `_low` and `_high`, the 95% interval), then, of cells at the threshold 0.5,
+        `balanced_accuracy`, `sensitivity`, `specificity` and `weighted_f1`, and `training_seconds`.
+        """
+        return runs_table(self)
+
+    @property
+    def tests(self) -> pd.DataFrame:
+        """One row a pair of runs, the run of higher AUROC first.
+
+        Columns: `run`, `other_run`, `comparable` (False where only one of them had test subjects in training),
+        `auroc_difference` of cells with its 95% interval `low` and `high`, `p` of that difference by the same resamples
+        of subject groups, `significant` (the interval excludes zero and `p` is below 0.05),
+        `subject_auroc_difference`, `subject_low`, `subject_high`, `delong_p`, `only_run_correct`,
+        `only_other_correct` (cells at the threshold 0.5) and `mcnemar_p`. All p-values are corrected over the pairs by
+        Holm's method. DeLong's and McNemar's tests assume independent cells, so their p-values are too small.
+        """
+        return pairs_table(self)
+
+    def figures(self) -> dict[str, Figure]:
+        """Draw every figure of the report, by name: `auroc`, `roc`, `precision_recall`, `calibration`, `scores`,
+        `subjects`, and `training` and importances where the run folders hold them.
+
+        Raises:
+            InputError: a table of importances cannot be read.
+        """
+        from leukobench.comparison.plots import draw_figures  # here: matplotlib is imported only to draw
+
+        return draw_figures(self)
+
+    def report(self, folder: str | os.PathLike[str], images: str | os.PathLike[str] | None = None) -> Path:
+        """Write the report: `report.html`, `table.csv`, `.md` and `.tex`, and each figure as PNG and SVG.
+
+        Args:
+            folder: Folder to write; it must not exist yet.
+            images: Folder of the images, to show the most confidently misclassified cells.
+
+        Returns:
+            The path of `report.html`.
+
+        Raises:
+            InputError: the folder exists, or an image or a table of importances cannot be read.
+        """
+        from leukobench.comparison.report import write_report  # here: it imports matplotlib, jinja2 and OpenCV
+
+        return write_report(self, Path(folder), images=None if images is None else Path(images))
+
+
+def compare(
+    runs: Sequence[RunFolder | str | os.PathLike[str]], *, common: bool = False, allow_leaky: bool = False
+) -> Comparison:
+    """Compare runs on the test images that they share.
+
+    Every metric comes with a BCa confidence interval from a bootstrap over subject groups, for cells and for subjects.
+    The differences between runs are tested with the same resamples, with Holm's correction over all pairs. With few
+    subject groups in a class the intervals are too narrow; `few_groups` of the result names such classes.
+
+    Args:
+        runs: Complete run folders, as `Run` objects or paths; they must have been tested on the same images.
+        common: Whether to compare on the images that all runs were tested on, and leave the others out.
+        allow_leaky: Whether runs with an image-level split (test subjects in training) may be listed beside runs with
+            a subject-level split.
+
+    Returns:
+        The comparison: `table`, `tests`, `figures()`, `report(folder)`.
+
+    Raises:
+        InputError: no run, a run folder that is incomplete or changed, or runs that may not be compared: different test
+            images, labels, manifests or backgrounds, or an image-level split beside a subject-level split.
+
+    Source:
+        Field & Welsh 2007, J. R. Stat. Soc. B 69:369 (cluster bootstrap); Efron 1987, J. Am. Stat. Assoc. 82:171 (BCa);
+        Holm 1979, Scand. J. Stat. 6:65.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np, pandas as pd
+        >>> from leukobench.results.run import predictions_table, write_run
+        >>> from leukobench.results.run_info import RunInfo
+        >>> subject = pd.Series(np.repeat(np.arange(30), 5)).astype(str)
+        >>> rows = pd.DataFrame({"path": [f"{cell}.bmp" for cell in range(150)], "subject": subject})
+        >>> label = np.where(np.arange(150) // 5 % 2, "all", "hem")
+        >>> rows = rows.assign(subject_group=subject, label=label, part="test")
+        >>> info = RunInfo(
+        ...     family="svm", recipe="example", parameters={}, background="black", seed=0, split="subject test=0.2",
+        ...     leaky=False, shared_subject_groups=0, checksums={"manifest": "0" * 16},
+        ...     seconds={"fit": 1.0, "predict": 0.1}, command=("leukobench", "train-svm"),
+        ... )
+        >>> runs = []
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> for name, shift in (("good", 2.0), ("poor", 0.5)):
+        ...     logit = np.random.default_rng(0).normal(size=150) + shift * (label == "all")
+        ...     predictions = predictions_table(rows, 1 / (1 + np.exp(-logit)))
+        ...     runs.append(write_run(Path(folder.name) / name, info, predictions, lambda folder: None))
+        >>> comparison = compare(runs)
+        >>> comparison.table["run"].tolist()
+        ['good', 'poor']
+        >>> comparison.tests[["run", "other_run", "significant"]].values.tolist()
+        [['good', 'poor', True]]
+        >>> folder.cleanup()
+    """
+    if not runs:
+        raise InputError("runs: is empty; give at least one run")
+    read = [run if isinstance(run, RunFolder) else read_run_folder(Path(run)) for run in runs]
+    return Comparison(**vars(assess(read, common=common, allow_leaky=allow_leaky)))
