@@ -29,7 +29,7 @@ from leukobench.cohort.partition import (
     split_by_image,
     split_by_subject,
     split_in_folds,
-    write_partition,
+    write_split,
 )
 
 SUBJECTS = 5_000
@@ -95,7 +95,7 @@ def main() -> None:
         timed("split by image", lambda: split_by_image(manifest, 0.2, choice))
         timed("audit", lambda: audit(manifest))
         timed("audit of a partition", lambda: audit(manifest, partition=partition))
-        timed("write partition", lambda: write_partition(partition, path, Path(folder) / "split.csv"))
+        timed("write partition", lambda: write_split(partition, path, Path(folder) / "split.csv"))
         timed("read partition", lambda: read_partition(Path(folder) / "split.csv"))
 
 

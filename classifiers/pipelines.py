@@ -1,11 +1,9 @@
-"""From settings to fitted scikit-learn pipelines: cleaning, scaling, selection, projection, classifier.
+"""Fitted scikit-learn pipelines: constant columns dropped, scaling, feature selection, projection, classifier.
 
-Every step is fitted on the training cells that it is given, and on nothing else.
+Every step is fitted on the training cells alone.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from sklearn.base import TransformerMixin
@@ -20,26 +18,24 @@ from sklearn.svm import SVC, LinearSVC
 
 from leukobench.classifiers.cells import LabelledCells
 from leukobench.classifiers.kernels import COEF0, resolve_gamma
-from leukobench.classifiers.settings import WHITEN, applies, numbered
+from leukobench.classifiers.settings import WHITEN, Combination, applies, name_and_number
 from leukobench.classifiers.whitening import fit_whitening
 from leukobench.core.errors import InputError
 from leukobench.results.weights import cell_weights
 
-Settings = dict[str, Any]  # one combination of a recipe's grid
-
-COMPONENTS = 500  # of the approximate kernel; benchmarks/classical.py measures what that costs
-NCA_CELLS = 2000  # neighbourhood components compare every pair of cells in every step: more would take hours
-CACHE_MB = 500  # of libsvm: holds the kernel of 11,000 cells, which its default of 200 does not
+COMPONENTS = 500  # of the approximate kernel; benchmarks/classical.py measures the loss of accuracy
+NCA_CELLS = 2000  # neighbourhood components analysis compares every pair of cells in every step; more take hours
+CACHE_MB = 500  # of libsvm: enough for the kernel matrix of 11,000 cells; its default is 200
 
 
-def fit_preparation(settings: Settings, cells: LabelledCells, seed: int) -> Pipeline:
-    """Fit what comes before the classifier: constant columns dropped, scaling, selection, projection.
+def fit_preparation(settings: Combination, cells: LabelledCells, seed: int) -> Pipeline:
+    """Fit the steps before the classifier: constant columns dropped, scaling, feature selection, projection.
 
     Raises:
         InputError: every column is constant.
     """
     if not (np.ptp(cells.features, axis=0) > 0).any():
-        raise InputError("every feature is constant over the training cells, so that nothing can be learned from them")
+        raise InputError("every feature is constant over the training cells")
     steps: list[tuple[str, TransformerMixin]] = []
     features = cells.features
 
@@ -50,12 +46,12 @@ def fit_preparation(settings: Settings, cells: LabelledCells, seed: int) -> Pipe
 
     add("drop_constant", VarianceThreshold())
     add("scale", StandardScaler() if settings["scaling"] == "standard" else MinMaxScaler())
-    method, count = numbered(settings["select"])
+    method, count = name_and_number(settings["select"])
     if count:
         add("select", _keep(_best_columns(method, count, features, cells.positive, seed)))
     if settings["projection"] == WHITEN:
         steps.append(("whiten", fit_whitening(features, cells.positive)))
-    method, count = numbered(settings["projection"])
+    method, count = name_and_number(settings["projection"])
     dimensions = min(count, *features.shape)
     if method == "pca":
         add("project", PCA(dimensions, random_state=seed))
@@ -65,14 +61,14 @@ def fit_preparation(settings: Settings, cells: LabelledCells, seed: int) -> Pipe
     return Pipeline(steps)
 
 
-def fit_pipeline(settings: Settings, cells: LabelledCells, seed: int, approximate: bool = False) -> Pipeline:
+def fit_pipeline(settings: Combination, cells: LabelledCells, seed: int, approximate: bool = False) -> Pipeline:
     """Fit every step, the classifier last.
 
     Args:
         settings: One combination of a recipe's grid.
         cells: The training cells.
-        seed: For what draws: neighbourhood components, mutual information, the approximate kernel.
-        approximate: Whether a support vector machine takes the approximate kernel.
+        seed: Random seed of neighbourhood components analysis, mutual information and the approximate kernel.
+        approximate: Whether a support vector machine uses the approximate kernel.
 
     Raises:
         InputError: every column is constant.
@@ -94,8 +90,8 @@ def fit_pipeline(settings: Settings, cells: LabelledCells, seed: int, approximat
     return Pipeline([*preparation.steps, ("approximate_kernel", mapping), ("classify", machine)])
 
 
-def kernel_arguments(settings: Settings, prepared: np.ndarray) -> Settings:
-    """Return kernel, degree and gamma as `kernel_matrix` takes them: gamma as a number."""
+def kernel_arguments(settings: Combination, prepared: np.ndarray) -> Combination:
+    """Return the arguments of `kernel_matrix`: kernel, degree, and gamma as a number."""
     return {
         "kernel": settings["kernel"],
         "gamma": resolve_gamma(settings.get("gamma", 1.0), prepared),
@@ -103,10 +99,10 @@ def kernel_arguments(settings: Settings, prepared: np.ndarray) -> Settings:
     }
 
 
-def approximate_kernel(settings: Settings, prepared: np.ndarray, seed: int) -> Nystroem:
-    """Fit the approximate kernel: columns whose inner products are about the kernel, by Nystroem's method.
+def approximate_kernel(settings: Combination, prepared: np.ndarray, seed: int) -> Nystroem:
+    """Fit Nystroem's approximation of a kernel: columns whose inner products approximate the kernel.
 
-    A linear kernel has no more dimensions than there are columns, and so many components give it exactly.
+    A linear kernel has as many dimensions as there are columns, so that this number of components is exact.
     """
     arguments = kernel_arguments(settings, prepared)
     if arguments["kernel"] == "poly":
@@ -116,16 +112,17 @@ def approximate_kernel(settings: Settings, prepared: np.ndarray, seed: int) -> N
     return Nystroem(n_components=components, random_state=seed, **own).fit(prepared)
 
 
-def linear_machine(settings: Settings, seed: int) -> LinearSVC:
-    """Return the linear machine that learns on the columns of the approximate kernel."""
+def linear_machine(settings: Combination, seed: int) -> LinearSVC:
+    """Return the linear support vector machine for the columns of the approximate kernel."""
     return LinearSVC(C=settings["C"], dual=False, random_state=seed)
 
 
-def neighbors(settings: Settings) -> KNeighborsClassifier:
-    """Return k nearest neighbours. In dozens of dimensions search trees are slower than comparing every pair.
+def neighbors(settings: Combination) -> KNeighborsClassifier:
+    """Return k nearest neighbours by brute force, which is faster than search trees in dozens of dimensions.
 
-    The cosine metric is the Euclidean one of rows scaled to length 1, which finds the same neighbours five times as
-    fast as scikit-learn's own; the distance that weighs them is the chord, the root of twice the cosine distance.
+    The cosine metric is computed as the Euclidean distance of rows scaled to length 1. It finds the same neighbours
+    five times as fast as scikit-learn's cosine metric. Weights by distance use this chord length, the square root of
+    twice the cosine distance.
     """
     return KNeighborsClassifier(
         n_neighbors=settings["n_neighbors"],
@@ -135,16 +132,16 @@ def neighbors(settings: Settings) -> KNeighborsClassifier:
     )
 
 
-def possible(settings: Settings, cells: int, columns: int) -> bool:
-    """Tell whether settings fit a table: no more neighbours than cells, no more columns kept than there are."""
-    selected, projected = (numbered(settings[name])[1] for name in ("select", "projection"))
+def possible(settings: Combination, cells: int, columns: int) -> bool:
+    """Return whether a table has enough cells for the neighbours and enough columns for selection and projection."""
+    selected, projected = (name_and_number(settings[name])[1] for name in ("select", "projection"))
     return (
         settings.get("n_neighbors", 1) <= cells and selected <= columns and projected <= min(cells, selected or columns)
     )
 
 
 def _best_columns(method: str, count: int, features: np.ndarray, positive: np.ndarray, seed: int) -> np.ndarray:
-    """Return the numbers of the columns that tell the classes best, each by itself, ascending."""
+    """Return the positions of the columns with the highest univariate scores, ascending."""
     if method == "anova":
         score = f_classif(features, positive)[0]
     else:
@@ -153,5 +150,5 @@ def _best_columns(method: str, count: int, features: np.ndarray, positive: np.nd
 
 
 def _keep(columns: np.ndarray) -> ColumnTransformer:
-    # scikit-learn's SelectKBest would hold its scoring function, which has no place in a file without code
+    # scikit-learn's SelectKBest stores its scoring function, and a model file must not contain code
     return ColumnTransformer([("keep", "passthrough", columns.tolist())])

@@ -1,8 +1,10 @@
-"""Applying a trained run to another feature table: only to one that was measured as the training table was."""
+"""Applying a trained classifier to another feature table, which must be measured like the training table."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,44 +15,34 @@ import leukobench
 from leukobench.classifiers.model import Model
 from leukobench.classifiers.storage import load_model
 from leukobench.core.errors import InputError
-from leukobench.results.feature_table import FeatureTable, facts_path, read_feature_table
-from leukobench.results.run import read_run, scores_table
-
-PROVENANCE = {"manifest", "leukobench"}  # facts of a table that say where it comes from, not how cells were measured
+from leukobench.results.feature_table import FeatureTable, TableFacts, facts_path, read_feature_table
+from leukobench.results.run import RunFolder, read_run_folder, scores_table
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model of a run folder, and what a table must be for it.
+    """A model of a run folder, and what a feature table must be like to be scored by it.
 
     Attributes:
         folder: The run folder.
-        model: The model; of a cross-validation, the one fitted on every image, or that of a fold.
-        columns: The columns that it was trained on, in order.
-        facts: What `features.json` said of the training table.
+        model: The model.
+        columns: Names of the features that it was trained on, in order.
+        facts: How the training table was measured; None where that is not known.
     """
 
     folder: Path
     model: Model
     columns: list[str]
-    facts: dict[str, Any]
+    facts: TableFacts | None
 
     def check(self, table: FeatureTable, path: Path) -> None:
-        """Refuse a table that was measured in another way than the training table.
+        """Raise InputError where a table was measured in another way than the training table.
 
         Raises:
-            InputError: other columns, another feature set, version, setting or background, or nothing that says so.
+            InputError: other columns, another feature set, version, setting or background, or no facts that say so.
         """
-        lacking = [column for column in self.columns if column not in table.values.columns]
-        surplus = [column for column in table.values.columns if column not in self.columns]
-        trained, found = _measured(self.facts), _measured(table.facts)
-        if lacking or surplus:
-            differences = (("lacks {}", lacking), ("has {} besides", surplus))
-            difference = [text.format(_some(columns)) for text, columns in differences if columns]
-            raise InputError(
-                f"{path}: {self.folder} was trained with {_describe(len(self.columns), trained)}; this table has "
-                f"{_describe(table.values.shape[1], found)}: it {' and '.join(difference)}; extract the same set"
-            )
+        trained, found = _measurement(self.facts), _measurement(table.facts)
+        self._check_columns(table.values, str(path), found)
         if trained and not found:
             raise InputError(
                 f"{path}: has no {facts_path(path).name} that says how it was measured, and {self.folder} was trained "
@@ -63,66 +55,122 @@ class TrainedModel:
                     f"{found.get(name)}; extract it as the training table was, or train again"
                 )
 
-    def predict(self, table: FeatureTable, path: Path) -> pd.DataFrame:
-        """Score every row of a table.
+    def score(self, values: pd.DataFrame) -> pd.DataFrame:
+        """Score cells that are known to be measured like the training table.
+
+        Args:
+            values: One row an image, indexed by path, one column a feature, in any order.
 
         Returns:
             `path`, `score` (the probability of `all`) and `predicted`.
 
         Raises:
+            InputError: a column is missing, or there is one that the model was not trained on.
+        """
+        self._check_columns(values, "the feature table", {})
+        score = self.model.predict_proba(values[self.columns].to_numpy(float))[:, 1]
+        return scores_table([str(path) for path in values.index], score)
+
+    def predict(self, table: FeatureTable, path: Path) -> pd.DataFrame:
+        """Score every row of a feature table.
+
+        Args:
+            table: The feature table.
+            path: Where it was read, for the error messages.
+
+        Returns:
+            See `score`.
+
+        Raises:
             InputError: see `check`.
         """
         self.check(table, path)
-        score = self.model.predict_proba(table.values[self.columns].to_numpy())[:, 1]
-        return scores_table(table.values.index, score)
+        return self.score(table.values)
+
+    def _check_columns(self, values: pd.DataFrame, name: str, found: Mapping[str, Any]) -> None:
+        lacking = [column for column in self.columns if column not in values.columns]
+        surplus = [column for column in values.columns if column not in self.columns]
+        differences = (("lacks {}", lacking), ("has {} besides", surplus))
+        difference = [text.format(_some(columns)) for text, columns in differences if columns]
+        if difference:
+            raise InputError(
+                f"{name}: {self.folder} was trained with {_describe(len(self.columns), _measurement(self.facts))}; "
+                f"this table has {_describe(values.shape[1], found)}: it {' and '.join(difference)}; extract the same "
+                "feature set"
+            )
 
 
-def load_trained(folder: Path, fold: str | None = None) -> TrainedModel:
-    """Load the model of a run folder of `train-svm` or `train-knn`.
+def trained_model(run: RunFolder, fold: int | None = None) -> TrainedModel:
+    """Load the model of a run of SVM or k-NN.
 
     Args:
-        folder: The run folder.
-        fold: Of a cross-validation, the fold whose model is taken; None: the one fitted on every image.
+        run: The run folder.
+        fold: Of a cross-validation, the fold whose model is loaded; None for the final model.
 
     Raises:
-        InputError: no such run folder or fold, a torn one, one of a network, or one that another version wrote.
+        InputError: no such fold, the run of a network, or one that another version wrote.
     """
-    run = read_run(folder)
-    if run.info["family"] == "cnn":
-        raise InputError(f"{folder}: is the run of a network, which scores images; name one of train-svm or train-knn")
+    info = run.info
+    if info.family == "cnn":
+        raise InputError(
+            f"{run.folder}: is the run of a network, which scores images; name a run of train-svm or train-knn"
+        )
     for name, trained, here in (
-        ("leukobench", run.info["leukobench"], leukobench.__version__),
-        ("scikit-learn", run.info["versions"]["scikit-learn"], importlib.metadata.version("scikit-learn")),
+        ("leukobench", info.leukobench, leukobench.__version__),
+        ("scikit-learn", info.versions["scikit-learn"], importlib.metadata.version("scikit-learn")),
     ):
         if _minor(trained) != _minor(here):
             raise InputError(
-                f"{folder}: was trained with {name} {trained}, and this is {here}, which may read the model otherwise; "
-                f"install {name} {_minor(trained)}, or train again"
+                f"{run.folder}: was trained with {name} {trained}; {name} {here} is installed and may read the model "
+                f"differently; install {name} {_minor(trained)}, or train again"
             )
-    parameters = run.info["parameters"]
-    return TrainedModel(folder, load_model(run.model_file(".skops", fold)), parameters["features"], parameters["table"])
+    facts = info.parameters["table"]
+    return TrainedModel(
+        folder=run.folder,
+        model=load_model(run.model_file(".skops", fold)),
+        columns=info.parameters["features"],
+        facts=None if facts is None else TableFacts.from_json(facts, run.folder / "run.json"),
+    )
 
 
-def predict(folder: Path, table_path: Path) -> pd.DataFrame:
-    """Score every row of a feature table by a run folder's model; see `TrainedModel.predict`."""
+def load_trained(folder: str | os.PathLike[str], fold: int | None = None) -> TrainedModel:
+    """Read a run folder and load its model; see `trained_model`.
+
+    Raises:
+        InputError: no run folder, an incomplete one, or see `trained_model`.
+    """
+    return trained_model(read_run_folder(folder), fold)
+
+
+def score_features(run: RunFolder, values: pd.DataFrame, fold: int | None = None) -> pd.DataFrame:
+    """Score cells in memory by the model of a run; see `trained_model` and `TrainedModel.score`.
+
+    Args:
+        run: The run folder.
+        values: Features measured like those of the training table: one row an image, indexed by path. [shape=(n,
+            features)]
+        fold: Of a cross-validation, the fold whose model is used; None for the final model.
+
+    Returns:
+        `path`, `score` (the probability of `all`) and `predicted`. [n rows]
+    """
+    return trained_model(run, fold).score(values)
+
+
+def predict(folder: str | os.PathLike[str], table_path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Score every row of a feature table by the model of a run folder; see `TrainedModel.predict`."""
     trained = load_trained(folder)
-    return trained.predict(read_feature_table(table_path), table_path)
+    return trained.predict(read_feature_table(Path(table_path)), Path(table_path))
 
 
-def _measured(facts: dict[str, Any]) -> dict[str, Any]:
-    """Return the facts that say how cells were measured, those of nested tables by their own names."""
-    flat: dict[str, Any] = {}
-    for name, value in facts.items():
-        if name not in PROVENANCE:
-            flat |= _measured(value) if isinstance(value, dict) else {name: value}
-    return flat
+def _measurement(facts: TableFacts | None) -> dict[str, Any]:
+    return facts.measurement if facts else {}
 
 
-def _describe(columns: int, facts: dict[str, Any]) -> str:
+def _describe(columns: int, measurement: Mapping[str, Any]) -> str:
     words = [f"{columns} feature{'s' * (columns != 1)}"]
-    if "feature_set" in facts:
-        words.append(f"of set {facts['feature_set']}")
-        words += [str(facts["feature_set_version"])] * ("feature_set_version" in facts)
+    if measurement:
+        words.append(f"of set {measurement['feature_set']} {measurement['feature_set_version']}")
     return " ".join(words)
 
 

@@ -1,4 +1,4 @@
-"""The classical recipes, as data: each setting's values; where there are several, the search chooses by groups."""
+"""The classical recipes, as data: the values of each setting. Of several values the search chooses one."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from types import MappingProxyType
 from typing import Any
 
 from leukobench.classifiers.settings import (
-    APPROXIMATE_ABOVE,
-    CALIBRATION,
-    CRITERION,
+    ALL_SETTINGS,
     NO,
     SETTINGS,
     WHITEN,
+    Combination,
+    Values,
     applies,
-    parse_value,
-    parse_values,
+    check_values,
 )
 from leukobench.core.errors import InputError
 
-# The search holds the kernel matrix of four fifths of the cells: at 20,000 cells 2 GB in every process. From about
-# there on the approximate kernel is faster, too (benchmarks/classical.py).
+# The search keeps the kernel matrix of four fifths of the cells in memory: at 20,000 cells, 2 GB in every process. From
+# about this number on the approximate kernel is also faster (benchmarks/classical.py).
 MOST_EXACT = 20_000
 
 
@@ -31,18 +30,19 @@ class ClassicalRecipe:
     """A classifier and how its settings are chosen.
 
     Attributes:
-        name: What `--recipe` takes.
+        name: Name of the recipe.
         family: `svm` or `knn`.
         source: Where it comes from.
         description: One line for the listing.
         grid: Values of each setting in `leukobench.classifiers.settings`; every combination is tried.
-        calibration: Ways to make probabilities of decision values of subject groups left out; of several, the one with
-            the lowest Brier score on further groups is taken.
-        criterion: What combinations are compared by, averaged over the folds of subject groups.
-        approximate_above: Training cells above which a support vector machine takes an approximate kernel (Nystroem).
-        feature_set: The one feature set that the recipe is of; None for any.
-        reported: What its source reported.
-        notes: What its source left open or got wrong, and what is done here.
+        calibration: Methods that turn decision values into probabilities, fitted on held-out subject groups; of
+            several, the one with the lowest cross-validated Brier score is used.
+        criterion: Metric by which combinations are compared, averaged over the folds of subject groups.
+        approximate_above: Number of training cells above which a support vector machine uses an approximate kernel
+            (Nystroem).
+        feature_set: The feature set that the recipe requires; None for any.
+        reported: Metrics that its source reported.
+        notes: What its source left open or got wrong, and what leukobench does instead.
     """
 
     name: str
@@ -66,8 +66,19 @@ class ClassicalRecipe:
             "reported": dict(self.reported),
         }
 
-    def combinations(self) -> list[dict[str, Any]]:
-        """Return every combination of the grid's values, less settings that mean nothing in it, each once."""
+    @property
+    def settings(self) -> dict[str, Values]:
+        """Values of every setting of the family, by name."""
+        values = {
+            **self.grid,
+            "calibration": self.calibration,
+            "criterion": (self.criterion,),
+            "approximate_above": (self.approximate_above,),
+        }
+        return {name: values[name] for name, setting in ALL_SETTINGS.items() if self.family in setting.families}
+
+    def combinations(self) -> list[Combination]:
+        """Return every combination of the grid's values, each once, without settings that have no effect in it."""
         found = []
         for values in itertools.product(*self.grid.values()):
             combination = dict(zip(self.grid, values, strict=True))
@@ -76,32 +87,42 @@ class ClassicalRecipe:
                 found.append(combination)
         return found
 
-    def changed(self, changes: Mapping[str, str]) -> ClassicalRecipe:
-        """Return the recipe with some values replaced by those of texts, in which commas part values to search over.
+    def changed(self, settings: Mapping[str, Any]) -> ClassicalRecipe:
+        """Return the recipe with other values of some settings.
+
+        Args:
+            settings: A value, or a list or tuple of values to search over, by name of the setting.
 
         Raises:
             InputError: a value that the setting does not take, or a setting that the family does not have.
+
+        Example:
+            >>> RECIPES["leukobench-svm"].changed({"C": [1, 3, 10], "select": "anova:16"}).grid["C"]
+            (1.0, 3.0, 10.0)
         """
         grid, others = dict(self.grid), {}
-        for name, text in changes.items():
+        for name, given in settings.items():
+            if name not in self.settings:
+                raise InputError(
+                    f"no setting {name!r} of the recipe {self.name}; expected one of {', '.join(self.settings)}"
+                )
+            values = check_values(ALL_SETTINGS[name], given)
             if name in grid:
-                grid[name] = parse_values(SETTINGS[name], text)
-            elif name == "calibration":
-                others[name] = parse_values(CALIBRATION, text)
-            elif name == "criterion":
-                others[name] = parse_value(CRITERION, text)
-            elif name == "approximate_above" and self.family == "svm":
-                others[name] = parse_value(APPROXIMATE_ABOVE, text)
+                grid[name] = values
             else:
-                raise InputError(f"no setting {name!r} of the family {self.family}; there is {', '.join(self.grid)}")
+                others[name] = values if ALL_SETTINGS[name].searched else values[0]
         return replace(self, grid=MappingProxyType(grid), **others)
+
+    def changes_from(self, original: ClassicalRecipe) -> dict[str, Values]:
+        """Return the settings whose values differ from those of another recipe of the family, by name."""
+        return {name: values for name, values in self.settings.items() if values != original.settings[name]}
 
 
 def _grid(family: str, **values: tuple[Any, ...]) -> Mapping[str, tuple[Any, ...]]:
-    """Return the values of every setting of a family, in the order of `SETTINGS`; plain ones where nothing is said."""
-    plain = {"scaling": ("standard",), "select": (NO,), "projection": (NO,)}
-    plain |= {"kernel": ("rbf",), "degree": (3,), "weight": (NO,)} if family == "svm" else {}
-    given = plain | values
+    """Return the values of every setting of a family, in the order of `SETTINGS`, with defaults for those not given."""
+    defaults = {"scaling": ("standard",), "select": (NO,), "projection": (NO,)}
+    defaults |= {"kernel": ("rbf",), "degree": (3,), "weight": (NO,)} if family == "svm" else {}
+    given = defaults | values
     return MappingProxyType({name: given[name] for name, setting in SETTINGS.items() if family in setting.families})
 
 
@@ -112,7 +133,7 @@ RECIPES = {
             name="leukobench-svm",
             family="svm",
             source="leukobench",
-            description="RBF support vector machine, features whitened, people weighted alike; C and gamma searched",
+            description="RBF SVM, whitened features, subjects weighted equally; C and gamma searched",
             grid=_grid(
                 "svm",
                 projection=(WHITEN,),
@@ -121,15 +142,15 @@ RECIPES = {
                 gamma=(0.001, 0.003, 0.01),
             ),
             notes=(
-                "Found by benchmarks/default_recipe.py. The grid is the one that was judged there: with so few people "
-                "to choose by, the more there is to choose from, the more often chance chooses."
+                "Selected by benchmarks/default_recipe.py, which evaluated this grid. The grid is small on purpose: "
+                "with few subjects, a larger grid is more often decided by chance."
             ),
         ),
         ClassicalRecipe(
             name="leukobench-knn",
             family="knn",
             source="leukobench",
-            description="k nearest neighbours, features whitened; k, metric and weighting searched",
+            description="k nearest neighbours, whitened features; k, metric and weighting searched",
             grid=_grid(
                 "knn",
                 projection=(WHITEN,),
@@ -137,7 +158,10 @@ RECIPES = {
                 metric=("cosine", "euclidean"),
                 neighbor_weight=("uniform", "distance"),
             ),
-            notes="Found by benchmarks/default_recipe.py. Calibrated: a share of hundreds of votes is no probability.",
+            notes=(
+                "Selected by benchmarks/default_recipe.py. Calibrated, because the share of hundreds of votes is not a "
+                "probability."
+            ),
         ),
         ClassicalRecipe(
             name="clinton-svm",
@@ -149,23 +173,31 @@ RECIPES = {
             feature_set="clinton19",
             reported=MappingProxyType({"accuracy": 0.76, "precision": 0.69, "recall": 0.50, "auroc": 0.69}),
             notes=(
-                "Their split: training and preliminary images pooled, 15% test by image, which leaks "
-                "(split --method image --test-size 0.15). They fitted the scaler again on the test part; here it is "
-                "fitted on the training part only. Not calibrated, so that a cell is called as their machine calls it: "
-                "by the sign of the decision value."
+                "Their split: training and preliminary images pooled, image-level split with 15% for testing, which "
+                "leaks (leukobench split --method image --test-size 0.15). They fitted the scaler again on the test "
+                "part; here it is fitted on the training part only. Not calibrated, so that the predicted class is "
+                "that of their classifier: the sign of the decision value."
             ),
         ),
     )
 }
 
 
-def recipe_named(name: str, family: str) -> ClassicalRecipe:
-    """Return a recipe of a family.
+def classical_recipe(name: str, family: str | None = None) -> ClassicalRecipe:
+    """Return a recipe by name.
+
+    Args:
+        name: Name of the recipe.
+        family: `svm` or `knn`; None for any.
 
     Raises:
-        InputError: no recipe of that name in the family.
+        InputError: the family has no recipe of that name.
+
+    Example:
+        >>> classical_recipe("leukobench-knn").grid["metric"]
+        ('cosine', 'euclidean')
     """
-    names = [known for known, recipe in RECIPES.items() if recipe.family == family]
+    names = [known for known, recipe in RECIPES.items() if family in (None, recipe.family)]
     if name not in names:
-        raise InputError(f"no {family} recipe {name!r}; there is {', '.join(names)}")
+        raise InputError(f"no {family or 'classical'} recipe {name!r}; expected one of {', '.join(names)}")
     return RECIPES[name]

@@ -1,7 +1,7 @@
-"""Choosing a classifier's settings by cross-validation over subject groups.
+"""The search for a classifier's settings by cross-validation over subject groups.
 
-What combinations share is computed once: the preparation and the kernel matrix serve every C, the neighbours of the
-largest k serve every smaller one.
+What combinations share is computed once: preparation and kernel matrix for every C, and the neighbours of the largest k
+for every smaller k.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from leukobench.classifiers.cells import LabelledCells
 from leukobench.classifiers.kernels import kernel_matrix
 from leukobench.classifiers.pipelines import (
     CACHE_MB,
-    Settings,
     approximate_kernel,
     fit_preparation,
     kernel_arguments,
@@ -34,20 +33,21 @@ from leukobench.classifiers.pipelines import (
     possible,
 )
 from leukobench.classifiers.recipes import ClassicalRecipe
+from leukobench.classifiers.settings import Combination
 from leukobench.core.errors import InputError
 from leukobench.results.weights import cell_weights
 
 FOLDS = 5
 PREPARATION = ("scaling", "select", "projection")
-APART = ("kernel", "gamma", "degree", "metric")  # what the kernel matrix, or the order of the neighbours, depends on
+KERNEL = ("kernel", "gamma", "degree", "metric")  # determine the kernel matrix, or the order of the neighbours
 
 Prepared = tuple[np.ndarray, np.ndarray]  # training and held-out cells of a fold
 
 
 def group_folds(cells: LabelledCells, seed: int) -> Folds:
-    """Divide training cells into folds of whole subject groups, with both classes on both sides of each.
+    """Divide training cells into folds of whole subject groups, each with both classes in training and held out.
 
-    There are five folds, or as many as the rarer class has groups.
+    There are five folds, or as many as the smaller class has subject groups.
 
     Raises:
         InputError: a class has fewer than two groups.
@@ -57,7 +57,7 @@ def group_folds(cells: LabelledCells, seed: int) -> Folds:
     if fewest < 2:
         raise InputError(
             f"the training part has {fewest} subject group{'s' * (fewest != 1)} of one class; choosing settings over "
-            "subject groups takes two of each class: add subjects or make the test part smaller"
+            "subject groups needs two of each class: add subjects or make the test part smaller"
         )
     for folds in range(min(FOLDS, fewest), 1, -1):
         splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
@@ -70,21 +70,21 @@ def group_folds(cells: LabelledCells, seed: int) -> Folds:
 
 def search(
     recipe: ClassicalRecipe, cells: LabelledCells, folds: Folds, seed: int, jobs: int
-) -> tuple[Settings, np.ndarray, pd.DataFrame]:
-    """Try every combination of the recipe's grid on every fold; score each on the fold left out.
+) -> tuple[Combination, np.ndarray, pd.DataFrame]:
+    """Evaluate every combination of the recipe's grid by cross-validation.
 
     Args:
         recipe: The recipe.
         cells: The training cells.
         folds: Pairs of training and held-out row numbers.
-        seed: For what draws in a pipeline.
-        jobs: Processes.
+        seed: Random seed of the pipelines.
+        jobs: Number of parallel processes.
 
     Returns:
-        The best settings (highest mean over the folds, the earlier on a tie); the decision value of each cell by them
-        while its fold was left out [shape=(n,)]; and the table of what was tried: one row a combination, with the score
-        of each fold, their mean and their minimum. More neighbours than a fold has cells, and more columns kept than
-        there are, are not tried.
+        The best combination (highest mean over the folds, the first of equal ones); its out-of-fold decision value of
+        each cell [shape=(n,)]; and the table of the search: one row a combination, with the score of each fold, their
+        mean and their minimum. Combinations with more neighbours than a fold has cells, or more columns than there
+        are, are left out.
 
     Raises:
         InputError: too few cells or columns for any combination.
@@ -94,10 +94,10 @@ def search(
     combinations = [settings for settings in recipe.combinations() if possible(settings, fewest, columns)]
     if not combinations:
         raise InputError(
-            f"{fewest} training cells a fold and {columns} columns are too few for the settings of {recipe.name}; "
-            "add images, or ask for fewer neighbours or columns"
+            f"{fewest} training cells in a fold and {columns} columns are too few for the settings of {recipe.name}; "
+            "add images, or choose fewer neighbours or columns"
         )
-    decision = _left_out_decisions(recipe, combinations, cells, folds, seed, jobs)
+    decision = _out_of_fold_decisions(recipe, combinations, cells, folds, seed, jobs)
     by_fold = np.array(
         [[criterion(recipe, cells.positive[rows], values[rows]) for _, rows in folds] for values in decision]
     )
@@ -119,21 +119,21 @@ def criterion(recipe: ClassicalRecipe, positive: np.ndarray, decision: np.ndarra
     return float(balanced_accuracy_score(positive, decision >= (0 if recipe.family == "svm" else 0.5)))
 
 
-def _left_out_decisions(
-    recipe: ClassicalRecipe, combinations: list[Settings], cells: LabelledCells, folds: Folds, seed: int, jobs: int
+def _out_of_fold_decisions(
+    recipe: ClassicalRecipe, combinations: list[Combination], cells: LabelledCells, folds: Folds, seed: int, jobs: int
 ) -> np.ndarray:
-    """Return the decision value of each cell by each combination. [shape=(combinations, n)]"""
+    """Return the out-of-fold decision value of each cell by each combination. [shape=(combinations, n)]"""
     approximate = recipe.family == "svm" and len(cells) > recipe.approximate_above
     decision = np.full((len(combinations), len(cells)), np.nan)
-    progress = tqdm(total=len(combinations) * len(folds), desc="searching", unit="fit", disable=None)
+    progress = tqdm(total=len(combinations) * len(folds), desc="search", unit="fit", disable=None)
     with progress, Parallel(n_jobs=jobs, return_as="generator") as parallel:
-        for prepared_alike in _grouped(range(len(combinations)), combinations, set(PREPARATION)):
-            first = combinations[prepared_alike[0]]
+        for same_preparation in _grouped(range(len(combinations)), combinations, set(PREPARATION)):
+            first = combinations[same_preparation[0]]
             prepared = list(parallel(delayed(_prepare)(first, cells, *fold, seed) for fold in folds))
             tasks = [
                 (numbers, fold)
                 for fold in range(len(folds))
-                for numbers in _grouped(prepared_alike, combinations, set(APART))
+                for numbers in _grouped(same_preparation, combinations, set(KERNEL))
             ]
             done = parallel(
                 delayed(_decisions)(
@@ -151,48 +151,52 @@ def _left_out_decisions(
     return decision
 
 
-def _grouped(numbers: Iterable[int], combinations: list[Settings], names: set[str]) -> list[list[int]]:
-    """Put the numbers of combinations that agree in some settings together."""
-    alike: dict[tuple[Any, ...], list[int]] = {}
+def _grouped(numbers: Iterable[int], combinations: list[Combination], names: set[str]) -> list[list[int]]:
+    """Group the positions of combinations that agree in some settings."""
+    groups: dict[tuple[Any, ...], list[int]] = {}
     for number in numbers:
         key = tuple((name, value) for name, value in combinations[number].items() if name in names)
-        alike.setdefault(key, []).append(number)
-    return list(alike.values())
+        groups.setdefault(key, []).append(number)
+    return list(groups.values())
 
 
-def _prepare(settings: Settings, cells: LabelledCells, train: np.ndarray, held_out: np.ndarray, seed: int) -> Prepared:
-    with threadpool_limits(1):  # the processes share the cores already; and sums do not depend on the number of threads
+def _prepare(
+    settings: Combination, cells: LabelledCells, train: np.ndarray, held_out: np.ndarray, seed: int
+) -> Prepared:
+    with threadpool_limits(1):  # processes use the cores already; one thread makes sums reproducible
         preparation = fit_preparation(settings, cells.take(train), seed)
         return preparation.transform(cells.features[train]), preparation.transform(cells.features[held_out])
 
 
 def _decisions(
-    combinations: list[Settings], prepared: Prepared, seen: LabelledCells, seed: int, approximate: bool
+    combinations: list[Combination], prepared: Prepared, training: LabelledCells, seed: int, approximate: bool
 ) -> np.ndarray:
-    """Fit combinations that share the kernel, or the metric, on a fold. [shape=(combinations, held out)]"""
+    """Fit combinations with the same kernel, or metric, on a fold. [shape=(combinations, held-out cells)]"""
     a, b = prepared
     with threadpool_limits(1):
         if "kernel" not in combinations[0]:
-            return _votes(combinations, a, b, seen.positive)
-        weights = [cell_weights(settings["weight"], seen.positive, seen.group) for settings in combinations]
+            return _votes(combinations, a, b, training.positive)
+        weights = [cell_weights(settings["weight"], training.positive, training.group) for settings in combinations]
         if approximate:
             mapping = approximate_kernel(combinations[0], a, seed)
             a, b = mapping.transform(a), mapping.transform(b)
             machines = [linear_machine(settings, seed) for settings in combinations]
-            fitted = [machine.fit(a, seen.positive, weight) for machine, weight in zip(machines, weights, strict=True)]
+            fitted = [
+                machine.fit(a, training.positive, weight) for machine, weight in zip(machines, weights, strict=True)
+            ]
             return np.array([machine.decision_function(b) for machine in fitted])
         of_kernel = kernel_arguments(combinations[0], a)
         among, between = kernel_matrix(a=a, b=a, **of_kernel), kernel_matrix(a=b, b=a, **of_kernel)
         values = []
         for settings, weight in zip(combinations, weights, strict=True):
             machine = SVC(kernel="precomputed", C=settings["C"], cache_size=CACHE_MB)
-            machine.fit(among, seen.positive, weight)
+            machine.fit(among, training.positive, weight)
             values.append(between[:, machine.support_] @ machine.dual_coef_[0] + machine.intercept_[0])
         return np.array(values)
 
 
-def _votes(combinations: list[Settings], a: np.ndarray, b: np.ndarray, positive: np.ndarray) -> np.ndarray:
-    """Return the share of blasts among the nearest of `a` to each of `b`, as scikit-learn weighs them."""
+def _votes(combinations: list[Combination], a: np.ndarray, b: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """Return the share of blasts among the neighbours in `a` of each row of `b`, weighted as in scikit-learn."""
     if combinations[0]["metric"] == "cosine":
         a, b = normalize(a), normalize(b)
     most = max(combinations, key=lambda settings: settings["n_neighbors"])
@@ -202,7 +206,7 @@ def _votes(combinations: list[Settings], a: np.ndarray, b: np.ndarray, positive:
         near, of = distance[:, : settings["n_neighbors"]], positive[index[:, : settings["n_neighbors"]]]
         weight = np.ones_like(near)
         if settings["neighbor_weight"] == "distance":
-            same = near == 0  # where there are cells at no distance at all, they alone vote
+            same = near == 0  # where some neighbours have distance 0, only they vote
             weight = np.where(same.any(axis=1, keepdims=True), same, 1 / np.where(same, 1, near))
         values.append((weight * of).sum(axis=1) / weight.sum(axis=1))
     return np.array(values)

@@ -1,20 +1,26 @@
-"""The settings of a classical recipe: what each is called, which values it takes, and how a text names them.
+"""The settings of a classical recipe: what each is called and which values it takes.
 
 Each setting of a recipe is a tuple of values. One value is fixed; of several, the search chooses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from leukobench.core.errors import InputError
 
+Value = str | int | float
+Values = tuple[Value, ...]
+Combination = dict[str, Any]  # one value of each setting of a recipe
+
 FAMILIES = ("svm", "knn")
 NO = "none"
 
-# A setting with a number: which cells it takes the number of. "anova:16" keeps the 16 best columns.
+# A setting with a number: what the number counts. "anova:16" keeps the 16 best columns.
 SELECTIONS = ("anova", "mutual-information")
 PROJECTIONS = ("pca", "nca")
 WHITEN = "whiten"  # a projection on as many dimensions as there are columns
@@ -29,111 +35,132 @@ class Setting:
     """One setting of a recipe.
 
     Attributes:
-        name: As in `run.json`, `search.csv`, and, with hyphens, on the command line.
+        name: As in Python, `run.json` and `search.csv`.
         expects: The values it takes, in words.
-        parse: Makes a value of a text; raises ValueError where it is none.
+        check: Returns a value in the setting's own type; raises ValueError for any other value.
         families: The families that have it.
+        searched: Whether it takes several values, among which the search chooses.
     """
 
     name: str
     expects: str
-    parse: Callable[[str], Any]
+    check: Callable[[object], Value]
     families: tuple[str, ...] = FAMILIES
+    searched: bool = True
+
+    @property
+    def option(self) -> str:
+        """Name of the command-line option."""
+        return "--neighbors" if self.name == "n_neighbors" else "--" + self.name.replace("_", "-")
 
 
-def _one_of(*names: str) -> tuple[str, Callable[[str], str]]:
-    def parse(text: str) -> str:
-        if text not in names:
+def _one_of(*names: str) -> tuple[str, Callable[[object], str]]:
+    def check(value: object) -> str:
+        if not isinstance(value, str) or value not in names:
             raise ValueError
-        return text
+        return str(value)
 
-    return ", ".join(names), parse
+    return ", ".join(names), check
 
 
-def _numbered(*names: str, plain: tuple[str, ...] = (NO,)) -> tuple[str, Callable[[str], str]]:
+def _numbered(*names: str, plain: tuple[str, ...] = (NO,)) -> tuple[str, Callable[[object], str]]:
     """Take a plain name, such as `none`, or one of the names with a whole number: `pca:10`."""
 
-    def parse(text: str) -> str:
-        name, _, number = text.partition(":")
-        if text not in plain and (name not in names or int(number) < 1):
+    def check(value: object) -> str:
+        if not isinstance(value, str):
             raise ValueError
-        return text
-
-    return ", ".join([*plain, *(f"{name}:NUMBER" for name in names)]), parse
-
-
-def _positive(kind: type) -> Callable[[str], Any]:
-    def parse(text: str) -> Any:
-        number = kind(text)
-        if not 0 < number < float("inf"):
+        name, _, number = value.partition(":")
+        if value not in plain and (name not in names or not number.isdecimal() or int(number) < 1):
             raise ValueError
-        return number
+        return str(value)
 
-    return parse
-
-
-def _gamma(text: str) -> float | str:
-    return text if text == "scale" else _positive(float)(text)
+    return ", ".join([*plain, *(f"{name}:NUMBER" for name in names)]), check
 
 
-SETTINGS = {
+def _positive_number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < math.inf:
+        raise ValueError
+    return float(value)
+
+
+def _positive_integer(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ValueError
+    return int(value)
+
+
+def _gamma(value: object) -> Value:
+    return "scale" if isinstance(value, str) and value == "scale" else _positive_number(value)
+
+
+INTEGER = ("a whole number of at least 1", _positive_integer)
+SETTINGS: Mapping[str, Setting] = {
     setting.name: setting
     for setting in (
         Setting("scaling", *_one_of("standard", "minmax")),
         Setting("select", *_numbered(*SELECTIONS)),
         Setting("projection", *_numbered(*PROJECTIONS, plain=(NO, WHITEN))),
         Setting("kernel", *_one_of(*KERNELS), ("svm",)),
-        Setting("C", "a number above 0", _positive(float), ("svm",)),
+        Setting("C", "a number above 0", _positive_number, ("svm",)),
         Setting("gamma", "a number above 0, or scale", _gamma, ("svm",)),
-        Setting("degree", "a whole number from 1 on", _positive(int), ("svm",)),
+        Setting("degree", *INTEGER, ("svm",)),
         Setting("weight", *_one_of(*WEIGHTS), ("svm",)),
-        Setting("n_neighbors", "a whole number from 1 on", _positive(int), ("knn",)),
+        Setting("n_neighbors", *INTEGER, ("knn",)),
         Setting("metric", *_one_of("euclidean", "manhattan", "cosine"), ("knn",)),
         Setting("neighbor_weight", *_one_of("uniform", "distance"), ("knn",)),
     )
 }
+# not part of the grid that is searched
 CALIBRATION = Setting("calibration", *_one_of(*CALIBRATIONS))
-CRITERION = Setting("criterion", *_one_of(*CRITERIA))
-APPROXIMATE_ABOVE = Setting("approximate_above", "a whole number from 1 on", _positive(int), ("svm",))
-KERNEL_SETTINGS = {"rbf": {"gamma"}, "linear": set(), "poly": {"gamma", "degree"}}
+CRITERION = Setting("criterion", *_one_of(*CRITERIA), searched=False)
+APPROXIMATE_ABOVE = Setting("approximate_above", *INTEGER, ("svm",), searched=False)
+ALL_SETTINGS: Mapping[str, Setting] = {
+    **SETTINGS,
+    **{setting.name: setting for setting in (CALIBRATION, CRITERION, APPROXIMATE_ABOVE)},
+}
+KERNEL_SETTINGS: Mapping[str, set[str]] = {"rbf": {"gamma"}, "linear": set(), "poly": {"gamma", "degree"}}
 
 
-def parse_values(setting: Setting, text: str) -> tuple[Any, ...]:
-    """Make the values of a setting from a text in which commas part them.
+def check_values(setting: Setting, given: object) -> Values:
+    """Return the values of a setting as a tuple, each in the setting's own type.
+
+    Args:
+        setting: The setting.
+        given: A value, or a list, tuple or array of values.
 
     Raises:
-        InputError: a value that the setting does not take, or one that stands twice.
+        InputError: a value that the setting does not take, a duplicated value, none at all, or several of a setting
+            that takes one.
+
+    Example:
+        >>> check_values(SETTINGS["C"], [1, 3])
+        (1.0, 3.0)
+        >>> check_values(SETTINGS["projection"], "pca:10")
+        ('pca:10',)
     """
+    several = isinstance(given, Iterable) and not isinstance(given, str)
     values = []
-    for word in text.split(","):
+    for value in given if several else (given,):  # type: ignore[attr-defined]
         try:
-            values.append(setting.parse(word.strip()))
+            values.append(setting.check(value))
         except ValueError:
-            raise InputError(f"{setting.name} {word.strip()!r}; expected {setting.expects}") from None
+            raise InputError(f"{setting.name}={value!r}; expected {setting.expects}") from None
+    if not values:
+        raise InputError(f"{setting.name} is empty; expected {setting.expects}")
     if len(set(values)) < len(values):
-        raise InputError(f"{setting.name} {text!r}: a value stands twice")
+        raise InputError(f"{setting.name}={given!r}: a value is duplicated")
+    if len(values) > 1 and not setting.searched:
+        raise InputError(f"{setting.name}={given!r}: takes one value")
     return tuple(values)
 
 
-def parse_value(setting: Setting, text: str) -> Any:
-    """Make the one value of a setting that cannot be searched over.
-
-    Raises:
-        InputError: see `parse_values`; or several values.
-    """
-    values = parse_values(setting, text)
-    if len(values) > 1:
-        raise InputError(f"{setting.name} {text!r}: takes one value")
-    return values[0]
-
-
-def numbered(value: str) -> tuple[str, int]:
+def name_and_number(value: str) -> tuple[str, int]:
     """Return name and number of a value such as `pca:10`; of one without a number, 0."""
     name, _, number = value.partition(":")
     return name, int(number or 0)
 
 
-def applies(name: str, combination: dict[str, Any]) -> bool:
-    """Tell whether a setting means anything beside the others: a linear kernel has no gamma."""
+def applies(name: str, combination: Combination) -> bool:
+    """Return whether a setting has an effect beside the others: a linear kernel has no gamma."""
     own = KERNEL_SETTINGS.get(combination.get("kernel", ""), set())
     return name not in {"gamma", "degree"} or name in own

@@ -1,9 +1,10 @@
-"""Training a classical recipe: feature table + partition -> run folder."""
+"""Training a classical recipe: feature table + split -> run folder."""
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,104 +17,152 @@ from leukobench.classifiers.cells import LabelledCells, labelled_cells
 from leukobench.classifiers.fitting import Fitted, fit
 from leukobench.classifiers.importance import Importance, permutation_importance
 from leukobench.classifiers.plots import importance_figure, search_figure
-from leukobench.classifiers.recipes import ClassicalRecipe, recipe_named
+from leukobench.classifiers.recipes import ClassicalRecipe, classical_recipe
 from leukobench.classifiers.reference import REFERENCE, choose_reference
+from leukobench.classifiers.settings import ALL_SETTINGS, Value, Values
 from leukobench.classifiers.storage import save_model
-from leukobench.cohort.partition import read_partitions
+from leukobench.cohort.partition import Folds, Partition, Split, read_split
 from leukobench.core.errors import InputError
-from leukobench.core.files import refuse_existing, sha256_of, write_csv
+from leukobench.core.files import only_writer, refuse_existing, sha256_of, write_csv
 from leukobench.core.plotting import save_figure
 from leukobench.results.feature_table import FeatureTable, facts_path, read_feature_table
-from leukobench.results.run import Run, predictions_table, split_facts, write_run
+from leukobench.results.run import RunFolder, model_name, predictions_table, write_run
+from leukobench.results.run_info import RunInfo, by_fold, command_line, split_facts
 
 LIBRARIES = ("numpy", "pandas", "scikit-learn", "skops")
-EVERYTHING = "all"  # in run.json, the model that was fitted on every image of a cross-validation, or the only one
 
 
-def train(
-    table_path: Path,
-    partition_path: Path,
-    out: Path,
+def train_classifier(
+    features: str | os.PathLike[str],
+    split: str | os.PathLike[str],
+    out: str | os.PathLike[str],
     *,
-    family: str,
-    recipe: str | None = None,
-    changes: Mapping[str, str] | None = None,
+    recipe: str = "leukobench-svm",
+    settings: Mapping[str, Value | Sequence[Value]] | None = None,
     importance: bool = True,
     seed: int = 0,
     jobs: int = 1,
-) -> Run:
-    """Fit a classifier on the training part, predict every part, and write the run folder.
+) -> RunFolder:
+    """Train a support vector machine or k nearest neighbours on a feature table, and write the run folder.
 
-    Settings are chosen on the training part alone, over subject groups; every step of the pipeline is fitted there too.
-    The validation part, where there is one, is predicted but not trained on, so that both families train on the same
-    rows. Given a folder of partitions, the predictions are those of each fold's test part, and a model fitted on every
-    image is kept beside those of the folds.
+    Settings are chosen on the training part alone, by cross-validation over subject groups, and every step of the
+    pipeline is fitted on the training part. The model predicts every part. The validation part, if there is one, is not
+    used for training, so that classifiers and networks train on the same images. Given a cross-validation, each fold
+    has a model that predicts its test part, and the final model is fitted on every image.
 
-    Beyond what every run folder holds, there are `search.csv` with its figure, `importance.csv`,
-    `importance_by_family.csv` with theirs, and the cells to explain others by, see `leukobench.classifiers.reference`.
+    Beside the files of every run folder there are `search.csv` with its figure, `importance.csv` and
+    `importance_by_family.csv` with theirs, and the reference cells of explanations, `reference.csv`.
 
     Args:
-        table_path: Feature table.
-        partition_path: Partition, or folder of partitions.
+        features: Feature table (.csv or .parquet).
+        split: Partition, or a folder of partitions for a cross-validation.
         out: Run folder to write.
-        family: `svm` or `knn`.
-        recipe: Name of a recipe of the family; by default our own.
-        changes: Values in place of the recipe's, as text; see `ClassicalRecipe.changed`.
+        recipe: Name of the recipe, which says the family (SVM or k-NN).
+        settings: Values that replace the recipe's, by name of the setting, such as `{"C": [1, 3], "select":
+            "anova:16"}`. Of a list of values, the search chooses one.
         importance: Whether to compute permutation importance on the test part.
-        seed: For the folds and whatever draws.
-        jobs: Processes.
+        seed: Random seed of the folds, of the classifier, and of the permutations.
+        jobs: Number of parallel processes. The result does not depend on it.
+
+    Returns:
+        The run folder.
 
     Raises:
-        InputError: a file is malformed, the partition names images that the table lacks, the table is not of the set
-            that the recipe is of, there are too few subject groups, or `out` exists.
+        InputError: an unknown recipe or setting, a malformed file, a split with images that the table lacks, a table of
+            another feature set than the recipe requires, too few subject groups, `out` exists, or another process
+            is writing it.
+
+    Example:
+        >>> import pandas as pd
+        >>> from leukobench.cohort.partition import Partition, write_split
+        >>> subject = [f"{number:02}" for number in range(8) for _ in range(5)]
+        >>> blast = [int(name) % 2 == 0 for name in subject]
+        >>> rows = pd.DataFrame({"path": [f"{number}.bmp" for number in range(40)], "subject": subject})
+        >>> rows["label"] = ["all" if each else "hem" for each in blast]
+        >>> area = [1000.0 + 100 * each + 7 * (number % 5) for number, each in enumerate(blast)]
+        >>> rows[["path"]].assign(geometry_area=area).to_csv("features.csv", index=False)
+        >>> part = ["test" if name in ("06", "07") else "train" for name in subject]
+        >>> split = Partition(rows.assign(part=part, subject_group=subject), "subject by hand", "")
+        >>> write_split(split, "split.csv")
+        >>> run = train_classifier("features.csv", "split.csv", "knn", recipe="leukobench-knn",
+        ...                        settings={"n_neighbors": 5, "metric": "euclidean"}, importance=False)
+        >>> run.metrics["test"]["auroc"]
+        1.0
+        >>> run.info.changed
+        ('n_neighbors=5', 'metric=euclidean')
+
+    Source: the recipes name theirs, see `leukobench recipes`.
     """
-    chosen = recipe_named(recipe or f"leukobench-{family}", family).changed(changes or {})
+    original = classical_recipe(recipe)
+    chosen = original.changed(settings or {})
+    changes = chosen.changes_from(original)
+    out = Path(out)
     refuse_existing(out)
-    partitions = read_partitions(partition_path)
-    table = read_feature_table(table_path)
-    _refuse_other_set(chosen, table, table_path)
-    facts = split_facts(partitions, partition_path)
-    facts["checksums"]["features"] = sha256_of(table_path)
-    excluded: dict[str, str] = {}
-    parts: dict[str, pd.DataFrame] = {}
-    for fold, partition in partitions.items():
-        parts[fold], lacking = _rows_with_features(partition, table, partition_path, table_path)
-        excluded |= lacking
-        _refuse_missing_parts(parts[fold], partition_path)
-    everything = pd.concat(parts.values()).drop_duplicates("path")
-    try:
-        fits = {fold: _fit(chosen, table, rows, rows["part"] == "train", seed, jobs) for fold, rows in parts.items()}
-        if len(fits) > 1:  # the model to use on new images: fitted on everything, tested by the folds
-            fits[""] = _fit(chosen, table, everything, everything["part"] != "", seed, jobs)
-    except InputError as error:
-        raise InputError(f"{partition_path}: {error}") from None
-    why = _importance(fits, parts, table, seed, jobs) if importance else None
-    seen = everything if len(parts) > 1 else everything[everything["part"] == "train"]
-    reference = choose_reference(table.values, seen, seed)
-    info = {
-        "family": family,
-        "recipe": chosen.name,
-        "parameters": _parameters(chosen, fits, table),
-        "background": table.facts.get("background", BACKGROUNDS[0]),
-        "seed": seed,
-        **facts,
-        "excluded": excluded,
-        "importance": why.facts if why else None,
-        "note": _note(fits, facts),
-        "seconds": {
-            "fit": sum(of.seconds_fit for of in fits.values()),
-            "predict": sum(of.seconds_predict for of in fits.values()),
-        },
-    }
-    predictions = pd.concat(
-        [predictions_table(rows, fits[fold].score, fold) for fold, rows in parts.items()], ignore_index=True
-    )
-    return write_run(out, info, predictions, lambda folder: _save(folder, fits, why, reference), libraries=LIBRARIES)
+    inputs = _read_inputs(chosen, Path(features), Path(split))
+    with only_writer(out):
+        try:
+            fits = _fit_models(chosen, inputs, seed, jobs)
+        except InputError as error:
+            raise InputError(f"{split}: {error}") from None
+        why = _importance(fits, inputs, seed, jobs) if importance else None
+        options = {"--split": os.fspath(split), "--recipe": recipe, **_as_options(changes)}
+        options |= {"--no-importance": not importance, "--seed": seed, "--jobs": jobs, "--out": os.fspath(out)}
+        info = RunInfo(
+            family=chosen.family,
+            recipe=chosen.name,
+            parameters=_parameters(chosen, fits, inputs.table),
+            background=inputs.table.facts.background if inputs.table.facts else BACKGROUNDS[0],
+            seed=seed,
+            **inputs.facts,
+            seconds={
+                "fit": sum(of.seconds_fit for of in fits.values()),
+                "predict": sum(of.seconds_predict for of in fits.values()),
+            },
+            command=command_line(f"train-{chosen.family}", [os.fspath(features)], options),
+            changed=tuple(f"{name}={','.join(map(str, values))}" for name, values in changes.items()),
+            excluded=inputs.excluded,
+            importance=why.facts if why else None,
+            note=_note(fits, inputs.split),
+        )
+        reference = choose_reference(inputs.table.values, inputs.final_rows, seed)
+        scored = [predictions_table(rows, fits[fold].score, fold) for fold, rows in inputs.rows.items()]
+        predictions = pd.concat(scored, ignore_index=True)
+        return write_run(out, info, predictions, lambda folder: _save(folder, fits, why, reference), None, LIBRARIES)
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What a training reads.
+
+    Attributes:
+        table: The feature table.
+        split: The split.
+        rows: Rows with features of each partition, by fold.
+        excluded: Reason of each image that has no features, by path.
+        facts: What `run.json` says of the split, with the checksum of the table.
+    """
+
+    table: FeatureTable
+    split: Split
+    rows: dict[int | None, pd.DataFrame]
+    excluded: dict[str, str]
+    facts: dict[str, Any]
+
+    @property
+    def final_rows(self) -> pd.DataFrame:
+        """The rows that the final model is fitted on: every image of a cross-validation, else the training part."""
+        if isinstance(self.split, Folds):
+            return pd.concat(self.rows.values()).drop_duplicates("path")
+        return self.rows[None][self.rows[None]["part"] == "train"]
+
+    def cells(self, rows: pd.DataFrame) -> LabelledCells:
+        """Return the labelled cells of some rows."""
+        return labelled_cells(self.table.values.loc[rows["path"]], rows["label"], rows["subject_group"])
 
 
 @dataclass(frozen=True)
 class _Fit:
-    """What was fitted on some rows of a partition, the scores of all its rows, and what it took."""
+    """A model fitted on some rows, its scores of all rows, and durations in s."""
 
     fitted: Fitted
     constant: list[str]
@@ -122,39 +171,61 @@ class _Fit:
     seconds_predict: float
 
 
-def _cells(table: FeatureTable, rows: pd.DataFrame) -> LabelledCells:
-    return labelled_cells(table.values.loc[rows["path"]], rows["label"], rows["subject_group"])
+def _read_inputs(recipe: ClassicalRecipe, table_path: Path, split_path: Path) -> _Inputs:
+    split = read_split(split_path)
+    table = read_feature_table(table_path)
+    _refuse_other_set(recipe, table, table_path)
+    facts = split_facts(split)
+    facts["checksums"]["features"] = sha256_of(table_path)
+    rows: dict[int | None, pd.DataFrame] = {}
+    excluded: dict[str, str] = {}
+    for fold, partition in split.by_fold():
+        rows[fold], without_features = _rows_with_features(partition, table, split_path, table_path)
+        excluded |= without_features
+        _refuse_missing_parts(rows[fold], split_path)
+    return _Inputs(table, split, rows, excluded, facts)
+
+
+def _fit_models(recipe: ClassicalRecipe, inputs: _Inputs, seed: int, jobs: int) -> dict[int | None, _Fit]:
+    """Fit a model on each training part; of a cross-validation also the final model (None) on every image."""
+    fits = {fold: _fit(recipe, inputs, rows, rows["part"] == "train", seed, jobs) for fold, rows in inputs.rows.items()}
+    if isinstance(inputs.split, Folds):
+        rows = inputs.final_rows
+        fits[None] = _fit(recipe, inputs, rows, pd.Series(True, index=rows.index), seed, jobs)
+    return fits
 
 
 def _fit(
-    recipe: ClassicalRecipe, table: FeatureTable, rows: pd.DataFrame, training: pd.Series, seed: int, jobs: int
+    recipe: ClassicalRecipe, inputs: _Inputs, rows: pd.DataFrame, training: pd.Series, seed: int, jobs: int
 ) -> _Fit:
     """Choose settings and fit on the training rows alone; score all rows."""
-    cells = _cells(table, rows)
-    seen = cells.take(training.to_numpy())
-    constant = table.values.columns[np.ptp(seen.features, axis=0) == 0].tolist()
+    cells = inputs.cells(rows)
+    training_cells = cells.take(training.to_numpy())
+    constant = inputs.table.values.columns[np.ptp(training_cells.features, axis=0) == 0].tolist()
     start = time.perf_counter()
-    fitted = fit(recipe, seen, seed, jobs)
+    fitted = fit(recipe, training_cells, seed, jobs)
     done = time.perf_counter()
     score = fitted.model.predict_proba(cells.features)[:, 1]
     return _Fit(fitted, constant, score, done - start, time.perf_counter() - done)
 
 
-def _importance(
-    fits: dict[str, _Fit], parts: dict[str, pd.DataFrame], table: FeatureTable, seed: int, jobs: int
-) -> Importance | None:
+def _importance(fits: dict[int | None, _Fit], inputs: _Inputs, seed: int, jobs: int) -> Importance | None:
     """Compute the importance on the test part; of a cross-validation, on those of all folds, each by its own model."""
-    tested = [(fits[fold].fitted.model, _cells(table, rows[rows["part"] == "test"])) for fold, rows in parts.items()]
-    return permutation_importance(tested, table.values.columns.tolist(), seed, jobs)
+    tested = [
+        (fits[fold].fitted.model, inputs.cells(rows[rows["part"] == "test"])) for fold, rows in inputs.rows.items()
+    ]
+    return permutation_importance(tested, inputs.table.values.columns.tolist(), seed, jobs)
 
 
-def _save(folder: Path, fits: dict[str, _Fit], why: Importance | None, reference: pd.DataFrame) -> None:
+def _save(folder: Path, fits: dict[int | None, _Fit], why: Importance | None, reference: pd.DataFrame) -> None:
     write_csv(reference, folder / REFERENCE)
     for fold, of in fits.items():
-        save_model(of.fitted.model, folder / (f"model_fold_{fold}.skops" if fold else "model.skops"))
-    tried = [of.fitted.tried.assign(fold=fold) for fold, of in fits.items()]
+        save_model(of.fitted.model, folder / model_name(".skops", fold))
+    tried = [
+        of.fitted.tried.assign(fold=pd.array([fold] * len(of.fitted.tried), dtype="Int64")) for fold, of in fits.items()
+    ]
     write_csv(pd.concat(tried), folder / "search.csv")
-    surface = search_figure(fits[""].fitted.tried)
+    surface = search_figure(fits[None].fitted.tried)
     if surface is not None:
         save_figure(surface, folder / "search")
     if why is not None:
@@ -164,67 +235,70 @@ def _save(folder: Path, fits: dict[str, _Fit], why: Importance | None, reference
 
 
 def _refuse_other_set(recipe: ClassicalRecipe, table: FeatureTable, path: Path) -> None:
-    """Raise InputError where a recipe is of one feature set and the table is not known to be."""
-    found = table.facts.get("feature_set")
+    """Raise InputError where a recipe requires one feature set and the table is not known to be of it."""
+    found = table.facts.feature_set if table.facts else None
     if recipe.feature_set not in (None, found):
-        is_of = (
+        what = (
             f"is of the feature set {found}" if found else f"has no {facts_path(path).name} that says its feature set"
         )
         raise InputError(
-            f"{path}: {is_of}; the recipe {recipe.name} is of {recipe.feature_set}: "
-            f"`leukobench extract --set {recipe.feature_set}` makes it"
+            f"{path}: {what}; the recipe {recipe.name} requires {recipe.feature_set}: extract that feature set"
         )
 
 
 def _refuse_missing_parts(rows: pd.DataFrame, path: Path) -> None:
     for part in ("train", "test"):
         if not (rows["part"] == part).any():
-            raise InputError(f"{path}: has no image with features in the {part} part; make it with `leukobench split`")
+            raise InputError(f"{path}: has no image with features in the {part} part; run `leukobench split` again")
 
 
 def _rows_with_features(
-    partition: pd.DataFrame, table: FeatureTable, partition_path: Path, table_path: Path
+    partition: Partition, table: FeatureTable, split_path: Path, table_path: Path
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Return the partition less the images listed as failed beside the table, and those with their reasons.
+    """Return the rows of the partition that have features, and the reason of each image that failed, by path.
 
     Raises:
-        InputError: the partition names an image that is neither in the table nor listed as failed.
+        InputError: the partition contains an image that is neither in the table nor listed as failed.
     """
-    lacking = partition["path"][~partition["path"].isin(table.values.index)]
+    rows = partition.rows
+    lacking = rows["path"][~rows["path"].isin(table.values.index)]
     excluded = {path: table.failed[path] for path in lacking if path in table.failed}
     unknown = [path for path in lacking if path not in excluded]
     if unknown:
         raise InputError(
-            f"{partition_path}: names {len(unknown)} of {len(partition)} images that {table_path} lacks "
-            f"(first: {unknown[0]}); extract features by the manifest that was split"
+            f"{split_path}: names {len(unknown)} of {len(rows)} images that {table_path} lacks "
+            f"(first: {unknown[0]}); extract features with the manifest that was split"
         )
-    return partition[~partition["path"].isin(list(excluded))], excluded
+    return rows[~rows["path"].isin(list(excluded))], excluded
 
 
-def _parameters(recipe: ClassicalRecipe, fits: dict[str, _Fit], table: FeatureTable) -> dict[str, Any]:
+def _as_options(changes: Mapping[str, Values]) -> dict[str, Values]:
+    return {ALL_SETTINGS[name].option: values for name, values in changes.items()}
+
+
+def _parameters(recipe: ClassicalRecipe, fits: dict[int | None, _Fit], table: FeatureTable) -> dict[str, Any]:
     """Return every value of the recipe as it was run, and what was chosen in each fold."""
-    by_fold = {fold or EVERYTHING: of for fold, of in fits.items()}
     described = recipe.as_json()
     return {
         **{key: described[key] for key in ("source", "reported", "notes")},
         **{key: described[key] for key in ("grid", "calibration", "criterion", "approximate_above")},
-        "chosen": {fold: of.fitted.settings for fold, of in by_fold.items()},
-        "chosen_calibration": {fold: of.fitted.calibration for fold, of in by_fold.items()},
-        "search_score": {fold: of.fitted.search_score for fold, of in by_fold.items()},
-        "support_vectors": {fold: of.fitted.support_vectors for fold, of in by_fold.items()},
-        "constant": {fold: of.constant for fold, of in by_fold.items()},
+        "chosen": by_fold({fold: of.fitted.settings for fold, of in fits.items()}),
+        "chosen_calibration": by_fold({fold: of.fitted.calibration for fold, of in fits.items()}),
+        "search_score": by_fold({fold: of.fitted.search_score for fold, of in fits.items()}),
+        "support_vectors": by_fold({fold: of.fitted.support_vectors for fold, of in fits.items()}),
+        "constant": by_fold({fold: of.constant for fold, of in fits.items()}),
         "features": list(table.values.columns),
-        "table": table.facts,
+        "table": table.facts.to_json() if table.facts else None,
     }
 
 
-def _note(fits: dict[str, _Fit], facts: dict[str, Any]) -> str:
-    """Say what the reader of the run's figures must know."""
+def _note(fits: dict[int | None, _Fit], split: Split) -> str:
+    """Return what a reader of the run's metrics must know."""
     notes = []
-    if facts["leaky"]:
+    if split.leaky:
         notes.append(
-            f"the split leaks: {facts['shared_subject_groups']} subject groups stand in more than one part, so that "
-            "the figures say nothing about people never seen"
+            f"the split leaks: {len(split.shared_groups)} subject groups are in more than one part, so the metrics do "
+            "not apply to unseen subjects"
         )
     constant = list(dict.fromkeys(column for of in fits.values() for column in of.constant))
     if constant:

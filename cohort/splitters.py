@@ -35,6 +35,8 @@ class SubjectKFold(BaseCrossValidator):
         [0 1 5] [2 3 4]
     """
 
+    __metadata_request__split = {"groups": True}  # noqa: RUF012, scikit-learn's metadata routing reads it
+
     def __init__(self, n_splits: int = 5, *, seed: int = 0) -> None:
         self.n_splits = n_splits
         self.seed = seed
@@ -82,6 +84,8 @@ class SubjectSplit(BaseCrossValidator):
         >>> next(lb.SubjectSplit(test_size=0.4).split(y, y, groups=subjects))
         (array([0, 1, 2, 3]), array([4, 5]))
     """
+
+    __metadata_request__split = {"groups": True}  # noqa: RUF012, scikit-learn's metadata routing reads it
 
     def __init__(self, n_splits: int = 1, *, test_size: float = 0.2, seed: int = 0) -> None:
         self.n_splits = n_splits

@@ -7,60 +7,91 @@ from typing import Any
 
 import click
 
+from leukobench.classifiers.settings import ALL_SETTINGS, Setting, Values, check_values
 from leukobench.commands.options import FILE, jobs_option, output, seed_option, split_option
 from leukobench.commands.printing import print_run
+from leukobench.core.errors import InputError
+
+
+class SettingValues(click.ParamType):
+    """Values of a setting, separated by commas: `1,3`, `none,pca:10`."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self.name = setting.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Values:
+        if not isinstance(value, str):
+            return value
+        try:
+            return check_values(self.setting, [_as_number(word.strip()) for word in value.split(",")])
+        except InputError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _as_number(word: str) -> str | int | float:
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            continue
+    return word
+
+
+HELP = {  # what values a setting takes on the command line, and what it is
+    "kernel": ("rbf,linear,poly", "Kernel."),
+    "C": ("NUMBERS", "Regularisation: cost of a misclassified training cell."),
+    "gamma": ("NUMBERS|scale", "Coefficient of the kernels rbf and poly."),
+    "degree": ("NUMBERS", "Degree of the kernel poly."),
+    "weight": (
+        "none,class,subject,class-subject",
+        "Sample weighting: none, classes weighted equally, subjects weighted equally, or both.",
+    ),
+    "approximate_above": ("CELLS", "Use an approximate kernel above this number of training cells."),
+    "n_neighbors": ("NUMBERS", "Number of neighbours."),
+    "metric": ("euclidean,manhattan,cosine", "Distance between cells."),
+    "neighbor_weight": ("uniform,distance", "Weight of a neighbour's vote: equal, or by inverse distance."),
+    "scaling": ("standard,minmax", "Scale features to mean 0 and standard deviation 1, or to [0, 1]."),
+    "select": ("none,anova:N,mutual-information:N", "Keep the N features with the highest univariate score."),
+    "projection": ("none,whiten,pca:N,nca:N", "Whiten by the within-class covariance, or project on N components."),
+    "calibration": ("sigmoid,isotonic,none", "Method that turns decision values into probabilities."),
+    "criterion": ("auroc|average-precision|balanced-accuracy", "Metric that the search maximises."),
+}
+
+
+def _setting_options(family: str) -> list[Any]:
+    return [
+        click.option(setting.option, name, type=SettingValues(setting), metavar=values, help=text)
+        for name, (values, text) in HELP.items()
+        if family in (setting := ALL_SETTINGS[name]).families
+    ]
 
 
 def classifier_options(family: str) -> Any:
-    """The options of a classical training command: the recipe, and every value of it that can be set."""
-    settings = {
-        "svm": (
-            ("--kernel", "kernel", "rbf,linear,poly", "Kernel."),
-            ("--C", "C", "NUMBERS", "Cost of a training cell on the wrong side."),
-            ("--gamma", "gamma", "NUMBERS|scale", "Of the kernels rbf and poly."),
-            ("--degree", "degree", "NUMBERS", "Of the kernel poly."),
-            (
-                "--weight",
-                "weight",
-                "none,class,subject,class-subject",
-                "What counts the same in sum: cells, classes, subjects.",
-            ),
-            ("--approximate-above", "approximate_above", "CELLS", "Take an approximate kernel above so many cells."),
-        ),
-        "knn": (
-            ("--neighbors", "n_neighbors", "NUMBERS", "How many neighbours vote."),
-            ("--metric", "metric", "euclidean,manhattan,cosine", "Distance between cells."),
-            ("--neighbor-weight", "neighbor_weight", "uniform,distance", "Whether nearer neighbours count more."),
-        ),
-    }
-    shared = (
-        ("--scaling", "scaling", "standard,minmax", "Columns to mean 0 and deviation 1, or to [0, 1]."),
-        ("--select", "select", "none,anova:N,mutual-information:N", "Keep the N columns that tell most by themselves."),
-        ("--projection", "projection", "none,whiten,pca:N,nca:N", "Whiten within classes, or project on N components."),
-        ("--calibration", "calibration", "sigmoid,isotonic,none", "How probabilities are made of decision values."),
-        ("--criterion", "criterion", "auroc|average-precision|balanced-accuracy", "What the search goes by."),
-    )
-    plain = (
+    """The options of a training command: the recipe, and every setting of its family."""
+    options = (
         click.argument("features", type=FILE),
         split_option,
         output("Run folder"),
-        click.option("--recipe", default=f"leukobench-{family}", show_default=True, help="See `recipes`."),
-        *(
-            click.option(option, name, metavar=values, help=text)
-            for option, name, values, text in (*settings[family], *shared)
+        click.option(
+            "--recipe",
+            default=f"leukobench-{family}",
+            show_default=True,
+            help="Name of a recipe, see `recipes`.",
         ),
+        *_setting_options(family),
         click.option(
             "--importance/--no-importance",
             default=True,
             show_default=True,
-            help="Permutation importance by feature and family, on the test part.",
+            help="Permutation importance of features and feature families on the test part.",
         ),
         seed_option,
         jobs_option,
     )
 
     def decorate(command: Any) -> Any:
-        for option in reversed(plain):
+        for option in reversed(options):
             command = option(command)
         return command
 
@@ -70,11 +101,11 @@ def classifier_options(family: str) -> Any:
 @click.command("train-svm")
 @classifier_options("svm")
 def train_svm(**arguments: Any) -> None:
-    """Train a support vector machine on the table FEATURES.
+    """Train a support vector machine on the feature table FEATURES.
 
-    Settings are chosen by cross-validation over subject groups inside the training part. Every setting of the recipe
-    can be replaced here; of several values with commas between them the search chooses. The run folder holds the
-    search, and which features matter on people never seen, as tables and figures.
+    The settings are chosen on the training part by cross-validation over subject groups. Options replace the values of
+    the recipe; of several values, separated by commas, the search chooses one. The run folder contains predictions,
+    metrics and the model, the table of the search, and the permutation importance of each feature on the test part.
 
     \b
     Example:  leukobench train-svm features.csv --split split.csv -o runs/svm --jobs 2
@@ -82,26 +113,26 @@ def train_svm(**arguments: Any) -> None:
                   --select none,anova:16 -o runs/svm-16
               leukobench train-svm clinton19.csv --split image.csv --recipe clinton-svm -o runs/clinton
     """
-    _train_classifier("svm", **arguments)
+    _train("svm", **arguments)
 
 
 @click.command("train-knn")
 @classifier_options("knn")
 def train_knn(**arguments: Any) -> None:
-    """Train k nearest neighbours on the table FEATURES.
+    """Train k nearest neighbours on the feature table FEATURES.
 
-    Settings are chosen by cross-validation over subject groups inside the training part. Every setting of the recipe
-    can be replaced here; of several values with commas between them the search chooses. The run folder holds the
-    search, and which features matter on people never seen, as tables and figures.
+    The settings are chosen on the training part by cross-validation over subject groups. Options replace the values of
+    the recipe; of several values, separated by commas, the search chooses one. The run folder contains predictions,
+    metrics and the model, the table of the search, and the permutation importance of each feature on the test part.
 
     \b
     Example:  leukobench train-knn features.csv --split split.csv -o runs/knn --jobs 2
               leukobench train-knn features.csv --split split.csv --projection none,pca:10,nca:5 -o runs/knn-nca
     """
-    _train_classifier("knn", **arguments)
+    _train("knn", **arguments)
 
 
-def _train_classifier(
+def _train(
     family: str,
     features: Path,
     partition: Path,
@@ -110,26 +141,27 @@ def _train_classifier(
     importance: bool,
     seed: int,
     jobs: int,
-    **changes: str | None,
+    **settings: Values | None,
 ) -> None:
-    from leukobench.classifiers.training import train
+    from leukobench.classifiers.recipes import classical_recipe
+    from leukobench.classifiers.training import train_classifier
+    from leukobench.results.run_info import FINAL
 
-    run = train(
+    run = train_classifier(
         features,
         partition,
         out,
-        family=family,
-        recipe=recipe,
-        changes={name: text for name, text in changes.items() if text is not None},
+        recipe=classical_recipe(recipe, family).name,
+        settings={name: values for name, values in settings.items() if values is not None},
         importance=importance,
         seed=seed,
         jobs=jobs,
     )
     print_run(run)
     parameters = run.info.parameters
-    chosen = ", ".join(f"{name} {value}" for name, value in parameters["chosen"]["all"].items())
-    click.echo(f"chosen over subject groups: {chosen}")
-    if vectors := parameters["support_vectors"]["all"]:
+    chosen = ", ".join(f"{name} {value}" for name, value in parameters["chosen"][FINAL].items())
+    click.echo(f"chosen by cross-validation over subject groups: {chosen}")
+    if vectors := parameters["support_vectors"][FINAL]:
         click.echo(f"support vectors: {sum(vectors.values())} ({vectors['all']} all, {vectors['hem']} hem)")
     if run.info.importance:
-        click.echo(f"what matters on the test part: {run.folder / 'importance.png'}")
+        click.echo(f"permutation importance on the test part: {run.folder / 'importance.png'}")

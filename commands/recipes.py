@@ -8,12 +8,13 @@ import click
 @click.command()
 @click.argument("name", required=False)
 def recipes(name: str | None) -> None:
-    """List the recipes and what their sources reported, or print NAME in full.
+    """List the recipes and the metrics that their sources reported, or print every value of the recipe NAME.
 
-    What a source left open, and what was chosen for it, is under left_open. `train-cnn --set` changes any value.
+    What a source does not say, and what leukobench does instead, is under notes or left_open.
 
     \b
-    Example:  leukobench recipes dhuri-mobilenet
+    Example:  leukobench recipes
+              leukobench recipes dhuri-mobilenet
     """
     import json
 
@@ -30,4 +31,4 @@ def recipes(name: str | None) -> None:
     elif name in known:
         click.echo(json.dumps(known[name].as_json(), indent=2))
     else:
-        raise click.BadParameter(f"no recipe {name!r}; there is {', '.join(known)}", param_hint="NAME")
+        raise click.BadParameter(f"no recipe {name!r}; expected one of {', '.join(known)}", param_hint="NAME")

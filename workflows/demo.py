@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from leukobench.classifiers.training import train as train_classifier
+from leukobench.classifiers.training import train_classifier
 from leukobench.cnn.training import train as train_network
 from leukobench.cohort.indexing import index_folder
 from leukobench.cohort.manifest import read_manifest, write_manifest
@@ -69,7 +69,7 @@ def run_demo(
     say(f"5/7 training SVM and k-NN -> {folder / 'runs'}")
     runs = [folder / "runs" / name for name in ("svm", "knn", "cnn")]
     for run in runs[:2]:
-        train_classifier(table, partition, run, family=run.name, seed=seed, jobs=jobs)
+        train_classifier(table, partition, run, recipe=f"leukobench-{run.name}", seed=seed, jobs=jobs)
     say(f"6/7 training a network ({NETWORK}) -> {runs[2]}")
     train_network(images, manifest, partition, runs[2], recipe=NETWORK, epochs=epochs, seed=seed, jobs=jobs)
     report = folder / "report"

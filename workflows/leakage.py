@@ -141,7 +141,7 @@ def leakage(
             options["background"] = table.facts.background
         models.append(_network(Path(images), manifest, options))
     with only_writer(out), _work_folder(out, arguments) as work:
-        paths = _write_partitions(partitions, work / "partitions")
+        paths = _write_splits(partitions, work / "partitions")
         metrics = pd.DataFrame(_train_all(models, paths, work / "runs"))
         found = split_biases(metrics)
         said = statements(metrics, found)
@@ -211,7 +211,7 @@ def _work_folder(out: Path, arguments: dict[str, Any]) -> Iterator[Path]:
             shutil.rmtree(work, ignore_errors=True)
 
 
-def _write_partitions(partitions: dict[int, dict[str, Partition]], folder: Path) -> dict[tuple[int, str], Path]:
+def _write_splits(partitions: dict[int, dict[str, Partition]], folder: Path) -> dict[tuple[int, str], Path]:
     """Write both partitions of each seed, and return their paths; those of an interrupted call are kept."""
     paths = {}
     for seed, of_seed in partitions.items():

@@ -11,7 +11,7 @@ import pandas as pd
 from leukobench.core.errors import InputError
 from leukobench.core.files import refuse_existing, write_csv
 from leukobench.results.failures import failures_path, write_failures
-from leukobench.results.run import read_info
+from leukobench.results.run_info import read_run_info
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ def predict(run: Path, source: Path, out: Path, *, jobs: int = 1, **of_networks:
         refuse_existing(path)
     given = {name: value for name, value in of_networks.items() if value is not None}
     failed: dict[str, str] = {}
-    info = read_info(run)
-    if info["family"] == "cnn":
+    info = read_run_info(run)
+    if info.family == "cnn":
         if not source.is_dir():
             raise InputError(f"{source}: is a file; {run} is the run of a network, which scores a folder of images")
         from leukobench.cnn.prediction import predict as by_network  # here, because a classical run needs no TensorFlow
@@ -54,7 +54,7 @@ def predict(run: Path, source: Path, out: Path, *, jobs: int = 1, **of_networks:
             )
         if given:
             options = ", ".join(f"--{name}" for name in given)
-            raise InputError(f"{options}: only for networks; {run} is of {info['recipe']}")
+            raise InputError(f"{options}: only for networks; {run} is of {info.recipe}")
         from leukobench.classifiers.prediction import predict as by_table
 
         scored = by_table(run, source)

@@ -101,7 +101,7 @@ def test_of_a_support_vector_machine_they_are_its_gradient_along_the_way() -> No
     two = rng.normal(size=(200, 2)) + positive[:, None]
     features = np.hstack([two, two @ rng.normal(size=(2, 10)) + 0.1 * rng.normal(size=(200, 10))])
     cells = LabelledCells(features, positive, np.arange(200).astype(str))
-    settings = RECIPES["leukobench-svm"].changed({"C": "1", "gamma": "0.01"}).combinations()[0]
+    settings = RECIPES["leukobench-svm"].changed({"C": 1, "gamma": 0.01}).combinations()[0]
     model = Model(fit_pipeline(settings, cells, 0))
 
     def score(rows: np.ndarray) -> np.ndarray:

@@ -10,21 +10,25 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
+import leukobench
 from leukobench.cli import main
 from leukobench.core.files import sha256_of
+from leukobench.results.feature_table import FORMAT
 
 FACTS = {
     "feature_set": "patel",
     "feature_set_version": "1.2",
+    "settings": {"channel": "grey", "distances": [1, 2]},
     "background": "black",
-    "channel": "grey",
-    "distances": [1, 2],
+    "columns": 27,
     "manifest": "0123456789abcdef",
+    "leukobench": leukobench.__version__,
+    "format": FORMAT,
 }
 QUICK = ("--neighbors", "5", "--metric", "euclidean", "--neighbor-weight", "uniform")
 
 
-def leukobench(*arguments: object) -> Result:
+def invoke(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
@@ -39,7 +43,7 @@ def trained(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the table of the cohort, with facts, and the run of k-NN on it."""
     folder = tmp_path_factory.mktemp("trained")
     table = write_table(folder, pd.read_csv(cohort / "features.csv"))
-    result = leukobench("train-knn", table, "--split", cohort / "split.csv", *QUICK, "-o", folder / "run")
+    result = invoke("train-knn", table, "--split", cohort / "split.csv", *QUICK, "-o", folder / "run")
     assert result.exit_code == 0, result.output
     return folder
 
@@ -56,7 +60,7 @@ def test_another_table_of_the_same_making_is_scored_as_the_run_scored_it(trained
     values = pd.read_csv(trained / "table.csv")
     shuffled = values[["path", *reversed(values.columns[1:])]].iloc[::-2]  # other rows, and columns in another order
     table = write_table(tmp_path, shuffled, manifest="another")
-    result = leukobench("predict", trained / "run", table, "-o", tmp_path / "predictions.csv")
+    result = invoke("predict", trained / "run", table, "-o", tmp_path / "predictions.csv")
     assert result.exit_code == 0, result.output
     scored = pd.read_csv(tmp_path / "predictions.csv")
     assert list(scored.columns) == ["path", "score", "predicted"]
@@ -74,15 +78,18 @@ def test_another_table_of_the_same_making_is_scored_as_the_run_scored_it(trained
             "trained with feature_set_version 1.2; this table has feature_set_version 1.3",
         ),
         ({"background": "white"}, "trained with background black; this table has background white"),
-        ({"distances": [1]}, "trained with distances [1, 2]; this table has distances [1]"),
-        ({"levels": 32}, "trained with levels None; this table has levels 32"),
+        (
+            {"settings": {"channel": "grey", "distances": [1]}},
+            "trained with distances [1, 2]; this table has distances [1]",
+        ),
+        ({"settings": FACTS["settings"] | {"levels": 32}}, "trained with levels None; this table has levels 32"),
     ],
 )
 def test_a_table_measured_otherwise_is_refused(
     trained: Path, tmp_path: Path, facts: dict[str, object], says: str
 ) -> None:
     table = write_table(tmp_path, pd.read_csv(trained / "table.csv"), **facts)
-    line = refused(leukobench("predict", trained / "run", table, "-o", tmp_path / "predictions.csv"))
+    line = refused(invoke("predict", trained / "run", table, "-o", tmp_path / "predictions.csv"))
     assert says in line
     assert not (tmp_path / "predictions.csv").exists()
 
@@ -90,17 +97,17 @@ def test_a_table_measured_otherwise_is_refused(
 def test_a_table_with_other_columns_is_refused_by_name(trained: Path, tmp_path: Path) -> None:
     values = pd.read_csv(trained / "table.csv")
     fewer = write_table(tmp_path, values.drop(columns=["geometry_area"]), "fewer.csv", feature_set="other")
-    line = refused(leukobench("predict", trained / "run", fewer, "-o", tmp_path / "out.csv"))
+    line = refused(invoke("predict", trained / "run", fewer, "-o", tmp_path / "out.csv"))
     assert "was trained with 27 features of set patel 1.2; this table has 26 features of set other 1.2" in line
     assert "lacks geometry_area" in line
     more = write_table(tmp_path, values.assign(geometry_x=1.0, geometry_y=2.0), "more.csv")
-    line = refused(leukobench("predict", trained / "run", more, "-o", tmp_path / "out.csv"))
+    line = refused(invoke("predict", trained / "run", more, "-o", tmp_path / "out.csv"))
     assert "has 2 columns (first: geometry_x) besides" in line
 
 
 def test_a_table_without_facts_is_refused(trained: Path, tmp_path: Path) -> None:
     shutil.copy(trained / "table.csv", tmp_path / "bare.csv")
-    line = refused(leukobench("predict", trained / "run", tmp_path / "bare.csv", "-o", tmp_path / "out.csv"))
+    line = refused(invoke("predict", trained / "run", tmp_path / "bare.csv", "-o", tmp_path / "out.csv"))
     assert "has no bare.json that says how it was measured" in line
 
 
@@ -119,7 +126,7 @@ def test_a_run_of_another_version_or_of_a_network_is_refused(
     info = json.loads((tmp_path / "run" / "run.json").read_text())
     info[key] = value
     (tmp_path / "run" / "run.json").write_text(json.dumps(info))
-    assert says in refused(leukobench("predict", tmp_path / "run", trained / "table.csv", "-o", tmp_path / "out.csv"))
+    assert says in refused(invoke("predict", tmp_path / "run", trained / "table.csv", "-o", tmp_path / "out.csv"))
 
 
 def test_a_run_with_a_broken_model_is_refused(trained: Path, tmp_path: Path) -> None:
@@ -127,12 +134,12 @@ def test_a_run_with_a_broken_model_is_refused(trained: Path, tmp_path: Path) -> 
     model = tmp_path / "run" / "model.skops"
     model.write_bytes(model.read_bytes()[:-100])
     command = ("predict", tmp_path / "run", trained / "table.csv", "-o", tmp_path / "out.csv")
-    assert "was changed since the run was written" in refused(leukobench(*command))
+    assert "was changed after the run was written" in refused(invoke(*command))
     info = json.loads((tmp_path / "run" / "run.json").read_text())
     info["files"]["model.skops"] = sha256_of(model)
     (tmp_path / "run" / "run.json").write_text(json.dumps(info))
-    assert "cannot be loaded as a model" in refused(leukobench(*command))
-    assert "is no run folder" in refused(leukobench("predict", tmp_path, trained / "table.csv", "-o", tmp_path / "x"))
+    assert "cannot be loaded as a model" in refused(invoke(*command))
+    assert "is no run folder" in refused(invoke("predict", tmp_path, trained / "table.csv", "-o", tmp_path / "x"))
 
 
 def broken(kind: str, values: pd.DataFrame, split: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -189,7 +196,7 @@ def test_bad_tables_and_splits_end_in_one_line(
     table = write_table(tmp_path, values)
     split.to_csv(tmp_path / "split.csv", index=False)
     before = sorted(tmp_path.rglob("*"))
-    line = refused(leukobench(command, table, "--split", tmp_path / "split.csv", "-o", tmp_path / "run"))
+    line = refused(invoke(command, table, "--split", tmp_path / "split.csv", "-o", tmp_path / "run"))
     assert says in line
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -199,7 +206,7 @@ def test_a_column_constant_in_training_is_left_out_and_said(cohort: Path, tmp_pa
     parts = split.set_index("path")["part"].reindex(values["path"])
     values.loc[(parts == "train").to_numpy(), "color_mean_red"] = 5.0  # it varies in the test part only
     table = write_table(tmp_path, values)
-    result = leukobench("train-knn", table, "--split", cohort / "split.csv", *QUICK, "-o", tmp_path / "run")
+    result = invoke("train-knn", table, "--split", cohort / "split.csv", *QUICK, "-o", tmp_path / "run")
     assert result.exit_code == 0, result.output
     assert "1 column left out, constant over the training cells: color_mean_red" in result.output
     drops = pd.read_csv(tmp_path / "run" / "importance.csv").set_index("feature")["drop"]
@@ -207,27 +214,41 @@ def test_a_column_constant_in_training_is_left_out_and_said(cohort: Path, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("command", "option", "says"),
+    ("command", "option", "value", "says"),
     [
-        ("train-svm", ("--kernel", "sigmoid"), "kernel 'sigmoid'; expected rbf, linear, poly"),
-        ("train-svm", ("--C", "1,-1"), "C '-1'; expected a number above 0"),
-        ("train-svm", ("--C", "1,1.0"), "a value stands twice"),
-        ("train-svm", ("--gamma", "nan"), "gamma 'nan'; expected a number above 0, or scale"),
-        ("train-svm", ("--select", "anova:0"), "select 'anova:0'; expected none, anova:NUMBER"),
-        ("train-svm", ("--select", "anova:99"), "too few for the settings"),
-        ("train-svm", ("--approximate-above", "many"), "approximate_above 'many'; expected a whole number"),
-        ("train-svm", ("--criterion", "auroc,average-precision"), "takes one value"),
-        ("train-svm", ("--recipe", "clinton-svm"), "the recipe clinton-svm is of clinton19"),
-        ("train-knn", ("--neighbors", "1.5"), "n_neighbors '1.5'; expected a whole number"),
-        ("train-knn", ("--neighbors", "99"), "too few for the settings"),
-        ("train-knn", ("--calibration", "platt"), "calibration 'platt'; expected sigmoid, isotonic, none"),
+        ("train-svm", "--kernel", "sigmoid", "kernel='sigmoid'; expected rbf, linear, poly"),
+        ("train-svm", "--C", "1,-1", "C=-1; expected a number above 0"),
+        ("train-svm", "--C", "1,1.0", "a value is duplicated"),
+        ("train-svm", "--gamma", "nan", "gamma=nan; expected a number above 0, or scale"),
+        ("train-svm", "--select", "anova:0", "select='anova:0'; expected none, anova:NUMBER"),
+        ("train-svm", "--approximate-above", "many", "approximate_above='many'; expected a whole number"),
+        ("train-svm", "--criterion", "auroc,average-precision", "takes one value"),
+        ("train-knn", "--neighbors", "1.5", "n_neighbors=1.5; expected a whole number"),
+        ("train-knn", "--calibration", "platt", "calibration='platt'; expected sigmoid, isotonic, none"),
     ],
 )
-def test_a_setting_that_makes_no_sense_is_refused(
+def test_a_value_that_a_setting_does_not_take_is_refused_with_the_name_of_the_option(
+    cohort: Path, tmp_path: Path, command: str, option: str, value: str, says: str
+) -> None:
+    files = (cohort / "features.csv", "--split", cohort / "split.csv", "-o", tmp_path / "r")
+    line = refused(invoke(command, *files, option, value), code=2)
+    assert says in line
+    assert line.startswith(f"Error: Invalid value for '{option}': ")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "says"),
+    [
+        ("train-svm", ("--select", "anova:99"), "too few for the settings"),
+        ("train-svm", ("--recipe", "clinton-svm"), "the recipe clinton-svm requires clinton19"),
+        ("train-svm", ("--recipe", "leukobench-knn"), "no svm recipe 'leukobench-knn'; expected one of leukobench-svm"),
+        ("train-knn", ("--neighbors", "99"), "too few for the settings"),
+    ],
+)
+def test_a_setting_or_recipe_that_does_not_fit_the_table_is_refused(
     cohort: Path, tmp_path: Path, command: str, option: tuple[str, str], says: str
 ) -> None:
-    result = leukobench(
-        command, cohort / "features.csv", "--split", cohort / "split.csv", *option, "-o", tmp_path / "r"
-    )
+    result = invoke(command, cohort / "features.csv", "--split", cohort / "split.csv", *option, "-o", tmp_path / "r")
     assert says in refused(result)
     assert not list(tmp_path.iterdir())

@@ -26,7 +26,7 @@ def tested() -> tuple[Model, LabelledCells]:
     size = rng.normal(size=800) + 2 * positive
     features = np.column_stack([size, size, rng.normal(size=800), np.ones(800)])
     cells = LabelledCells(features, positive, group.astype(str))
-    settings = RECIPES["leukobench-svm"].changed({"kernel": "linear", "C": "1"}).combinations()[0]
+    settings = RECIPES["leukobench-svm"].changed({"kernel": "linear", "C": 1}).combinations()[0]
     return Model(fit_pipeline(settings, cells, 0)), cells
 
 

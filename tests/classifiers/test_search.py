@@ -17,10 +17,11 @@ from sklearn.svm import SVC
 
 from leukobench.classifiers.calibration import calibrate, probability
 from leukobench.classifiers.cells import LabelledCells
-from leukobench.classifiers.fitting import fit, nested_scores
+from leukobench.classifiers.estimator import BlastClassifier
+from leukobench.classifiers.fitting import fit
 from leukobench.classifiers.kernels import decision_values, kernel_matrix, resolve_gamma
 from leukobench.classifiers.pipelines import fit_pipeline
-from leukobench.classifiers.recipes import RECIPES, recipe_named
+from leukobench.classifiers.recipes import RECIPES, classical_recipe
 from leukobench.classifiers.search import group_folds, search
 from leukobench.core.errors import InputError
 from leukobench.results.weights import cell_weights
@@ -59,7 +60,9 @@ def test_the_search_scores_svm_as_scikit_learn_does() -> None:
     cells = people(apart=0.5)
     folds = group_folds(cells, 0)
     plain = {"projection": "none", "weight": "class"}
-    recipe = SVM.changed(plain | {"C": "0.1,10", "gamma": "0.01,scale", "kernel": "rbf,linear,poly", "degree": "2"})
+    recipe = SVM.changed(
+        plain | {"C": [0.1, 10], "gamma": [0.01, "scale"], "kernel": ["rbf", "linear", "poly"], "degree": 2}
+    )
     settings, decision, tried = search(recipe, cells, folds, 0, 1)
     assert len(tried) == 2 * 2 + 2 + 2 * 2  # a linear kernel has no gamma
     train, held_out = folds[1]
@@ -78,7 +81,7 @@ def test_the_search_scores_knn_as_scikit_learn_does() -> None:
     cells = people()
     cells.features[60] = cells.features[0]  # cells of two people at no distance from one another
     folds = group_folds(cells, 0)
-    changes = {"projection": "none", "n_neighbors": "5,15,35,75", "metric": "euclidean,manhattan"}
+    changes = {"projection": "none", "n_neighbors": [5, 15, 35, 75], "metric": ["euclidean", "manhattan"]}
     settings, decision, tried = search(KNN.changed(changes), cells, folds, 0, 1)
     assert len(tried) == 4 * 2 * 2
     train, held_out = folds[0]
@@ -98,7 +101,7 @@ def test_the_search_scores_knn_as_scikit_learn_does() -> None:
 def test_the_cosine_metric_finds_the_neighbours_that_scikit_learn_finds() -> None:
     cells = people()
     folds = group_folds(cells, 0)
-    changes = {"projection": "none", "n_neighbors": "9", "metric": "cosine", "neighbor_weight": "uniform"}
+    changes = {"projection": "none", "n_neighbors": 9, "metric": "cosine", "neighbor_weight": "uniform"}
     settings, decision, _ = search(KNN.changed(changes), cells, folds, 0, 1)
     for train, held_out in folds:
         plain = make_pipeline(StandardScaler(), KNeighborsClassifier(9, metric="cosine"))
@@ -115,11 +118,11 @@ def test_columns_are_selected_inside_the_folds() -> None:
     # noise: whoever selects columns by all cells finds some that tell the classes of the very same cells
     cells = people(count=12, cells=5, columns=2000, apart=0.0)
     folds = group_folds(cells, 0)
-    recipe = SVM.changed({"select": "anova:10", "C": "1", "gamma": "scale"})
+    recipe = SVM.changed({"select": "anova:10", "C": 1, "gamma": "scale"})
     _, _, inside = search(recipe, cells, folds, 0, 1)
     outside = SelectKBest(f_classif, k=10).fit_transform(cells.features, cells.positive)
     leaking = LabelledCells(outside, cells.positive, cells.group)
-    _, _, leaked = search(SVM.changed({"C": "1", "gamma": "scale"}), leaking, folds, 0, 1)
+    _, _, leaked = search(SVM.changed({"C": 1, "gamma": "scale"}), leaking, folds, 0, 1)
     assert leaked["auroc_mean"][0] > 0.9
     assert 0.3 < inside["auroc_mean"][0] < 0.7
 
@@ -131,7 +134,7 @@ def test_every_step_is_fitted_on_the_cells_it_is_given(projection: str, select: 
     cells.features[:, 5] = 1.0  # constant
     cells.features[:, 4] = 0.0
     cells.features[0, 4] = 1e-9  # nothing to learn, but not constant
-    settings = SVM.changed({"select": select, "projection": projection, "C": "1", "gamma": "1"}).combinations()[0]
+    settings = SVM.changed({"select": select, "projection": projection, "C": 1, "gamma": 1}).combinations()[0]
     pipeline = fit_pipeline(settings, cells, 0)
     assert pipeline.named_steps["classify"].n_features_in_ == 2
     assert pipeline.named_steps["scale"].n_features_in_ == 5
@@ -169,7 +172,7 @@ def test_a_person_with_many_cells_counts_as_much_as_one_with_few() -> None:
     place = np.where(group == "left", -1.0, np.where(np.char.startswith(group, "H"), 0.0, 1.0))
     features = (place + np.random.default_rng(0).normal(scale=0.6, size=len(group)))[:, None]
     cells = LabelledCells(features, ~np.char.startswith(group, "H"), group)
-    recipe = SVM.changed({"kernel": "linear", "C": "1", "weight": "class,class-subject"})
+    recipe = SVM.changed({"kernel": "linear", "C": 1, "weight": ["class", "class-subject"]})
     by_cell, by_person = (fit_pipeline(settings, cells, 0) for settings in recipe.combinations())
     left, right = by_cell.decision_function([[-1.0], [1.0]])
     assert left > right
@@ -194,10 +197,11 @@ def test_kernel_matrix_and_gamma_are_those_of_scikit_learn() -> None:
 
 def test_the_approximate_kernel_takes_over_says_so_and_loses_little() -> None:
     cells, unseen = people(count=20, cells=30, apart=0.6), people(count=20, cells=30, apart=0.6, seed=2)
-    recipe = SVM.changed({"C": "1", "gamma": "0.1"})
-    exact, approximate = fit(recipe, cells), fit(recipe.changed({"approximate_above": "599"}), cells)
+    recipe = SVM.changed({"C": 1, "gamma": 0.1})
+    exact, approximate = fit(recipe, cells), fit(recipe.changed({"approximate_above": 599}), cells)
     assert exact.notes == ()
     assert "approximate kernel (Nystroem, 500 components) for 600 training cells" in approximate.notes[0]
+    assert "--" not in approximate.notes[0]  # a library says nothing about options of the command line
     assert approximate.support_vectors is None
     auroc = [roc_auc_score(unseen.positive, of.model.decision(unseen.features)) for of in (exact, approximate)]
     assert auroc[1] == pytest.approx(auroc[0], abs=0.02)
@@ -242,28 +246,30 @@ def test_calibration_is_chosen_on_further_groups() -> None:
 
 def test_nested_scores_are_of_models_that_saw_nothing_of_the_fold() -> None:
     cells = people(count=8, cells=10)
-    values, label = pd.DataFrame(cells.features), np.where(cells.positive, "all", "hem")
-    recipe = KNN.changed({"n_neighbors": "5,15"})
+    classifier, values = BlastClassifier("leukobench-knn", n_neighbors=[5, 15]), pd.DataFrame(cells.features)
     outer = group_folds(cells, 7)
-    score, fitted = nested_scores(recipe, values, label, cells.group, outer)
+    arguments = {"params": {"groups": cells.group}, "method": "predict_proba"}
+    score = cross_val_predict(classifier, values, cells.positive, cv=outer, **arguments)[:, 1]
     assert not np.isnan(score).any()
     train, held_out = outer[0]
     values.iloc[held_out] = 1e6
-    again, _ = nested_scores(recipe, values, label, cells.group, [(train, train[:5])])
-    expected = fitted[0].model.predict_proba(cells.features[train[:5]])[:, 1]
-    assert again[train[:5]] == pytest.approx(expected)
+    alone = fit(KNN.changed({"n_neighbors": [5, 15]}), cells.take(train)).model
+    assert score[held_out].tolist() == alone.predict_proba(cells.features[held_out])[:, 1].tolist()
+    again = classifier.fit(values.iloc[train], cells.positive[train], cells.group[train])
+    expected = alone.predict_proba(cells.features[train[:5]])
+    assert again.predict_proba(values.iloc[train[:5]]) == pytest.approx(expected)
 
 
 def test_a_value_given_replaces_the_recipes_and_a_wrong_one_is_refused() -> None:
-    recipe = SVM.changed({"C": "1, 2.5", "kernel": "poly", "degree": "2", "criterion": "average-precision"})
+    recipe = SVM.changed({"C": [1, 2.5], "kernel": "poly", "degree": 2, "criterion": "average-precision"})
     assert recipe.grid["C"] == (1.0, 2.5)
     assert len(recipe.combinations()) == 2 * len(SVM.grid["gamma"])
-    _, _, tried = search(recipe.changed({"gamma": "1"}), people(), group_folds(people(), 0), 0, 1)
+    _, _, tried = search(recipe.changed({"gamma": 1}), people(), group_folds(people(), 0), 0, 1)
     assert "average_precision_mean" in tried
-    with pytest.raises(InputError, match="no setting 'metric' of the family svm"):
+    with pytest.raises(InputError, match="no setting 'metric' of the recipe leukobench-svm"):
         SVM.changed({"metric": "cosine"})
     with pytest.raises(InputError, match="no svm recipe 'leukobench-knn'"):
-        recipe_named("leukobench-knn", "svm")
-    few = KNN.changed({"n_neighbors": "500"})
+        classical_recipe("leukobench-knn", "svm")
+    few = KNN.changed({"n_neighbors": 500})
     with pytest.raises(InputError, match="too few for the settings of leukobench-knn"):
         search(few, people(), group_folds(people(), 0), 0, 1)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from click.testing import CliRunner
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -14,13 +15,17 @@ from leukobench.classifiers.cells import LabelledCells
 from leukobench.classifiers.fitting import fit
 from leukobench.classifiers.recipes import RECIPES
 from leukobench.classifiers.storage import load_model, save_model
-from leukobench.classifiers.training import train
+from leukobench.classifiers.training import train_classifier
+from leukobench.cli import main
 from leukobench.cohort.indexing import index_folder
 from leukobench.cohort.manifest import read_manifest, write_manifest
-from leukobench.cohort.partition import Choice, split_by_image, split_by_subject, write_partition
+from leukobench.cohort.partition import write_split
+from leukobench.cohort.splitting import SplitOptions, split_by_image, split_by_subject
 from leukobench.core.errors import InputError
+from leukobench.core.files import only_writer
 from leukobench.features.extractor import extract
-from leukobench.results.run import Run
+from leukobench.results.feature_table import TableFacts
+from leukobench.results.run import RunFolder, read_run_folder
 
 WRITTEN = (
     "predictions.csv",
@@ -38,12 +43,14 @@ WRITTEN = (
 
 
 @pytest.fixture(scope="module", params=["svm", "knn"])
-def run(request: pytest.FixtureRequest, cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(request: pytest.FixtureRequest, cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     out = tmp_path_factory.mktemp("runs") / request.param
-    return train(cohort / "features.csv", cohort / "split.csv", out, family=request.param, seed=1)
+    return train_classifier(
+        cohort / "features.csv", cohort / "split.csv", out, recipe=f"leukobench-{request.param}", seed=1
+    )
 
 
-def test_a_run_predicts_every_image_of_the_split_once(run: Run, cohort: Path) -> None:
+def test_a_run_predicts_every_image_of_the_split_once(run: RunFolder, cohort: Path) -> None:
     partition = pd.read_csv(cohort / "split.csv", dtype=str)
     assert run.predictions["path"].tolist() == partition["path"].tolist()
     assert run.predictions["part"].tolist() == partition["part"].tolist()
@@ -51,14 +58,14 @@ def test_a_run_predicts_every_image_of_the_split_once(run: Run, cohort: Path) ->
     assert run.metrics["train"]["auroc"] > 0.8
 
 
-def test_the_run_folder_holds_search_and_importance(run: Run) -> None:
+def test_the_run_folder_holds_search_and_importance(run: RunFolder) -> None:
     assert {file.name for file in run.folder.iterdir()} == {*WRITTEN, "run.json"}
-    parameters = run.info["parameters"]
+    parameters = run.info.parameters
     tried = pd.read_csv(run.folder / "search.csv")
     best = tried.loc[tried["auroc_mean"].idxmax()]
-    for name, value in parameters["chosen"]["all"].items():
+    for name, value in parameters["chosen"]["final"].items():
         assert str(best[name]) == str(value) or best[name] == value
-    assert parameters["search_score"]["all"] == pytest.approx(best["auroc_mean"])
+    assert parameters["search_score"]["final"] == pytest.approx(best["auroc_mean"])
     by_fold = best.filter(regex=r"^auroc_fold_\d$").astype(float)
     assert best["auroc_mean"] == pytest.approx(by_fold.mean())
     assert best["auroc_min"] == by_fold.min()
@@ -67,66 +74,72 @@ def test_the_run_folder_holds_search_and_importance(run: Run) -> None:
     assert by_feature["drop"].is_monotonic_decreasing
     by_family = pd.read_csv(run.folder / "importance_by_family.csv").set_index("family")["features"]
     assert by_family.to_dict() == by_feature["family"].value_counts().to_dict()
-    assert run.info["importance"]["auroc"] == pytest.approx(run.metrics["test"]["auroc"])
+    assert run.info.importance["auroc"] == pytest.approx(run.metrics["test"]["auroc"])
     machine = load_model(run.folder / "model.skops").classifier
-    if run.info["family"] == "svm":
-        assert sum(parameters["support_vectors"]["all"].values()) == len(machine.support_)
+    if run.info.family == "svm":
+        assert sum(parameters["support_vectors"]["final"].values()) == len(machine.support_)
 
 
-def test_the_stored_model_gives_the_scores_that_were_written(run: Run, cohort: Path) -> None:
+def test_the_stored_model_gives_the_scores_that_were_written(run: RunFolder, cohort: Path) -> None:
     table = pd.read_csv(cohort / "features.csv").set_index("path").loc[run.predictions["path"]]
     score = load_model(run.folder / "model.skops").predict_proba(table.to_numpy())[:, 1]
     assert run.predictions["score"].to_numpy() == pytest.approx(score, abs=1e-9)
 
 
-def test_test_rows_have_no_part_in_the_model(run: Run, cohort: Path, tmp_path: Path) -> None:
+def test_test_rows_have_no_part_in_the_model(run: RunFolder, cohort: Path, tmp_path: Path) -> None:
     table = pd.read_csv(cohort / "features.csv")
     partition = pd.read_csv(cohort / "split.csv").set_index("path")["part"]
     strange = (table["path"].map(partition) != "train").to_numpy()
     table.loc[strange, table.columns[1:]] *= 1000.0
     table.to_csv(tmp_path / "strange.csv", index=False)
-    again = train(tmp_path / "strange.csv", cohort / "split.csv", tmp_path / "run", family=run.info["family"], seed=1)
+    again = train_classifier(
+        tmp_path / "strange.csv", cohort / "split.csv", tmp_path / "run", recipe=run.info.recipe, seed=1
+    )
     trained_on = run.predictions["part"] == "train"
     assert again.predictions["score"][trained_on].tolist() == run.predictions["score"][trained_on].tolist()
 
 
-def test_equal_seeds_give_equal_runs_for_any_number_of_processes(run: Run, cohort: Path, tmp_path: Path) -> None:
-    again = train(
-        cohort / "features.csv", cohort / "split.csv", tmp_path / "run", family=run.info["family"], seed=1, jobs=2
+def test_equal_seeds_give_equal_runs_for_any_number_of_processes(run: RunFolder, cohort: Path, tmp_path: Path) -> None:
+    again = train_classifier(
+        cohort / "features.csv", cohort / "split.csv", tmp_path / "run", recipe=run.info.recipe, seed=1, jobs=2
     )
     for name in set(WRITTEN) - {"model.skops"}:  # a zip archive has the time in it
         assert (again.folder / name).read_bytes() == (run.folder / name).read_bytes()
 
 
 def test_a_cross_validation_keeps_each_image_as_it_was_tested(folds: Path, cohort: Path, tmp_path: Path) -> None:
-    run = train(cohort / "features.csv", folds, tmp_path / "knn", family="knn", seed=1)
+    run = train_classifier(cohort / "features.csv", folds, tmp_path / "knn", recipe="leukobench-knn", seed=1)
     assert sorted(run.predictions["path"]) == sorted(pd.read_csv(cohort / "features.csv")["path"])
     assert set(run.predictions["part"]) == {"test"}
-    single = train(cohort / "features.csv", folds / "fold_1.csv", tmp_path / "single", family="knn", seed=1)
+    single = train_classifier(
+        cohort / "features.csv", folds / "fold_1.csv", tmp_path / "single", recipe="leukobench-knn", seed=1
+    )
     expected = single.part("test").set_index("path")["score"]
-    assert run.predictions[run.predictions["fold"] == "1"].set_index("path")["score"].to_dict() == expected.to_dict()
+    assert run.predictions[run.predictions["fold"] == 1].set_index("path")["score"].to_dict() == expected.to_dict()
     models = {file.name for file in run.folder.glob("*.skops")}
     assert models == {"model.skops", "model_fold_0.skops", "model_fold_1.skops", "model_fold_2.skops"}
-    assert run.info["importance"]["cells"] == 40
+    assert run.info.importance["cells"] == 40
     pooled = roc_auc_score(run.predictions["label"] == "all", run.predictions["score"])
-    assert run.info["importance"]["auroc"] == pytest.approx(pooled)
+    assert run.info.importance["auroc"] == pytest.approx(pooled)
 
 
 def test_importance_can_be_left_out(cohort: Path, tmp_path: Path) -> None:
-    run = train(cohort / "features.csv", cohort / "split.csv", tmp_path / "run", family="knn", importance=False)
-    assert run.info["importance"] is None
+    run = train_classifier(
+        cohort / "features.csv", cohort / "split.csv", tmp_path / "run", recipe="leukobench-knn", importance=False
+    )
+    assert run.info.importance is None
     assert not list(run.folder.glob("importance*"))
 
 
 def test_what_was_given_is_recorded(cohort: Path, tmp_path: Path) -> None:
-    changes = {"kernel": "linear", "C": "0.5", "weight": "subject", "select": "anova:5", "calibration": "isotonic"}
-    run = train(
-        cohort / "features.csv", cohort / "split.csv", tmp_path / "run", family="svm", changes=changes, importance=False
+    settings = {"kernel": "linear", "C": 0.5, "weight": "subject", "select": "anova:5", "calibration": "isotonic"}
+    run = train_classifier(
+        cohort / "features.csv", cohort / "split.csv", tmp_path / "run", settings=settings, importance=False
     )
-    parameters = run.info["parameters"]
+    parameters = run.info.parameters
     assert parameters["grid"]["kernel"] == ["linear"]
     assert parameters["calibration"] == ["isotonic"]
-    assert parameters["chosen"]["all"] == {
+    assert parameters["chosen"]["final"] == {
         "scaling": "standard",
         "select": "anova:5",
         "projection": "whiten",
@@ -138,53 +151,109 @@ def test_what_was_given_is_recorded(cohort: Path, tmp_path: Path) -> None:
     assert (machine.kernel, machine.C, machine.n_features_in_) == ("linear", 0.5, 5)
 
 
+@pytest.mark.parametrize(
+    ("recipe", "settings", "changed"),
+    [
+        (
+            "leukobench-svm",
+            {"C": [0.5, 2], "gamma": "scale", "weight": "subject", "approximate_above": 15},
+            ("C=0.5,2.0", "gamma=scale", "weight=subject", "approximate_above=15"),
+        ),
+        (
+            "leukobench-knn",
+            {"n_neighbors": (3, 5), "projection": ["none", "pca:3"], "calibration": ["sigmoid", "isotonic"]},
+            ("projection=none,pca:3", "n_neighbors=3,5", "calibration=sigmoid,isotonic"),
+        ),
+    ],
+)
+def test_the_recorded_command_repeats_the_run(
+    cohort: Path, tmp_path: Path, recipe: str, settings: dict[str, object], changed: tuple[str, ...]
+) -> None:
+    files = (str(cohort / "features.csv"), cohort / "split.csv")
+    run = train_classifier(*files, tmp_path / "a", recipe=recipe, settings=settings, importance=False, seed=3, jobs=2)
+    assert sorted(run.info.changed) == sorted(changed)
+    program, *arguments = run.info.command
+    assert program == "leukobench"
+    assert "--no-importance" in arguments
+    where = arguments.index("--out")
+    arguments[where + 1] = str(tmp_path / "b")
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    for name in ("predictions.csv", "search.csv", "metrics.json"):
+        assert (tmp_path / "b" / name).read_bytes() == (tmp_path / "a" / name).read_bytes()
+    again = read_run_folder(tmp_path / "b").info
+    assert (again.changed, again.parameters, again.seed) == (list(run.info.changed), run.info.parameters, 3)
+
+
+def test_a_value_of_the_recipe_itself_is_no_change(cohort: Path, tmp_path: Path) -> None:
+    run = train_classifier(
+        cohort / "features.csv",
+        cohort / "split.csv",
+        tmp_path / "run",
+        settings={"C": [1, 3], "kernel": "rbf"},
+        importance=False,
+    )
+    assert list(run.info.changed) == []
+    assert "--C" not in run.info.command
+
+
+def test_a_second_training_to_the_same_folder_is_told_at_once(cohort: Path, tmp_path: Path) -> None:
+    files = (cohort / "features.csv", cohort / "split.csv", tmp_path / "run")
+    with only_writer(tmp_path / "run"), pytest.raises(InputError, match="another process"):
+        train_classifier(*files, recipe="leukobench-knn")
+    assert not list(tmp_path.iterdir())
+
+
 def test_images_without_features_are_refused_unless_they_are_known_to_have_failed(cohort: Path, tmp_path: Path) -> None:
     table = pd.read_csv(cohort / "features.csv")
     lost = table["path"].iloc[2]
     table.drop(index=2).to_csv(tmp_path / "a.csv", index=False)
     with pytest.raises(InputError, match=rf"names 1 of 40 images that .* lacks \(first: {lost}\)"):
-        train(tmp_path / "a.csv", cohort / "split.csv", tmp_path / "run", family="knn")
+        train_classifier(tmp_path / "a.csv", cohort / "split.csv", tmp_path / "run", recipe="leukobench-knn")
     (tmp_path / "a.failures.csv").write_text(f"path,reason\n{lost},truncated\n")
-    run = train(tmp_path / "a.csv", cohort / "split.csv", tmp_path / "run", family="knn")
-    assert run.info["excluded"] == {lost: "truncated"}
+    run = train_classifier(tmp_path / "a.csv", cohort / "split.csv", tmp_path / "run", recipe="leukobench-knn")
+    assert run.info.excluded == {lost: "truncated"}
     assert len(run.predictions) == 39
 
 
 def test_the_recipe_of_clinton_says_that_their_split_leaks(cohort: Path, tmp_path: Path) -> None:
     table = tmp_path / "clinton19.csv"
     pd.read_csv(cohort / "features.csv").iloc[:, :20].to_csv(table, index=False)
-    table.with_suffix(".json").write_text(json.dumps({"feature_set": "clinton19"}))
+    facts = TableFacts(
+        feature_set="clinton19", feature_set_version="1", settings={}, background="black", columns=19, manifest=""
+    )
+    table.with_suffix(".json").write_text(json.dumps(facts.to_json()))
     manifest = cohort / "manifest.csv"
-    write_partition(split_by_image(read_manifest(manifest), 0.15, Choice(seed=121)), manifest, tmp_path / "image.csv")
-    leaky = train(table, tmp_path / "image.csv", tmp_path / "leaky", family="svm", recipe="clinton-svm")
-    assert "the split leaks" in leaky.info["note"]
-    chosen = leaky.info["parameters"]["chosen"]["all"]
+    write_split(split_by_image(read_manifest(manifest), 0.15, SplitOptions(seed=121)), tmp_path / "image.csv")
+    leaky = train_classifier(table, tmp_path / "image.csv", tmp_path / "leaky", recipe="clinton-svm")
+    assert "the split leaks" in leaky.info.note
+    chosen = leaky.info.parameters["chosen"]["final"]
     assert (chosen["scaling"], chosen["kernel"], chosen["C"], chosen["gamma"]) == ("minmax", "rbf", 1.0, "scale")
     # called as the machine itself calls it: without calibration the threshold of 0.5 is the sign of the decision value
     model = load_model(leaky.folder / "model.skops")
     features = pd.read_csv(table).set_index("path").loc[leaky.predictions["path"]].to_numpy()
     machine_calls = np.where(model.pipeline.predict(features), "all", "hem")
     assert leaky.predictions["predicted"].tolist() == machine_calls.tolist()
-    honest = train(table, cohort / "split.csv", tmp_path / "honest", family="svm", recipe="clinton-svm")
-    assert "leak" not in honest.info["note"]
+    honest = train_classifier(table, cohort / "split.csv", tmp_path / "honest", recipe="clinton-svm")
+    assert "leak" not in honest.info.note
 
 
 @pytest.mark.parametrize(
-    ("family", "changes"),
+    ("family", "settings"),
     [
         ("svm", {"select": "mutual-information:3", "projection": "pca:2", "calibration": "isotonic"}),
-        ("svm", {"approximate_above": "10", "scaling": "minmax"}),
+        ("svm", {"approximate_above": 10, "scaling": "minmax"}),
         ("svm", {"kernel": "poly", "calibration": "none"}),
-        ("knn", {"n_neighbors": "5", "metric": "cosine", "projection": "nca:2", "calibration": "sigmoid"}),
+        ("knn", {"n_neighbors": 5, "metric": "cosine", "projection": "nca:2", "calibration": "sigmoid"}),
     ],
 )
-def test_every_kind_of_model_comes_back_from_disk(family: str, changes: dict[str, str], tmp_path: Path) -> None:
+def test_every_kind_of_model_comes_back_from_disk(family: str, settings: dict[str, str | int], tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     group = np.repeat(np.arange(8), 10)
     features = rng.normal(size=(80, 5)) + (group % 2 == 0)[:, None]
     cells = LabelledCells(features, group % 2 == 0, group.astype(str))
-    one = {"C": "1", "gamma": "0.1"} if family == "svm" else {}
-    model = fit(RECIPES[f"leukobench-{family}"].changed(one | changes), cells).model
+    one = {"C": 1, "gamma": 0.1} if family == "svm" else {}
+    model = fit(RECIPES[f"leukobench-{family}"].changed(one | settings), cells).model
     save_model(model, tmp_path / "model.skops")
     assert (load_model(tmp_path / "model.skops").predict_proba(features) == model.predict_proba(features)).all()
 
@@ -208,10 +277,10 @@ def test_real_blasts_are_told_from_normal_cells_of_people_never_seen(cnmc: Path,
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(file.resolve())
     write_manifest(index_folder(images, jobs=2), tmp_path / "manifest.csv")
-    partition = split_by_subject(read_manifest(tmp_path / "manifest.csv"), 0.3, Choice(seed=1))
-    write_partition(partition, tmp_path / "manifest.csv", tmp_path / "split.csv")
+    partition = split_by_subject(read_manifest(tmp_path / "manifest.csv"), 0.3, SplitOptions(seed=1))
+    write_split(partition, tmp_path / "split.csv")
     assert extract(images, tmp_path / "manifest.csv", tmp_path / "features.csv", jobs=2).failed == {}
-    run = train(tmp_path / "features.csv", tmp_path / "split.csv", tmp_path / "svm", family="svm", jobs=2)
+    run = train_classifier(tmp_path / "features.csv", tmp_path / "split.csv", tmp_path / "svm", jobs=2)
     assert run.metrics["test"]["auroc"] > 0.7
     # blasts are larger: of all families, on real cells, shape and size are missed most
     by_family = pd.read_csv(run.folder / "importance_by_family.csv")

@@ -20,7 +20,7 @@ from leukobench.workflows.leakage import (
     _classical,
     _network,
     _train_all,
-    _write_partitions,
+    _write_splits,
     leakage,
     matched_partitions,
 )
@@ -82,7 +82,7 @@ def test_the_command_measures_both_splits_and_keeps_everything(people: Path, tmp
 
 def test_a_network_is_trained_on_the_images_that_the_classifier_is_trained_on(people: Path, tmp_path: Path) -> None:
     made = {0: matched_partitions(read_manifest(people / "manifest.csv"), 0.3, 0)}
-    paths = _write_partitions(made, tmp_path / "partitions")
+    paths = _write_splits(made, tmp_path / "partitions")
     options = {"recipe": "small-lightxception", "weights": None, "epochs": 1, "jobs": 1, "background": "black"}
     models = [
         _classical(people / "features.csv", "knn", 1),
