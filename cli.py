@@ -8,14 +8,15 @@ from typing import Any
 import click
 
 import leukobench
-from leukobench.core.errors import InputError
+from leukobench.commands.options import RESUME_HINT
+from leukobench.core.errors import InputError, UnfinishedError
 
 COMMANDS = {  # in the order in which a study needs them; a command's module is loaded when it is called
     "demo": "demo:demo",
     "manifest": "cohort:manifest",
     "verify": "cohort:verify",
     "audit": "cohort:audit",
-    "split": "cohort:split",
+    "split": "cohort:split_command",
     "extract": "features:extract",
     "train-svm": "classifiers:train_svm",
     "train-knn": "classifiers:train_knn",
@@ -44,6 +45,8 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except UnfinishedError as error:
+            raise click.ClickException(f"{error}; {RESUME_HINT}") from None
         except InputError as error:
             raise click.ClickException(str(error)) from None
         except OSError as error:
@@ -55,10 +58,10 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(leukobench.__version__, prog_name="leukobench")
 def main() -> None:
-    """Tell leukemic blasts from normal cells in two ways, and compare them honestly.
+    """Classify leukemic blasts and normal cells in two ways, and compare the two honestly.
 
-    Handcrafted features with SVM and k-NN, and deep networks, on the same split of the same images: of people never
-    seen in training. Research software, not a medical device.
+    Handcrafted features with SVM and k-NN, and deep networks, on the same split of the same images, tested on unseen
+    subjects. Research software, not a medical device.
 
     \b
     To begin:   leukobench demo -o demo

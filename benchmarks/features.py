@@ -39,10 +39,10 @@ from leukobench.cohort.manifest import COLUMNS, write_manifest
 from leukobench.features import color, geometry, statistics, texture
 from leukobench.features.catalog import SETS, compute, features_of, settings_of
 from leukobench.features.prepared import PreparedCell
-from leukobench.features.settings import Settings
+from leukobench.features.settings import MeasurementSettings
 
 LEVELS = 64
-BY_CELL = Settings(levels=LEVELS, quantisation="cell")  # as Nyxus and cp_measure quantise
+BY_CELL = MeasurementSettings(levels=LEVELS, quantisation="cell")  # as Nyxus and cp_measure quantise
 # the 25 of the IBSI, as ours
 NYXUS_TEXTURE = """GLCM_JMAX GLCM_JAVE GLCM_JVAR GLCM_JE GLCM_DIFAVE GLCM_DIFVAR GLCM_DIFENTRO GLCM_SUMAVERAGE
 GLCM_SUMVARIANCE GLCM_SUMENTROPY GLCM_ASM GLCM_CONTRAST GLCM_DIS GLCM_ID GLCM_IDN GLCM_IDM GLCM_IDMN GLCM_IV

@@ -39,7 +39,7 @@ from leukobench.cnn.normalization import fuse_batch_normalization
 from leukobench.cnn.pooling import POOLINGS
 from leukobench.cnn.recipes import Augmentation
 from leukobench.cnn.scaling import SCALINGS
-from leukobench.cohort.indexing import scan_folder
+from leukobench.cohort.indexing import index_folder
 from leukobench.cohort.manifest import POSITIVE
 
 SIDE = 224
@@ -100,7 +100,7 @@ class Averages:
     """Averages of the feature maps of every block, of every cell, kept in a folder."""
 
     def __init__(self, folder: Path, weights: str, work: Path) -> None:
-        self.cohort = scan_folder(folder).query("label != ''").reset_index(drop=True)
+        self.cohort = index_folder(folder).query("label != ''").reset_index(drop=True)
         self._folder, self._weights, self._work = folder, weights, work
         work.mkdir(parents=True, exist_ok=True)
 

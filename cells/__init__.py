@@ -1,1 +1,1 @@
-"""One image file -> one cell: decoding, finding the cell, segmenting a smear."""
+"""One image file -> one cell: decode the image, find the cell, segment a smear."""

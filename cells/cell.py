@@ -1,34 +1,45 @@
-"""One image file -> one cell: its pixels, its mask, and where it lay."""
+"""One image file -> one cell: its pixels, its mask, and its place in the image."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-from leukobench.cells.decoding import read_picture
-from leukobench.cells.pieces import count_pieces, fill_holes, largest_piece
+from leukobench.cells.components import count_components, fill_holes, largest_component
+from leukobench.cells.decoding import read_image
 from leukobench.cells.smear import segment_smear
 from leukobench.core.errors import InputError
 
-BACKGROUNDS = ("black", "white", "smear")  # what lies around the cell; the first is the default
-LOSSY_TOLERANCE = (
-    24  # grey levels: cells of C-NMC 2019 as JPEG or WebP of quality 50 to 95 then overlap by 0.98 or more
-)
+BACKGROUNDS = ("black", "white", "smear")  # what surrounds the cell; the first is the default
+# grey levels; cells of C-NMC 2019 saved as JPEG or WebP of quality 50 to 95 then have an IoU of 0.98 or more
+LOSSY_TOLERANCE = 24
 
 
 @dataclass(frozen=True)
 class Cell:
     """A segmented cell, cropped to its bounding box.
 
+    `read_cell` and `find_cell` make one. To measure a cell that you segmented yourself, build it from its pixels and
+    its mask.
+
     Attributes:
-        rgb: Pixels in the crop; black where `mask` is false. [shape=(height, width, 3), uint8]
-        mask: Which pixels of the crop belong to the cell. [shape=(height, width), bool]
-        offset: Row and column of the crop's upper left pixel in the whole image, in px.
-        image_shape: Height and width of the whole image, in px.
-        pieces: Connected pieces in the image; one of them is the cell.
+        rgb: Pixels of the crop, 0 to 255, black (0, 0, 0) where `mask` is false. [shape=(height, width, 3), uint8]
+        mask: True for the pixels of the crop that belong to the cell. [shape=(height, width), bool]
+        offset: Row and column of the crop's top left pixel in the whole image, px.
+        image_shape: Height and width of the whole image, px.
+        pieces: Number of connected foreground components in the image. The cell is one of them.
+
+    Example:
+        >>> import numpy as np
+        >>> from leukobench.cells.cell import Cell
+        >>> mask = np.hypot(*np.mgrid[-20:21, -20:21]) <= 20
+        >>> rgb = np.where(mask[..., None], np.uint8([90, 40, 120]), np.uint8(0))
+        >>> cell = Cell(rgb, mask, offset=(0, 0), image_shape=(41, 41))
+        >>> int(cell.mask.sum()), cell.pieces
+        (1257, 1)
     """
 
     rgb: np.ndarray
@@ -38,79 +49,125 @@ class Cell:
     pieces: int = 1
 
 
-def read_cell(path: Path, background: str = BACKGROUNDS[0]) -> Cell:
-    """Read an image file and find its cell.
+def read_cell(path: str | os.PathLike[str], background: str = BACKGROUNDS[0]) -> Cell:
+    """Read an image file of one cell and segment the cell.
 
-    Transparent pixels are background. In a file that was compressed with loss, so is what differs from pure black or
-    white by no more than `LOSSY_TOLERANCE` in every channel.
+    Transparent pixels count as background. In a file with lossy compression, so do pixels that differ from pure black
+    or white by at most `LOSSY_TOLERANCE` grey levels in every channel.
 
     Args:
-        path: The image file.
-        background: One of `BACKGROUNDS`, see `find_cell`.
+        path: Image file: BMP, PNG, JPEG, TIFF or WebP; grey, colour or palette; 8 or 16 bits per channel.
+        background: What surrounds the cell: `"black"` or `"white"` for a cell that was cut out, `"smear"` for an
+            uncut crop of a blood smear. See `find_cell`.
+
+    Returns:
+        The cell, cropped to its bounding box of height x width px.
 
     Raises:
-        InputError: see `read_picture` and `find_cell`; or the cell covers all four corners of the image, which then was
-            not cut out on that background.
+        InputError: the file is missing or damaged or cannot be reduced to 8 bits; there is no such background; the
+            image shows no cell; or the cell covers all four corners of the image, so that the image was not cut out
+            on this background.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import cv2
+        >>> import numpy as np
+        >>> from leukobench.cells.cell import read_cell
+        >>> image = np.zeros((100, 120, 3), np.uint8)
+        >>> image = cv2.ellipse(image, (60, 50), (30, 20), 0, 0, 360, (120, 40, 90), cv2.FILLED)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "cell.png"
+        ...     written = cv2.imwrite(str(path), image)  # OpenCV writes blue, green, red
+        ...     cell = read_cell(path)
+        >>> cell.rgb.shape, cell.offset, cell.image_shape
+        ((41, 61, 3), (30, 30), (100, 120))
+        >>> cell.rgb[20, 30].tolist()
+        [90, 40, 120]
     """
-    picture = read_picture(path, transparent=0 if background == "black" else 255)
-    tolerance = LOSSY_TOLERANCE if picture.lossy else 0
-    cell = find_cell(picture.rgb, str(path), background=background, tolerance=tolerance)
+    image = read_image(path, transparent=0 if background == "black" else 255)
+    tolerance = LOSSY_TOLERANCE if image.lossy else 0
+    cell = find_cell(image.rgb, os.fspath(path), background=background, tolerance=tolerance)
     if cell.mask.shape == cell.image_shape and cell.mask[[0, 0, -1, -1], [0, -1, 0, -1]].all():
-        raise InputError(f"{path}: is not cut out on {background}, its corners are cell; choose another background")
+        raise InputError(
+            f"{os.fspath(path)}: is not cut out on {background}, the cell covers its corners; choose another background"
+        )
     return cell
 
 
 def find_cell(rgb: np.ndarray, name: str = "image", *, background: str = BACKGROUNDS[0], tolerance: int = 0) -> Cell:
-    """Find the cell in an image.
+    """Segment the cell of an image that is already in memory.
 
-    On `black`, the largest 8-connected piece that is not pure black (0, 0, 0) is the cell; the others are counted and
-    blacked out. On `white`, the same with pure white (255, 255, 255), and white that the cell encloses belongs to it,
-    because a vacuole can be as white. In a `smear` the nucleated cell is found by its stain, see `segment_smear`.
+    - `"black"`: the foreground is every pixel that is not pure black (0, 0, 0). The cell is its largest 8-connected
+      component. The other components are counted and set to black.
+    - `"white"`: the same with pure white (255, 255, 255). White that the cell encloses belongs to the cell, because a
+      vacuole can be white.
+    - `"smear"`: the nucleated cell is found by its stain, see `leukobench.cells.smear.segment_smear`.
 
     Args:
-        rgb: The whole image. [shape=(height, width, 3), uint8]
-        name: What to call the image in errors.
-        background: One of `BACKGROUNDS`.
-        tolerance: By how many grey levels each channel of the background may differ from pure black or white.
+        rgb: The whole image, 0 to 255. [shape=(height, width, 3), uint8]
+        name: Name of the image in error messages.
+        background: `"black"`, `"white"` or `"smear"`.
+        tolerance: Largest difference of each channel from pure black or white in the background, grey levels.
+
+    Returns:
+        The cell, cropped to its bounding box.
 
     Raises:
-        InputError: no such background, or the whole image is background.
+        InputError: `rgb` has another shape or type, there is no such background, or the image shows no cell.
+
+    Source: the images of C-NMC 2019 are single cells on pure black (Gupta, A., & Gupta, R. (2019). ALL Challenge
+    dataset of ISBI 2019. The Cancer Imaging Archive).
+
+    Example:
+        >>> import numpy as np
+        >>> from leukobench.cells.cell import find_cell
+        >>> image = np.zeros((60, 80, 3), np.uint8)
+        >>> image[10:30, 20:50] = (90, 40, 120)
+        >>> image[50, 70] = 255  # a bright speck is a second component
+        >>> cell = find_cell(image)
+        >>> cell.offset, cell.mask.shape, cell.pieces
+        ((10, 20), (20, 30), 2)
     """
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or not rgb.size:
+        raise InputError(f"{name}: has shape {rgb.shape} of {rgb.dtype}; expected (height, width, 3) of uint8")
     if background == "smear":
         return _crop(rgb, *segment_smear(rgb, name))
     if background == "black":
-        around = cv2.inRange(rgb, (0, 0, 0), (tolerance,) * 3)
+        surrounding = cv2.inRange(rgb, (0, 0, 0), (tolerance,) * 3)
     elif background == "white":
-        around = cv2.inRange(rgb, (255 - tolerance,) * 3, (255, 255, 255))
+        surrounding = cv2.inRange(rgb, (255 - tolerance,) * 3, (255, 255, 255))
     else:
         raise InputError(f"no background {background!r}; there is {', '.join(BACKGROUNDS)}")
-    foreground = cv2.bitwise_not(around)
+    foreground = cv2.bitwise_not(surrounding)
     if not cv2.hasNonZero(foreground):
         raise InputError(f"{name}: holds no cell (every pixel is {background}); remove it or replace it")
     return cut_out(rgb, foreground, fill=background == "white")
 
 
 def cut_out(rgb: np.ndarray, foreground: np.ndarray, *, fill: bool = False) -> Cell:
-    """Take the largest 8-connected piece of a foreground as the cell.
+    """Take the largest 8-connected component of a foreground as the cell.
 
     Args:
         rgb: The whole image. [shape=(height, width, 3), uint8]
-        foreground: What may be cell; changed in place. At least one pixel is. [shape=(height, width), uint8, 0 or not]
-        fill: Whether what the cell encloses belongs to it.
+        foreground: Nonzero where a pixel may belong to the cell, for at least one pixel; changed in place.
+            [shape=(height, width), uint8]
+        fill: Whether holes of the component belong to the cell.
     """
     left, top, width, height = cv2.boundingRect(foreground)
     window = foreground[top : top + height, left : left + width]
-    pieces = count_pieces(window)
-    if pieces > 1:
-        window[:] = largest_piece(window)
+    components = count_components(window)
+    if components > 1:
+        window[:] = largest_component(window)
     if fill:
         fill_holes(window)
-    return _crop(rgb, foreground, pieces)
+    return _crop(rgb, foreground, components)
 
 
-def _crop(rgb: np.ndarray, mask: np.ndarray, pieces: int) -> Cell:
-    """Crop image and mask to the mask's bounding box, black around it."""
+def _crop(rgb: np.ndarray, mask: np.ndarray, components: int) -> Cell:
+    """Crop image and mask to the mask's bounding box; pixels outside the mask become black."""
     left, top, width, height = cv2.boundingRect(mask)
     window = (slice(top, top + height), slice(left, left + width))
     inside = mask[window]
-    return Cell(cv2.copyTo(rgb[window], inside), inside != 0, (top, left), rgb.shape[:2], pieces)
+    pixels = np.asarray(cv2.copyTo(rgb[window], inside))
+    return Cell(pixels, inside != 0, (top, left), (rgb.shape[0], rgb.shape[1]), components)

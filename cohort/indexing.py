@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,9 +15,23 @@ from tqdm import tqdm
 
 from leukobench.cohort.identity import subject_groups
 from leukobench.cohort.layout import image_files, phase_and_fold
-from leukobench.cohort.manifest import COLUMNS, NEGATIVE, POSITIVE, read_manifest, shipped_manifest_path
+from leukobench.cohort.manifest import (
+    COLUMNS,
+    NEGATIVE,
+    POSITIVE,
+    read_manifest,
+    shipped_manifest_path,
+    write_manifest,
+)
 from leukobench.core.errors import InputError
-from leukobench.core.files import read_csv_columns, sha256_of
+from leukobench.core.files import (
+    only_writer,
+    read_csv_columns,
+    refuse_existing,
+    refuse_unfinished,
+    sha256_of,
+    unfinished_path,
+)
 
 # UID_<subject>_<image>_<cell>_<label>, the dataset's own names: UID_H24_17_9_hem.bmp
 _CNMC_NAME = re.compile(r"UID_(?P<subject>H?\d+)_\d+_\d+_(?P<label>all|hem)\.\w+", re.IGNORECASE)
@@ -38,48 +53,72 @@ class Sources:
     subjects: Mapping[str, str] | None = None
 
 
-def scan_folder(
-    images: Path,
+def index_folder(
+    images: str | os.PathLike[str],
     *,
     positive: str = POSITIVE,
     negative: str = NEGATIVE,
     subject_regex: str | None = None,
-    subjects_csv: Path | None = None,
-    journal: Path | None = None,
+    subjects: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
     jobs: int = 1,
 ) -> pd.DataFrame:
-    """Index a folder of images as a manifest.
+    """Index a folder of images as a manifest: path, label, subject and checksum of each image.
 
-    The official files of C-NMC 2019 are known by their names (`UID_H24_17_9_hem.bmp`), in the layout of the Cancer
-    Imaging Archive or of Kaggle, whole or in part; the numbered files of the preliminary test by the dataset's labels
-    CSV or, where that is missing, by their checksums in the shipped manifest. Files of the final test have neither
-    label nor subject. In any other folder the label comes from the nearest class folder, and the subject from a table
-    or a pattern.
+    The official files of C-NMC 2019 are recognised by their names (`UID_H24_17_9_hem.bmp`), in the layout of the Cancer
+    Imaging Archive or of Kaggle, complete or in part; the numbered files of the preliminary test by the dataset's
+    labels CSV or, where that is missing, by their checksums in the shipped manifest. Files of the final test have
+    neither label nor subject. In any other folder the label comes from the nearest class folder, and the subject from
+    a table or a pattern.
 
-    Subjects that share an identical image become one subject group; where the folder holds official images, so do
+    Subjects that share an identical image become one subject group. Where the folder contains official images, so do
     subjects that share one anywhere in C-NMC 2019, even if the folder lacks that image.
 
     Args:
-        images: The folder; searched with its subfolders.
-        positive: Name of the folder that holds blasts, in any case.
-        negative: Name of the folder that holds normal cells, in any case.
+        images: The folder; its subfolders are searched too.
+        positive: Name of the folder of blasts, in upper or lower case.
+        negative: Name of the folder of normal cells, in upper or lower case.
         subject_regex: Pattern searched in the relative path; its first group (or the whole match) is the subject.
-        subjects_csv: Table with the columns `path` (relative, or the file's name) and `subject`.
-        journal: File that keeps the checksums while they are computed, so that an interrupted scan goes on where it
-            was; removed at the end.
-        jobs: Processes that hash files.
+        subjects: Table (CSV) with the columns `path` (relative, or the file's name) and `subject`.
+        out: Manifest file to write as well; while it runs, checksums are kept in `NAME.partial` beside it.
+        resume: Continue what an interrupted call with the same `out` has left, if anything.
+        jobs: Number of parallel processes.
 
     Returns:
-        The manifest, sorted by path. Subject IDs are in upper case.
+        The manifest, sorted by path; its columns are those of `cohort.manifest`. Subject IDs are in upper case.
 
     Raises:
-        InputError: no image below the folder, images whose label or subject cannot be told, or a bad pattern or table.
+        InputError: no image in the folder, images whose label or subject is unknown, a malformed pattern or table, or
+            `out` exists.
+        UnfinishedError: an interrupted call has left checksums, and `resume` is false.
+
+    Example:
+        >>> import leukobench as lb
+        >>> lb.generate_cohort("images", subjects=4, cells_per_subject=2)
+        >>> manifest = lb.index_folder("images")
+        >>> manifest.groupby("label")["subject"].nunique().to_dict()
+        {'all': 2, 'hem': 2}
     """
-    sources = Sources({positive.lower(): POSITIVE, negative.lower(): NEGATIVE}, subject_regex, _subjects(subjects_csv))
+    images = Path(images)
+    sources = Sources({positive.lower(): POSITIVE, negative.lower(): NEGATIVE}, subject_regex, _subjects(subjects))
     _check_pattern(subject_regex)
     files = image_files(images)
+    if out is None:
+        return _manifest_of(images, files, sources, _checksums(images, files, None, jobs))
+    out = Path(out)
+    refuse_existing(out)
+    refuse_unfinished(out, resume=resume)
+    journal = unfinished_path(out)
+    with only_writer(out):
+        manifest = _manifest_of(images, files, sources, _checksums(images, files, journal, jobs))
+        write_manifest(manifest, out)
+        journal.unlink(missing_ok=True)
+    return manifest
+
+
+def _manifest_of(images: Path, files: list[str], sources: Sources, sha256: list[str]) -> pd.DataFrame:
     official = read_manifest(shipped_manifest_path())
-    sha256 = _checksums(images, files, journal, jobs)
     known = official.drop_duplicates("sha256").set_index("sha256")
     originals, above = _prelim_names(images), "/".join(images.resolve().parts[-2:])
     rows = []
@@ -91,8 +130,6 @@ def scan_folder(
     _refuse_unknown(rows, images)
     manifest = pd.DataFrame(rows).assign(sha256=sha256, size_bytes=[(images / path).stat().st_size for path in files])
     manifest["subject_group"] = _groups(manifest, official)
-    if journal is not None:
-        journal.unlink(missing_ok=True)
     return manifest[list(COLUMNS)]
 
 
@@ -116,7 +153,7 @@ def _checksums(images: Path, files: list[str], journal: Path | None, jobs: int) 
                 writer.writerow([path, stamps[path], digest])
     for path in files:
         if len(done[path]) != 64:
-            raise InputError(f"{images / path}: cannot be read ({done[path]}); mend or remove it")
+            raise InputError(f"{images / path}: cannot be read ({done[path]}); repair or remove it")
     return [done[path] for path in files]
 
 
@@ -147,17 +184,17 @@ def _check_pattern(subject_regex: str | None) -> None:
     try:
         re.compile(subject_regex or "")
     except re.error as error:
-        raise InputError(f"--subject-regex {subject_regex!r}: is no regular expression ({error}); mend it") from None
+        raise InputError(f"subject_regex {subject_regex!r}: is no regular expression ({error}); correct it") from None
 
 
-def _subjects(table: Path | None) -> dict[str, str] | None:
+def _subjects(table: str | os.PathLike[str] | None) -> dict[str, str] | None:
     """Read the subjects of a table, by path."""
     if table is None:
         return None
-    rows = read_csv_columns(table, ("path", "subject"), "table of subjects")
+    rows = read_csv_columns(Path(table), ("path", "subject"), "table of subjects")
     ambiguous = rows["path"][rows.groupby("path")["subject"].transform("nunique") > 1]
     if len(ambiguous):
-        raise InputError(f"{table}: gives {ambiguous.iloc[0]!r} two subjects; mend it")
+        raise InputError(f"{table}: assigns two subjects to {ambiguous.iloc[0]!r}; correct it")
     return dict(zip(rows["path"], rows["subject"], strict=True))
 
 
@@ -165,7 +202,7 @@ def _prelim_names(images: Path) -> dict[str, str]:
     """Map the numbered files of the preliminary test to their original names, from the dataset's labels CSV."""
     names: dict[str, str] = {}
     for table in sorted({*images.rglob(_PRELIM_LABELS), *images.resolve().parent.glob(_PRELIM_LABELS)}):
-        rows = read_csv_columns(table, ("Patient_ID", "new_names"), "labels file of the preliminary test")
+        rows = read_csv_columns(Path(table), ("Patient_ID", "new_names"), "labels file of the preliminary test")
         names.update(zip(rows["new_names"], rows["Patient_ID"], strict=True))
     return names
 
@@ -209,8 +246,8 @@ def _own_subject(path: str, name: str, sources: Sources) -> str:
 def _refuse_unknown(rows: list[dict[str, str]], images: Path) -> None:
     """Raise InputError where images outside the final test have no label or no subject."""
     remedies = {
-        "label": "put each class in a folder of its own, named all and hem or as --positive and --negative say",
-        "subject": "give --subject-regex, a pattern that finds the subject in the path, or --subjects, a table",
+        "label": "put each class in a folder of its own, and name both folders (positive, negative)",
+        "subject": "give a pattern that finds the subject in the path (subject_regex), or a table (subjects)",
     }
     for column, remedy in remedies.items():
         unknown = [row["path"] for row in rows if row["phase"] != "final" and not row[column]]

@@ -18,6 +18,7 @@ Columns (all text but `size_bytes`):
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -49,21 +50,47 @@ def shipped_manifest_path() -> Path:
     return Path(leukobench.__file__).resolve().parent / SHIPPED
 
 
-def read_manifest(path: Path) -> pd.DataFrame:
+def read_manifest(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     """Read and validate a manifest.
+
+    Args:
+        path: The file; None: the shipped manifest, every file of C-NMC 2019.
+
+    Returns:
+        One row an image, all columns text but `size_bytes`; see the columns above.
 
     Raises:
         InputError: the file is not a manifest; the message names the first fault.
+
+    Example:
+        >>> import leukobench as lb
+        >>> manifest = lb.read_manifest()
+        >>> len(manifest), manifest["subject_group"].nunique()
+        (15114, 95)
     """
+    path = shipped_manifest_path() if path is None else Path(path)
     manifest = read_csv_columns(path, COLUMNS, "manifest")
     validate(manifest, str(path))
     return manifest.assign(size_bytes=manifest["size_bytes"].astype("int64"))
 
 
-def write_manifest(manifest: pd.DataFrame, path: Path) -> None:
-    """Write a manifest, whole or not at all."""
+def write_manifest(manifest: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Write a manifest as CSV, completely or not at all.
+
+    Args:
+        manifest: The cohort, as `index_folder` or `read_manifest` returns it.
+        path: The file; an existing one is replaced.
+
+    Raises:
+        InputError: the table is not a manifest.
+
+    Example:
+        >>> import leukobench as lb
+        >>> manifest = lb.read_manifest()
+        >>> lb.write_manifest(manifest[manifest["phase"] == "train"], "train.csv")
+    """
     validate(manifest.astype(str), str(path))
-    write_csv(manifest[list(COLUMNS)], path)
+    write_csv(manifest[list(COLUMNS)], Path(path))
 
 
 def manifest_checksum(manifest: pd.DataFrame) -> str:

@@ -27,7 +27,7 @@ import pandas as pd
 from leukobench.cohort.identity import natural_order
 from leukobench.cohort.manifest import LABELS, labelled
 from leukobench.core.errors import InputError
-from leukobench.core.files import csv_bytes, read_csv_columns, whole_folder, write_csv
+from leukobench.core.files import csv_bytes, read_csv_columns, refuse_existing, whole_folder, write_csv
 
 PARTS = ("train", "validation", "test")
 ROW_COLUMNS = ("path", "part", "label", "subject", "subject_group")
@@ -121,16 +121,29 @@ class Folds:
 Split = Partition | Folds
 
 
-def write_partition(partition: Partition, path: str | os.PathLike[str]) -> None:
-    """Write a partition as CSV, completely or not at all."""
-    write_csv(partition.as_table(), Path(path))
+def write_split(split: Split, path: str | os.PathLike[str]) -> None:
+    """Write a partition as a CSV file, or folds as a folder of such files; completely or not at all.
 
+    Args:
+        split: What `split` returned.
+        path: The file or folder to write.
 
-def write_folds(folds: Folds, folder: str | os.PathLike[str]) -> None:
-    """Write a cross-validation as a folder of partitions, `fold_0.csv` and so on, completely or not at all."""
-    with whole_folder(Path(folder)) as partial:
-        for fold, partition in folds.partitions.items():
-            write_partition(partition, partial / f"fold_{fold}.csv")
+    Raises:
+        InputError: the file or folder exists.
+
+    Example:
+        >>> import leukobench as lb
+        >>> cohort = lb.read_manifest()
+        >>> lb.write_split(lb.split(cohort, "official"), "official.csv")
+    """
+    path = Path(path)
+    if isinstance(split, Partition):
+        refuse_existing(path)
+        write_csv(split.as_table(), path)
+        return
+    with whole_folder(path) as partial:
+        for fold, partition in split.partitions.items():
+            write_csv(partition.as_table(), partial / f"fold_{fold}.csv")
 
 
 def read_partition(path: str | os.PathLike[str]) -> Partition:

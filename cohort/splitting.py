@@ -13,8 +13,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from leukobench.cohort.manifest import LABELS, NEGATIVE, POSITIVE, labelled, manifest_checksum
-from leukobench.cohort.partition import IMAGE_LEVEL, PARTS, ROW_COLUMNS, Folds, Partition
+from leukobench.cohort.partition import IMAGE_LEVEL, PARTS, ROW_COLUMNS, Folds, Partition, Split
 from leukobench.core.errors import InputError
+
+METHODS = ("subject", "official", "kfold", "image")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,64 @@ class SplitOptions:
         words += ["balance"] * self.balance
         words += [f"per-subject={self.per_subject}"] * (self.per_subject is not None)
         return " ".join(words)
+
+
+def split(
+    manifest: pd.DataFrame,
+    method: str = METHODS[0],
+    *,
+    test_size: float = 0.2,
+    validation_size: float = 0.1,
+    folds: int = 5,
+    test_fold: str | None = None,
+    balance: bool = False,
+    per_subject: int | None = None,
+    seed: int = 0,
+) -> Split:
+    """Divide a cohort into training, validation and test; the same as `leukobench split`.
+
+    Args:
+        manifest: The cohort, as `index_folder` or `read_manifest` returns it.
+        method: `subject`: whole subject groups, so that no subject is in two parts. `kfold`: a cross-validation over
+            subject groups. `official`: test on the preliminary phase of C-NMC 2019, or on one of its folds. `image`:
+            single images; subjects are shared between the parts, which measures the bias of such a split.
+        test_size: Share of each class's images for testing, in (0, 1); for `subject` and `image`.
+        validation_size: Share of each class's images for validation, in [0, 1), taken from training.
+        folds: Number of folds; for `kfold`.
+        test_fold: Official fold to test on, `0` to `2`; for `official`.
+        balance: Whether each part is reduced to as many images of one class as of the other.
+        per_subject: Largest number of images of one subject; None for all.
+        seed: Random seed.
+
+    Returns:
+        A `Partition`, or the `Folds` of a cross-validation.
+
+    Raises:
+        InputError: an unknown method, a size out of range, or a part would lack a class.
+
+    Example:
+        >>> import leukobench as lb
+        >>> cohort = lb.read_manifest()
+        >>> partition = lb.split(cohort, "subject", test_size=0.2, seed=1)
+        >>> partition.shared_groups
+        []
+        >>> [fold for fold, _ in lb.split(cohort, "kfold", folds=3).by_fold()]
+        [0, 1, 2]
+    """
+    if not 0 < test_size < 1 or not 0 <= validation_size < 1:
+        raise InputError(
+            f"test_size={test_size}, validation_size={validation_size}; expected shares in (0, 1) and in [0, 1)"
+        )
+    options = SplitOptions(validation_size, balance, per_subject, seed)
+    if method == "subject":
+        return split_by_subject(manifest, test_size, options)
+    if method == "kfold":
+        return split_in_folds(manifest, folds, options)
+    if method == "official":
+        return split_officially(manifest, test_fold, options)
+    if method == "image":
+        return split_by_image(manifest, test_size, options)
+    raise InputError(f"no method {method!r}; choose one of {', '.join(METHODS)}")
 
 
 def split_by_subject(
@@ -117,6 +177,8 @@ def split_in_folds(manifest: pd.DataFrame, folds: int = 5, options: SplitOptions
     Raises:
         InputError: a class has fewer subject groups than there are folds, or a part would lack a class.
     """
+    if folds < 2:
+        raise InputError(f"folds={folds}; a cross-validation takes at least 2 folds")
     rows = _eligible(labelled(manifest), options)
     group = rows["subject_group"]
     number = assign_folds(group, rows["label"], folds, options.seed)

@@ -3,53 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from leukobench.commands.options import FILE, FOLDER, jobs_option, output, seed_option
+from leukobench.commands.options import FILE, FOLDER, jobs_option, output, resume_option, seed_option
 
 
 @click.command()
 @click.argument("images", type=FOLDER)
 @output("Manifest (CSV)")
-@click.option("--positive", default="all", show_default=True, help="Name of the folders that hold blasts.")
-@click.option("--negative", default="hem", show_default=True, help="Name of the folders that hold normal cells.")
-@click.option("--subject-regex", help="Pattern found in a file's path; its first group is the subject's ID.")
-@click.option("--subjects", type=FILE, help="Table (CSV) of subjects: path or file name, and subject.")
+@click.option("--positive", default="all", show_default=True, help="Name of the folder of blasts.")
+@click.option("--negative", default="hem", show_default=True, help="Name of the folder of normal cells.")
+@click.option("--subject-regex", help="Pattern to search in a file's path; its first group is the subject's ID.")
+@click.option("--subjects", type=FILE, help="Table (CSV) with the columns path (or file name) and subject.")
+@resume_option
 @jobs_option
-def manifest(
-    images: Path,
-    out: Path,
-    positive: str,
-    negative: str,
-    subject_regex: str | None,
-    subjects: Path | None,
-    jobs: int,
-) -> None:
-    """Index the folder IMAGES: path, label, subject, checksum.
+def manifest(images: Path, out: Path, **options: Any) -> None:
+    """Index the folder IMAGES: path, label, subject and checksum of each image.
 
-    The official files of C-NMC 2019 tell label and subject by their names, in the layout of the Cancer Imaging Archive
-    or of Kaggle. In a folder of your own, put each class in a folder named all or hem (or as --positive and --negative
-    say) and tell how to find the subject: by a pattern in the path, or by a table. Subjects that share an identical
-    image are joined in one subject group, which no split divides. An interrupted scan goes on where it was.
+    The official files of C-NMC 2019 carry label and subject in their names, in the layout of the Cancer Imaging Archive
+    or of Kaggle. In a folder of your own, put each class in a folder named all or hem (or choose other names with
+    --positive and --negative). Then say how to find the subject: by a pattern in the path, or by a table. Subjects that
+    share an identical image are joined in one subject group, which no subject-level split divides.
 
     \b
     Example:  leukobench manifest C-NMC_Leukemia -o manifest.csv --jobs 2
               leukobench manifest slides -o manifest.csv --subject-regex 'patient(\\d+)'
     """
-    from leukobench.cohort.indexing import scan_folder
-    from leukobench.cohort.manifest import labelled, write_manifest
+    from leukobench.cohort.indexing import index_folder
+    from leukobench.cohort.manifest import labelled
 
-    table = scan_folder(
-        images,
-        positive=positive,
-        negative=negative,
-        subject_regex=subject_regex,
-        subjects_csv=subjects,
-        journal=out.with_name(f".{out.name}.journal"),
-        jobs=jobs,
-    )
-    write_manifest(table, out)
+    table = index_folder(images, out=out, **options)
     known = labelled(table)
     counts = ", ".join(f"{count} {label}" for label, count in known["label"].value_counts().items())
     click.echo(
@@ -60,31 +45,31 @@ def manifest(
 
 @click.command()
 @click.argument("images", type=FOLDER)
-@click.option("--manifest", type=FILE, help="What should be there; by default the shipped manifest of C-NMC 2019.")
+@click.option("--manifest", type=FILE, help="The expected files; by default the shipped manifest of C-NMC 2019.")
 @click.option(
     "--phase",
     "phases",
     type=click.Choice(["train", "prelim", "final"]),
     multiple=True,
-    help="Look at this phase only; may be given twice. Without it every phase must be there.",
+    help="Verify this phase only; may be given several times. By default all phases are expected.",
 )
 @output("Full list of faults (CSV)", required=False)
 @jobs_option
 def verify(images: Path, manifest: Path | None, phases: tuple[str, ...], out: Path | None, jobs: int) -> None:
-    """Hold a download in the folder IMAGES against a manifest.
+    """Verify a download in the folder IMAGES against a manifest.
 
-    Finds missing, changed (by size, then SHA-256), unreadable and extra images. Kaggle's layout of C-NMC 2019 and that
-    of the Cancer Imaging Archive are recognised; IMAGES may also be a folder above the dataset or one of its parts.
-    Ends with exit code 1 where anything is wrong.
+    Finds missing, changed (by size, then SHA-256), unreadable and extra images. The layouts of Kaggle and of the Cancer
+    Imaging Archive are recognised; IMAGES may also be a folder above the dataset or one of its parts. The exit code is
+    1 if anything is wrong.
 
     \b
     Example:  leukobench verify C-NMC_Leukemia --phase train --jobs 2 -o faults.csv
     """
-    from leukobench.cohort.manifest import read_manifest, shipped_manifest_path
-    from leukobench.cohort.verification import verify as hold
+    from leukobench.cohort import verification
+    from leukobench.cohort.manifest import read_manifest
     from leukobench.core.files import write_csv
 
-    found = hold(images, read_manifest(manifest or shipped_manifest_path()), phases=phases, jobs=jobs)
+    found = verification.verify(images, read_manifest(manifest), phases=phases, jobs=jobs)
     click.echo("\n".join(found.lines()) + "\n")
     if out:
         write_csv(found.report(), out)
@@ -96,20 +81,20 @@ def verify(images: Path, manifest: Path | None, phases: tuple[str, ...], out: Pa
 
 @click.command()
 @click.argument("manifest", type=FILE, required=False)
-@click.option("--images", type=FOLDER, help="Folder of the images: decode them, and compare their pixels too.")
-@click.option("--split", "partition", type=FILE, help="Partition, from `split`: count what it leaks.")
-@click.option("--near", is_flag=True, help="Look for near-duplicates; needs --images. About a minute for 10,000.")
-@output("Everything that was found (JSON)", required=False)
+@click.option("--images", type=FOLDER, help="Folder of the images: decode them and compare their pixels as well.")
+@click.option("--split", "partition", type=FILE, help="Partition from `split`: count what it leaks.")
+@click.option("--near", is_flag=True, help="Search for near-duplicates; needs --images. About a minute for 10,000.")
+@output("All findings (JSON)", required=False)
 @jobs_option
 def audit(
     manifest: Path | None, images: Path | None, partition: Path | None, near: bool, out: Path | None, jobs: int
 ) -> None:
-    """Say what is wrong with a dataset before anyone trains on it.
+    """Find what is wrong with a dataset before training on it.
 
     Finds byte-identical images in the MANIFEST (by default the shipped one of C-NMC 2019), the subject IDs that they
-    tie together, and which of them cross phases, folds, subjects and labels. Findings are information: the exit code
-    is 0, but 1 where --split is given and a picture or a person stands on two sides of it. --images takes the files as
-    they are: run verify first.
+    tie together, and which of them cross phases, folds, subjects and labels. Findings are information: the exit code is
+    0. It is 1 only if --split is given and an image or a subject is in two parts. --images does not check the files
+    against the manifest: run verify first.
 
     \b
     Example:  leukobench audit manifest.csv --split split.csv
@@ -119,27 +104,22 @@ def audit(
     from leukobench.cohort.manifest import read_manifest, shipped_manifest_path
     from leukobench.cohort.partition import read_partition
     from leukobench.core.files import write_json
-    from leukobench.workflows.auditing import audit as examine
+    from leukobench.workflows import auditing
 
     if near and images is None:
-        raise click.UsageError("--near compares images; give their folder with --images")
+        raise click.UsageError("--near compares images; name their folder with --images")
     manifest = manifest or shipped_manifest_path()
-    found = examine(
-        read_manifest(manifest),
-        images=images,
-        partition=read_partition(partition) if partition else None,
-        near=near,
-        jobs=jobs,
-    )
+    read = read_partition(partition) if partition else None
+    found = auditing.audit(read_manifest(manifest), images=images, partition=read, near=near, jobs=jobs)
     click.echo(f"{manifest}: " + "\n".join(lines(found)))
     if out:
         write_json(found.as_json(), out)
-        click.echo(f"\n{out}: everything that was found")
+        click.echo(f"\n{out}: all findings")
     if found.leaks is not None and found.leaks.any:
-        raise click.ClickException(f"{partition}: leaks; the same picture or person stands on two sides")
+        raise click.ClickException(f"{partition}: leaks: an image or a subject is in two parts")
 
 
-@click.command()
+@click.command("split")
 @click.argument("manifest", type=FILE)
 @output("Partition (CSV; a folder of them for kfold)")
 @click.option(
@@ -147,69 +127,46 @@ def audit(
     type=click.Choice(["subject", "official", "kfold", "image"]),
     default="subject",
     show_default=True,
-    help="subject: no person on two sides. official: test on C-NMC's preliminary phase, or on --test-fold. "
-    "kfold: cross-validation over people. image: single images, as the reproduced studies did; LEAKY, to measure "
-    "what that is worth.",
+    help="subject: no subject in two parts. official: test on C-NMC's preliminary phase, or on --test-fold. kfold: "
+    "cross-validation over subjects. image: image-level split as in the reproduced studies; marked as LEAKY, to "
+    "measure its optimistic bias.",
 )
 @click.option(
     "--test-size",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.2,
     show_default=True,
-    help="Share of each class to test on; for subject and image.",
+    help="Share of each class for testing; for subject and image.",
 )
 @click.option(
     "--validation-size",
     type=click.FloatRange(0, 1, max_open=True),
     default=0.1,
     show_default=True,
-    help="Share of each class to validate on, carved from training.",
+    help="Share of each class for validation, taken from training.",
 )
-@click.option("--folds", type=click.IntRange(min=2), default=5, show_default=True, help="For kfold.")
-@click.option("--test-fold", type=click.Choice(["0", "1", "2"]), help="For official: the fold to leave out.")
-@click.option("--balance", is_flag=True, help="Cut each part down to as many images of one class as of the other.")
-@click.option("--per-subject", type=click.IntRange(min=1), help="Take at most so many images of each subject.")
+@click.option("--folds", type=click.IntRange(min=2), default=5, show_default=True, help="Number of folds, for kfold.")
+@click.option("--test-fold", type=click.Choice(["0", "1", "2"]), help="Official fold to test on, for official.")
+@click.option("--balance", is_flag=True, help="Reduce each part to as many images of one class as of the other.")
+@click.option("--per-subject", type=click.IntRange(min=1), help="Largest number of images of one subject.")
 @seed_option
-def split(
-    manifest: Path,
-    out: Path,
-    method: str,
-    test_size: float,
-    validation_size: float,
-    folds: int,
-    test_fold: str | None,
-    balance: bool,
-    per_subject: int | None,
-    seed: int,
-) -> None:
+def split_command(manifest: Path, out: Path, **options: Any) -> None:
     """Divide a MANIFEST into training, validation and test.
 
-    Whole subject groups are dealt out, class by class, so that sizes are met as nearly as the groups allow; only the
-    method image cuts them. The same arguments give the same file on every machine.
+    Whole subject groups are assigned to the parts, class by class, so that the sizes are met as nearly as the groups
+    allow; only the method image divides groups. The same arguments give the same file on every machine.
 
     \b
     Example:  leukobench split manifest.csv --method subject --test-size 0.2 --seed 1 -o split.csv
               leukobench split manifest.csv --method kfold --folds 5 --seed 1 -o folds
     """
-    from leukobench.cohort import splitting
     from leukobench.cohort.manifest import read_manifest
-    from leukobench.cohort.partition import Folds, Split, summary, write_folds, write_partition
+    from leukobench.cohort.partition import summary, write_split
+    from leukobench.cohort.splitting import split
 
-    options = splitting.SplitOptions(validation_size, balance, per_subject, seed)
     cohort = read_manifest(manifest)
-    made: Split
-    if method == "kfold":
-        made = splitting.split_in_folds(cohort, folds, options)
-    elif method == "official":
-        made = splitting.split_officially(cohort, test_fold, options)
-    elif method == "image":
-        made = splitting.split_by_image(cohort, test_size, options)
-    else:
-        made = splitting.split_by_subject(cohort, test_size, options)
-    if isinstance(made, Folds):
-        write_folds(made, out)
-    else:
-        write_partition(made, out)
+    made = split(cohort, **options)
+    write_split(made, out)
     for fold, partition in made.by_fold():
         if fold is not None:
             click.echo(f"fold {fold}")

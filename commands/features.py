@@ -7,7 +7,16 @@ from typing import Any
 
 import click
 
-from leukobench.commands.options import FILE, FOLDER, Distances, Size, background_option, jobs_option, output
+from leukobench.commands.options import (
+    FILE,
+    FOLDER,
+    RESUME_HINT,
+    Distances,
+    Size,
+    background_option,
+    jobs_option,
+    output,
+)
 
 
 @click.command()
@@ -17,18 +26,24 @@ from leukobench.commands.options import FILE, FOLDER, Distances, Size, backgroun
 @click.option("--set", "feature_set", default="patel", show_default=True, help="Feature set; see `features`.")
 @click.option(
     "--channel",
-    help="What texture and statistics are taken of: grey, red, green, blue, hue, saturation, value, lightness, a or b.",
+    help="Intensity for texture and statistical features: grey, red, green, blue, hue, saturation, value, lightness, "
+    "a or b.",
 )
-@click.option("--levels", type=int, help="Grey levels of the co-occurrence matrices, 2 to 256.")
-@click.option("--quantisation", help="fixed: the same grey levels for every cell. cell: from its darkest to lightest.")
+@click.option("--levels", type=int, help="Number of grey levels of the co-occurrence matrices, 2 to 256.")
 @click.option(
-    "--distances", type=Distances(), metavar="PX,PX,...", help="Steps between the pixels of a pair, such as 1,2,4."
+    "--quantisation",
+    help="Range that the grey levels divide equally. fixed: 0..255, the same for every cell. cell: the cell's smallest "
+    "to its largest value.",
 )
 @click.option(
-    "--stain", help="Bring each cell's colours to a common reference first: none, standardised, reinhard or macenko."
+    "--distances", type=Distances(), metavar="PX,PX,...", help="Distances of co-occurring pixels, such as 1,2,4."
 )
+@click.option("--stain", help="Stain normalisation of each cell: none, standardised, reinhard or macenko.")
 @click.option(
-    "--size", type=Size(), metavar="PX|native", help="Scale images to so many px first; native: measure them as is."
+    "--size",
+    type=Size(),
+    metavar="PX|native",
+    help="Length that the longer side of each image is scaled to first, px. native: images are not scaled.",
 )
 @background_option
 @jobs_option
@@ -37,15 +52,16 @@ from leukobench.commands.options import FILE, FOLDER, Distances, Size, backgroun
     type=click.Choice(["loky", "dask", "ray"]),
     default="loky",
     show_default=True,
-    help="Who measures. loky: --jobs processes of this machine. dask, ray: all workers of the cluster at --scheduler.",
+    help="Execution backend. loky: --jobs processes on this machine. dask, ray: all workers of the cluster at "
+    "--scheduler.",
 )
 @click.option(
     "--scheduler",
     metavar="ADDRESS",
-    help="Of a Dask scheduler (tcp://host:8786) or a Ray head (host:6379). Its workers need the same leukobench, and "
-    "must share the folder IMAGES with this machine under the same path.",
+    help="Address of a Dask scheduler (tcp://host:8786) or a Ray head (host:6379). Its workers need the same version "
+    "of leukobench, and must reach the folder IMAGES under the same path as this machine.",
 )
-@click.option("--resume", is_flag=True, help="Go on where an interrupted run stopped, if there was one.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted extraction, if there is one.")
 @click.option("--strict", is_flag=True, help="Stop at the first image that cannot be measured.")
 def extract(
     images: Path,
@@ -60,14 +76,14 @@ def extract(
     strict: bool,
     **changes: Any,
 ) -> None:
-    """Measure every cell: one row an image, one column a feature.
+    """Measure the features of every cell: one row per image, one column per feature.
 
-    An image that cannot be measured costs its own row only; it is listed with the reason in <name>.failures.csv, and
-    the command ends with exit code 1. Training leaves such images out and says so. Settings that you leave out are the
-    feature set's own; features.json records them all.
+    An image that cannot be measured gets no row. It is listed with the reason in <name>.failures.csv, and the command
+    ends with exit code 1. Training leaves such images out and reports them. Settings that are not given are those of
+    the feature set; features.json records all of them.
 
-    What is measured is kept in <out>.partial until the table is whole. After Ctrl-C or a crash, say the same
-    with --resume: the table will be the one that an unbroken run writes, byte for byte.
+    Measurements are kept in <out>.partial until the table is complete. After Ctrl-C or a crash, rerun the command with
+    --resume: the table is the same as that of an uninterrupted run, byte for byte.
 
     \b
     Example:  leukobench extract C-NMC_Leukemia --manifest manifest.csv -o features.csv --jobs 2
@@ -76,14 +92,15 @@ def extract(
               leukobench extract /shared/slides --manifest manifest.csv -o features.parquet \\
                   --backend dask --scheduler tcp://head:8786 --resume
     """
+    from leukobench.core.files import unfinished_path
     from leukobench.features.catalog import settings_of
-    from leukobench.features.extractor import extract as measure
+    from leukobench.features.extractor import extract as extract_table
     from leukobench.results.failures import failures_path
 
     if (backend == "loky") != (scheduler is None):
-        raise click.UsageError("--backend dask and --backend ray need --scheduler, and only they do")
+        raise click.UsageError("--backend dask and --backend ray need --scheduler; --backend loky takes none")
     try:
-        done = measure(
+        done = extract_table(
             images,
             manifest,
             out,
@@ -97,7 +114,8 @@ def extract(
             strict=strict,
         )
     except KeyboardInterrupt as interruption:
-        raise click.ClickException(str(interruption) or "interrupted") from None
+        hint = f"; {RESUME_HINT}" if unfinished_path(out).exists() else ""
+        raise click.ClickException((str(interruption) or "interrupted") + hint) from None
     click.echo(f"{out}: {done.features} features of {done.images} cells")
     if done.failed:
         path, reason = next(iter(done.failed.items()))
@@ -110,13 +128,13 @@ def extract(
 @click.command()
 @click.option("--set", "feature_set", default="full", show_default=True, help="clinton19, patel, full or leukobench.")
 def features(feature_set: str) -> None:
-    """List the features of a set: name, unit, formula, source, and the sets that it belongs to.
+    """List the features of a set: name, unit, formula, source, and the feature sets that contain it.
 
     \b
-    clinton19   the 19 columns of Clinton et al. 2020, computed rightly: red channel, 4 grey levels, at 128 px
-    patel       what Patel & Mishra 2015 list, the default of `extract`
-    full        everything: texture and statistics of grey, textures at 1, 2 and 4 px
-    leukobench  everything, texture and statistics of blue: what told cells of people never seen best
+    clinton19   19 features of Clinton et al. 2020 with corrected formulas; red channel, 4 grey levels, at 128 px
+    patel       27 features of Patel & Mishra 2015, the default of `extract`
+    full        all features; texture and statistics of grey, texture at 1, 2 and 4 px
+    leukobench  all features; texture and statistics of blue, the channel with the best results on unseen subjects
     \b
     Example:  leukobench features --set patel
     """

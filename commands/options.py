@@ -8,12 +8,13 @@ from typing import Any
 
 import click
 
+RESUME_HINT = "to resume it, rerun the command with --resume"
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 class NewPath(click.Path):
-    """A path that must not exist yet: nothing is overwritten."""
+    """A path that must not exist: nothing is overwritten."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
@@ -49,21 +50,26 @@ def output(kind: str, required: bool = True) -> Any:
 
 
 jobs_option = click.option(
-    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that work side by side."
+    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Number of parallel processes."
 )
-seed_option = click.option("--seed", type=int, default=0, show_default=True, help="Equal seeds give equal results.")
+seed_option = click.option(
+    "--seed", type=int, default=0, show_default=True, help="Random seed; the same seed gives the same result."
+)
 split_option = click.option(
     "--split",
     "partition",
     type=click.Path(exists=True, path_type=Path),
     required=True,
-    help="Partition from `split`, or a folder of them for cross-validation.",
+    help="Partition from `split`, or its folder of folds for cross-validation.",
+)
+resume_option = click.option(
+    "--resume", is_flag=True, help="Continue an interrupted run of the same command, if there is one."
 )
 background_option = click.option(
     "--background",
     type=click.Choice(["black", "white", "smear"]),
     default="black",
     show_default=True,
-    help="What lies around the cell. black, white: it was cut out. smear: a plain crop, in which the nucleated cell is "
-    "found by its stain. Say the same to `extract` and `train-cnn`.",
+    help="What surrounds the cell. black, white: the cell was cut out. smear: a crop of a smear, in which the "
+    "nucleated cell is found by its stain. Use the same for `extract` and `train-cnn`.",
 )

@@ -17,7 +17,7 @@ from typing import Any
 import filelock
 import pandas as pd
 
-from leukobench.core.errors import InputError
+from leukobench.core.errors import InputError, UnfinishedError
 
 
 def sha256_of(path: Path) -> str:
@@ -30,6 +30,19 @@ def refuse_existing(path: Path) -> None:
     """Raise InputError where `path` is already there: nothing that was computed is ever overwritten."""
     if path.exists():
         raise InputError(f"{path}: already exists; remove it or choose another name")
+
+
+def unfinished_path(out: Path) -> Path:
+    """Return where a long computation keeps what it has done so far, beside its output: `NAME.partial`."""
+    return out.with_name(f"{out.name}.partial")
+
+
+def refuse_unfinished(out: Path, *, resume: bool) -> None:
+    """Raise UnfinishedError where an interrupted computation of `out` is there and is not to be resumed."""
+    if not resume and unfinished_path(out).exists():
+        raise UnfinishedError(
+            f"{unfinished_path(out)}: an interrupted run has left what it computed; resume it, or remove this"
+        )
 
 
 @contextlib.contextmanager

@@ -1,1 +1,1 @@
-"""One cell -> named numbers: colour, geometric, texture and statistical features."""
+"""One cell -> named features: colour, geometric, texture and statistical."""

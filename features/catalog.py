@@ -1,29 +1,29 @@
-"""The features by name: family, formula, unit, source, and the sets that they make up."""
+"""The catalogue of features: family, formula, unit and source of each, and the feature sets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, Unpack
 
 from leukobench.cells.cell import Cell
 from leukobench.core.errors import InputError
 from leukobench.features import color, geometry, haralick, statistics, texture
 from leukobench.features.distribution import PERCENTILES
 from leukobench.features.prepared import PreparedCell
-from leukobench.features.settings import CHANNELS, Settings
+from leukobench.features.settings import CHANNELS, MeasurementSettings, SettingChanges
 
-VERSION = "1.0"  # of the catalogue: goes up with every change of a column or of a value
-SETS = {  # each with its own settings
-    "clinton19": Settings(channel="red", levels=4, size=128),
-    "patel": Settings(),
-    "full": Settings(distances=(1, 2, 4)),
-    "leukobench": Settings(channel="blue", distances=(1, 2, 4)),
+VERSION = "1.0"  # of the catalogue; increased with every change of a column or of a value
+SETS = {  # with the settings of each
+    "clinton19": MeasurementSettings(channel="red", levels=4, size=128),
+    "patel": MeasurementSettings(),
+    "full": MeasurementSettings(distances=(1, 2, 4)),
+    "leukobench": MeasurementSettings(channel="blue", distances=(1, 2, 4)),
 }
-ALL = ("full", "leukobench")  # the sets that hold the whole catalogue
+ALL = ("full", "leukobench")  # the sets that contain all features
 DEFAULT_SET = "patel"
-NATIVE = "native"  # the size that leaves images as they are
+NATIVE = "native"  # the size of an image that is not scaled
 
 _PATEL = "Patel & Mishra 2015"
 _CLINTON = "Clinton et al. 2020"
@@ -40,11 +40,11 @@ class Feature:
 
     Attributes:
         name: `family_name[_detail]`, as in the table.
-        formula: How it is computed; the docstring of `measure` has the symbols.
-        unit: Its unit, "1" where it has none.
-        source: Where the feature comes from.
-        measure: Computes it, with others that share the work.
-        sets: The feature sets that it belongs to.
+        formula: How it is computed; the docstring of `measure` explains the symbols.
+        unit: Its unit; "1" for a dimensionless feature.
+        source: Publication that the feature comes from.
+        measure: Function that computes it, together with related features.
+        sets: The feature sets that contain it.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Feature:
 
     @property
     def family(self) -> str:
-        """The family, the name's first word."""
+        """The family: the first word of the name."""
         return self.name.partition("_")[0]
 
 
@@ -96,16 +96,16 @@ def _sizes_and_shapes() -> list[Feature]:
         ("perimeter", "P, Crofton's formula over four directions", "px", _PATEL),
         ("radius", "sqrt(A / pi)", "px", _PATEL),
         ("longer_side", "longer side of the bounding box", "px", _CLINTON),
-        ("rectangularity", "A / area of the smallest rectangle round the cell", "1", _PATEL),
+        ("rectangularity", "A / area of the smallest enclosing rectangle", "1", _PATEL),
         ("box_rectangularity", "A / area of the bounding box", "1", _CLINTON),
         ("compactness", "A / P^2", "1", _BOTH),
         ("circularity", "4 pi A / P^2", "1", _COMMON),
         ("convexity", "perimeter of the convex hull / P", "1", _BOTH),
-        ("concavity", "depth of the deepest notch below the hull / radius", "1", _PATEL),
+        ("concavity", "depth of the deepest concavity below the hull / radius", "1", _PATEL),
         ("elongation", "1 - smallest / largest Feret diameter", "1", _PATEL),
         ("box_elongation", "1 - height / width of the bounding box", "1", _CLINTON),
         ("box_ratio", "width / height of the bounding box", "1", _CLINTON),
-        ("feret_min", "smallest distance between parallel lines round the cell", "px", _COMMON),
+        ("feret_min", "smallest distance between enclosing parallel lines", "px", _COMMON),
         ("feret_max", "largest distance between two points of the cell", "px", _COMMON),
         ("eccentricity", "sqrt(1 - l2 / l1), eigenvalues of the pixels' covariance", "1", _PATEL),
         ("solidity", "A / area of the convex hull", "1", _BOTH),
@@ -120,7 +120,7 @@ def _symmetries() -> list[Feature]:
     listed = [
         ("major", "area shared with the mirror image about the major axis / A", _PATEL),
         ("minor", "area shared with the mirror image about the minor axis / A", _COMMON),
-        ("rotation", "area shared with the cell turned by 180 degrees / A", _COMMON),
+        ("rotation", "area shared with the cell rotated by 180 degrees / A", _COMMON),
     ]
     return [
         Feature(
@@ -135,11 +135,11 @@ def _symmetries() -> list[Feature]:
     ]
 
 
-def _outlines() -> list[Feature]:
+def _contours() -> list[Feature]:
     shape, source = geometry.radial_profile, "Zhang & Lu 2001"
     return [
         Feature("geometry_radial_deviation", "standard deviation / mean of the radial profile r", "1", source, shape),
-        Feature("geometry_roughness", "the same of r without its harmonics 0 to 8", "1", source, shape),
+        Feature("geometry_roughness", "std of r without its harmonics 0 to 8 / mean of r", "1", source, shape),
         *(
             Feature(f"geometry_fourier_{n}", f"amplitude of harmonic {n} of r / mean of r", "1", source, shape)
             for n in range(1, geometry.HARMONICS + 1)
@@ -176,7 +176,7 @@ def _other_textures() -> list[Feature]:
     features = [Feature("texture_local_entropy", entropy, "bits", _CLINTON, texture.local_entropy, ("clinton19", *ALL))]
     for radius, neighbours in texture.PATTERNS.items():
         for ones in range(neighbours + 2):
-            run = f"one run of {ones} of {neighbours} neighbours at {radius} px as bright or brighter"
+            run = f"one run of {ones} of {neighbours} neighbours at {radius} px that are at least as bright"
             formula = f"share of pixels with {run}" if ones <= neighbours else "share of pixels with any other pattern"
             name = f"texture_lbp_r{radius}_{ones}"
             features.append(Feature(name, formula, "1", "Ojala 2002", texture.local_binary_patterns))
@@ -206,7 +206,7 @@ def _intensities() -> list[Feature]:
             statistics.gradient_distribution,
         ),
     ]
-    return [Feature(f"statistics_{name}", *rest[:2], _COMMON, rest[2]) for name, *rest in listed]
+    return [Feature(f"statistics_{name}", formula, unit, _COMMON, measure) for name, formula, unit, measure in listed]
 
 
 def _projections() -> list[Feature]:
@@ -226,25 +226,28 @@ def _projections() -> list[Feature]:
 
 
 def _sets_by(source: str) -> tuple[str, ...]:
-    """The sets that a feature of a paper belongs to."""
+    """Return the feature sets that contain a feature from a source."""
     of_paper = {_PATEL: ("patel",), _CLINTON: ("clinton19",), _BOTH: ("clinton19", "patel")}
     return (*of_paper.get(source, ()), *ALL)
 
 
-def settings_of(feature_set: str, **changes: Any) -> Settings:
-    """Return a set's own settings, with the changes that are not None; a size of `NATIVE` leaves images as they are.
+def settings_of(feature_set: str, **changes: Unpack[SettingChanges]) -> MeasurementSettings:
+    """Return the settings of a feature set, with the changes that are not None; the size `NATIVE` scales nothing.
 
     Raises:
-        InputError: no set of that name, or a value out of range.
+        InputError: no such set or setting, or a value out of range.
     """
     own = SETS[_known(feature_set)]
-    changes = {name: value for name, value in changes.items() if value is not None}
-    if changes.get("size") == NATIVE:
-        changes["size"] = None
-    return replace(own, **changes)
+    unknown = changes.keys() - SettingChanges.__annotations__.keys()
+    if unknown:
+        raise InputError(f"no setting {min(unknown)!r}; there is {', '.join(SettingChanges.__annotations__)}")
+    given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+    if given.get("size") == NATIVE:
+        given["size"] = None
+    return replace(own, **given)
 
 
-def features_of(feature_set: str, settings: Settings | None = None) -> tuple[Feature, ...]:
+def features_of(feature_set: str, settings: MeasurementSettings | None = None) -> tuple[Feature, ...]:
     """Return the features of a set, in the order of its table's columns.
 
     Raises:
@@ -261,7 +264,7 @@ def _features_at(feature_set: str, distances: tuple[int, ...]) -> tuple[Feature,
         *_channel_distributions(),
         *_sizes_and_shapes(),
         *_symmetries(),
-        *_outlines(),
+        *_contours(),
         *_co_occurrences(distances),
         *_other_textures(),
         *_intensities(),
@@ -270,16 +273,18 @@ def _features_at(feature_set: str, distances: tuple[int, ...]) -> tuple[Feature,
     return tuple(feature for feature in catalog if feature_set in feature.sets)
 
 
-def compute(cell: Cell, feature_set: str = DEFAULT_SET, settings: Settings | None = None) -> dict[str, float]:
+def compute(
+    cell: Cell, feature_set: str = DEFAULT_SET, settings: MeasurementSettings | None = None
+) -> dict[str, float]:
     """Compute the features of a set for one cell, in the order of `features_of`.
 
     Args:
         cell: The cell.
         feature_set: One of `SETS`.
-        settings: How it is measured; None: as the set has it.
+        settings: How it is measured; None: the settings of the set.
 
     Raises:
-        InputError: no such set, or nothing is left of the cell at the settings' size.
+        InputError: there is no such set, or nothing is left of the cell at the size of the settings.
     """
     settings = settings or settings_of(feature_set)
     wanted = features_of(feature_set, settings)

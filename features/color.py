@@ -1,4 +1,4 @@
-"""Colour features: what the stain looks like inside the cell."""
+"""Colour features: the distribution of the colour channels inside the cell."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def mean_color(cell: PreparedCell) -> dict[str, float]:
 
 
 def channel_distribution(cell: PreparedCell, channel: str) -> dict[str, float]:
-    """Describe how a channel is distributed over the cell: mean, standard deviation, skewness, kurtosis, percentiles.
+    """Compute mean, standard deviation, skewness, kurtosis and percentiles of a channel over the cell.
 
     `color_{mean,std,skewness,kurtosis,p10,p25,p50,p75,p90}_{channel}`. RGB and grey in grey levels, 0 to 255; hue in
     degrees, saturation and value 0 to 1 (HSV); L* 0 to 100, a* and b* (CIE Lab, D65). All are computed from 8-bit
-    values, as OpenCV rounds them. A hue is an angle: its mean is the direction of the mean of the unit vectors, and
-    the other figures are of the hues within 180 degrees of it, so that percentiles may leave 0 to 360. A pixel
-    without colour has hue 0. Skewness and kurtosis of a channel that is constant are 0.
+    values, as OpenCV rounds them. A hue is an angle: its mean is the direction of the mean of the unit vectors. The
+    other hue features use angles within 180 degrees of this mean, so that percentiles may be below 0 or above 360. A
+    pixel without colour has hue 0. Skewness and kurtosis of a constant channel are 0.
     """
     values, counts = _SCALES.get(channel, _BYTE), cell.histogram(channel)
     if channel == "hue":
@@ -71,12 +71,12 @@ def channel_distribution(cell: PreparedCell, channel: str) -> dict[str, float]:
 
 
 def _circular_mean(degrees: np.ndarray, counts: np.ndarray) -> float:
-    """The direction of the sum of unit vectors, degrees in [0, 360)."""
+    """Return the direction of the sum of unit vectors, degrees in [0, 360)."""
     return float(np.degrees(np.angle(counts @ np.exp(1j * np.radians(degrees)))) % 360)
 
 
 def _unrolled(degrees: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cut the circle opposite the circular mean, and return the angles from there on, with their counts."""
+    """Cut the circle opposite the circular mean, and return the ascending angles from there, with their counts."""
     mean = _circular_mean(degrees, counts)
     unrolled = mean + (degrees - mean + 180) % 360 - 180
     order = np.argsort(unrolled)

@@ -1,4 +1,4 @@
-"""How loops over a cell's pixels are compiled: once, by Numba, and kept on disk."""
+"""Compile loops over the pixels of a cell with Numba, once, and cache them on disk."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numba
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function at its first call; later processes read the result from disk.
+    """Compile a function at its first call; later processes read the compiled code from disk.
 
-    It is kept beside the code or, where that folder cannot be written to, in the user's cache folder (Numba's variable
-    NUMBA_CACHE_DIR names another). Where there is none of them, every process compiles anew. Division by zero gives
-    infinities as in NumPy: callers rule on what is undefined.
+    The cache is beside the code or, if that folder is not writable, in the user's cache folder (Numba's variable
+    NUMBA_CACHE_DIR names another). Without any of them, every process compiles again. Division by zero gives infinity
+    as in NumPy; callers handle undefined values.
     """
     try:
         return numba.njit(cache=True, error_model="numpy")(function)
-    except RuntimeError:  # Numba's answer where it finds no folder that it may write to
+    except RuntimeError:  # Numba found no folder that it may write to
         return numba.njit(error_model="numpy")(function)

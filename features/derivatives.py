@@ -1,4 +1,4 @@
-"""Gradient and Laplacian of an intensity at a scale, inside the cell only."""
+"""Gradient and Laplacian of an intensity at a scale, without the edge of the cell."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import numpy as np
 from leukobench.features.compiled import compiled
 from leukobench.features.distribution import Moments, standardized
 
-REACH = 3  # standard deviations at which the Gaussian is cut off
+REACH = 3  # standard deviations at which the Gaussian is truncated
 
 
 def gradient_and_laplacian(intensity: np.ndarray, mask: np.ndarray, scale: float) -> tuple[Moments, Moments]:
-    """Describe the gradient's magnitude and the Laplacian of an intensity that a Gaussian has smoothed.
+    """Compute the moments of the gradient magnitude and the Laplacian of an intensity smoothed by a Gaussian.
 
-    With s the scale and S the smoothed intensity: s |grad S| and s^2 laplace S (Lindeberg's normalisation; not
-    multiplied at scale 0), by central differences. Only pixels count for which all that is looked at, the Gaussian
-    to three standard deviations and the neighbours, lies in the mask: the edge of the cell is no edge of its texture.
+    With s the scale and S the smoothed intensity: s |grad S| and s^2 laplace S (Lindeberg's normalisation; factor 1 at
+    scale 0), by central differences. A pixel counts only if the Gaussian to three standard deviations and the
+    neighbours lie in the mask, because the edge of the cell does not belong to its texture.
 
     Args:
         intensity: [shape=(height, width), uint8]
@@ -24,14 +24,14 @@ def gradient_and_laplacian(intensity: np.ndarray, mask: np.ndarray, scale: float
         scale: Standard deviation of the Gaussian, px; 0: no smoothing.
 
     Returns:
-        The moments of s |grad S| and of s^2 laplace S; all 0 where no pixel counts.
+        The moments of s |grad S| and of s^2 laplace S; all 0 if no pixel counts.
 
-    Reference: Lindeberg, T. (1998). Feature detection with automatic scale selection. Int. J. Comput. Vis. 30(2).
+    Source: Lindeberg, T. (1998). Feature detection with automatic scale selection. Int. J. Comput. Vis. 30(2).
     """
     reach = int(np.ceil(REACH * scale))
     smooth = intensity.astype(np.float64)
     if reach:
-        smooth = cv2.GaussianBlur(smooth, (2 * reach + 1,) * 2, scale)
+        smooth = np.asarray(cv2.GaussianBlur(smooth, (2 * reach + 1,) * 2, scale))
     block = np.ones((2 * reach + 3,) * 2, np.uint8)
     inside = cv2.erode(mask, block, borderType=cv2.BORDER_CONSTANT, borderValue=0)
     factor = scale or 1.0
@@ -60,7 +60,7 @@ def _derivative_moments(smooth: np.ndarray, inside: np.ndarray) -> tuple[np.ndar
 
 @compiled
 def _central_moments(values: np.ndarray) -> np.ndarray:
-    """Return mean and central moments 2 to 4, all 0 of no values. [shape=(4,)]"""
+    """Return mean and central moments 2 to 4; all 0 without values. [shape=(4,)]"""
     moments = np.zeros(4)
     if len(values) == 0:
         return moments

@@ -32,7 +32,7 @@ class Moments:
 
 
 def moments_of(values: np.ndarray, counts: np.ndarray) -> Moments:
-    """Compute the moments of values that occur `counts` times each; all 0 where nothing occurs. [shapes=(n,), (n,)]"""
+    """Compute the moments of values with their counts; all 0 if every count is 0. [shapes=(n,), (n,)]"""
     total = counts.sum()
     if total == 0:
         return Moments(0.0, 0.0, 0.0, 0.0)
@@ -44,16 +44,16 @@ def moments_of(values: np.ndarray, counts: np.ndarray) -> Moments:
 
 
 def standardized(mean: float, second: float, third: float, fourth: float) -> Moments:
-    """Return the moments of a distribution of which the central moments are known."""
-    if second <= 1e-12 * max(1.0, mean * mean):  # what rounding leaves of a constant
+    """Return the moments of a distribution from its mean and its central moments 2 to 4."""
+    if second <= 1e-12 * max(1.0, mean * mean):  # a constant, up to rounding errors
         return Moments(float(mean), 0.0, 0.0, 0.0)
     return Moments(float(mean), float(second), float(third / second**1.5), float(fourth / second**2 - 3))
 
 
 def percentiles_of(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Compute `PERCENTILES` of ascending values that occur `counts` times each, interpolated as NumPy does it.
+    """Compute `PERCENTILES` of ascending values with their counts, with NumPy's linear interpolation.
 
-    All 0 where nothing occurs. [shapes=(n,), (n,) -> (5,)]
+    All 0 if every count is 0. [shapes=(n,), (n,) -> (5,)]
     """
     cumulated = np.cumsum(counts)
     if cumulated[-1] == 0:
@@ -65,7 +65,7 @@ def percentiles_of(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def entropy_of(counts: np.ndarray) -> float:
-    """Shannon's entropy -sum p log2 p of a histogram, bits; 0 where nothing occurs. [shape=(n,)]"""
+    """Return the Shannon entropy -sum p log2 p of a histogram, bits; 0 if every count is 0. [shape=(n,)]"""
     seen = counts[counts > 0]
     total = seen.sum()
     return float(np.log2(total) - seen @ np.log2(seen) / total) if total else 0.0

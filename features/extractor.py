@@ -1,4 +1,4 @@
-"""Batch extraction: a folder of images and its manifest -> a feature table, in parallel, and again after a stop."""
+"""Batch extraction to a file: a folder of images and its manifest -> a feature table; parallel, and can be resumed."""
 
 from __future__ import annotations
 
@@ -13,19 +13,25 @@ from tqdm import tqdm
 
 from leukobench.cells.cell import BACKGROUNDS
 from leukobench.cohort.manifest import manifest_checksum, read_manifest
-from leukobench.core.errors import InputError
-from leukobench.core.files import only_writer, remove_leftovers
+from leukobench.core.errors import InputError, UnfinishedError
+from leukobench.core.files import only_writer, remove_leftovers, unfinished_path
+from leukobench.features.batch import IMAGES_PER_TASK, Measurement, StrPath, measure_batch, stamp
 from leukobench.features.catalog import DEFAULT_SET, settings_of
 from leukobench.features.journal import Journal
-from leukobench.features.measuring import IMAGES_PER_TASK, Measurement, measure, stamp
-from leukobench.features.settings import Settings
+from leukobench.features.settings import MeasurementSettings
 from leukobench.features.workers import BACKENDS, in_order
 from leukobench.results.feature_table import TableFacts, check_destination, write_feature_table
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """What came of a batch: images measured, columns, and the reason of each image that failed, by path."""
+    """The result of an extraction.
+
+    Attributes:
+        images: Number of images in the table.
+        features: Number of features.
+        failed: Reason of each image that could not be measured, by path.
+    """
 
     images: int
     features: int
@@ -33,12 +39,12 @@ class Extraction:
 
 
 def extract(
-    images: Path,
-    manifest_path: Path,
-    out: Path,
+    images: StrPath,
+    manifest_path: StrPath,
+    out: StrPath,
     *,
     feature_set: str = DEFAULT_SET,
-    settings: Settings | None = None,
+    settings: MeasurementSettings | None = None,
     background: str = BACKGROUNDS[0],
     jobs: int = 1,
     backend: str = BACKENDS[0],
@@ -46,89 +52,108 @@ def extract(
     resume: bool = False,
     strict: bool = False,
 ) -> Extraction:
-    """Measure every image of a manifest and write the feature table.
+    """Measure the cells of every image of a manifest, and write the feature table.
 
-    Rows stand in manifest order; table and facts do not depend on who measured, nor on how often that was interrupted.
-    An image that cannot be measured costs its own row only. What is measured goes to `<out>.partial` at once, and from
-    there to the table at the end, so that memory does not grow with the number of images.
+    Rows are in manifest order. Table and facts do not depend on the number of workers, nor on how often the extraction
+    was interrupted. An image that cannot be measured has no row; all others do. Measurements are written to
+    `<out>.partial` at once, and from there to the table at the end, so that memory does not grow with the number of
+    images.
 
     Args:
         images: Folder that the manifest's paths are relative to.
-        manifest_path: The manifest.
+        manifest_path: The manifest, from `leukobench.cohort.manifest.write_manifest` or the command `manifest`.
         out: Feature table to write, `.csv` or `.parquet`.
-        feature_set: Name of a set in `leukobench.features.catalog`.
-        settings: How a cell is measured; by default as the set has it.
-        background: What lies around the cells, see `leukobench.cells.cell.find_cell`.
-        jobs: Processes on this machine.
-        backend: Who measures, see `leukobench.features.workers.in_order`.
-        scheduler: Address of a cluster.
-        resume: Go on with what an interrupted run has left, if it has left anything.
+        feature_set: Name of the feature set: `patel`, `clinton19`, `full` or `leukobench`.
+        settings: How a cell is measured; by default the settings of the feature set.
+        background: What surrounds the cells: `black`, `white` or `smear`, see `leukobench.cells.cell.find_cell`.
+        jobs: Number of parallel processes on this machine.
+        backend: Execution backend: `loky` (this machine), `dask` or `ray`.
+        scheduler: Address of the cluster, for `dask` (`tcp://host:8786`) and `ray` (`host:6379`).
+        resume: Continue from the measurements of an interrupted extraction, if there are any.
         strict: Stop at the first image that cannot be measured.
 
+    Returns:
+        How many images and features the table has, and which images failed.
+
     Raises:
-        InputError: `out` exists or has another suffix, the manifest is malformed, what is there to resume is of other
-            images, settings or manifest, another process is extracting to `out`, every image failed or, if `strict`,
-            one did; a worker or cluster failed.
-        KeyboardInterrupt: by Ctrl-C, with a line that says what was kept.
+        UnfinishedError: an InputError; the extraction stopped, and its measurements so far are kept: an image cannot be
+            measured and `strict` is true, a worker, the cluster or the disk failed, or an interrupted extraction has
+            left measurements and `resume` is false.
+        InputError: `out` exists or has another suffix, the manifest is malformed, the measurements to resume from are
+            of other images, settings or another manifest, another process is extracting to `out`, or every image
+            failed.
+        KeyboardInterrupt: Ctrl-C was pressed; the message says what was kept.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from leukobench.cohort.indexing import index_folder
+        >>> from leukobench.cohort.manifest import write_manifest
+        >>> from leukobench.cohort.synthetic import generate_cohort
+        >>> from leukobench.features.extractor import extract
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     images, manifest = Path(folder) / "images", Path(folder) / "manifest.csv"
+        ...     truth = generate_cohort(images, subjects=2, cells_per_subject=2)
+        ...     write_manifest(index_folder(images), manifest)
+        ...     extract(images, manifest, Path(folder) / "features.csv")
+        Extraction(images=4, features=27, failed={})
     """
+    images, manifest_path, out = Path(images), Path(manifest_path), Path(out)
     how = Measurement(images.absolute(), feature_set, settings or settings_of(feature_set), background)
-    columns = how.columns
-    unfinished = partial_path(out)
-    check_destination(out, resumed=resume and unfinished.exists())
+    journal_path = unfinished_path(out)
+    check_destination(out, resumed=resume and journal_path.exists())
     manifest = read_manifest(manifest_path)
     paths = manifest["path"].tolist()
     facts = TableFacts(**how.as_facts(), manifest=manifest_checksum(manifest)[:16])
     with only_writer(out):
-        with contextlib.closing(Journal(unfinished, facts.to_json(), resume=resume)) as journal:
+        with contextlib.closing(Journal(journal_path, facts.to_json(), resume=resume)) as journal:
             _refuse_changed(journal, how.images, paths)
             with _kept(journal, len(paths), out):
                 _measure_rest(journal, how, paths, strict, jobs=jobs, backend=backend, scheduler=scheduler)
                 failed = {paths[number]: reason for number, reason in journal.failed.items()}
                 remove_leftovers(out)
                 if len(failed) < len(paths):
-                    write_feature_table(journal.measured(paths), columns, facts, failed, out)
+                    write_feature_table(journal.measured(paths), how.columns, facts, failed, out)
         journal.remove()
     if len(failed) == len(paths):
         path, reason = next(iter(failed.items()))
         raise InputError(f"{images}: none of {len(failed)} images could be measured; the first: {path}: {reason}")
-    return Extraction(len(paths) - len(failed), len(columns), failed)
-
-
-def partial_path(out: Path) -> Path:
-    """Where an extraction keeps what it has measured until its table is whole."""
-    return out.with_name(f"{out.name}.partial")
+    return Extraction(len(paths) - len(failed), len(how.columns), failed)
 
 
 @contextlib.contextmanager
 def _kept(journal: Journal, images: int, out: Path) -> Iterator[None]:
-    """Add to an error what the journal holds and how to go on from there."""
-
-    def kept() -> str:
-        if not journal.images:
-            return ""
-        return f"; {journal.images} of {images} images are kept in {journal.path}, add --resume to go on from there"
-
+    """Add to an error how many images the journal keeps."""
     try:
         yield
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"{out}: interrupted{kept()}") from None
+        raise KeyboardInterrupt(f"{out}: interrupted{_kept_images(journal, images)}") from None
     except OSError as error:  # such as a full disk
-        raise InputError(f"{error.filename or out}: {error.strerror or error}{kept()}") from error
+        message = f"{error.filename or out}: {error.strerror or error}"
+        raise _stopped(message, journal, images) from error
     except InputError as error:
-        raise InputError(f"{error}{kept()}") from error.__cause__
+        raise _stopped(str(error), journal, images) from error.__cause__
+
+
+def _stopped(message: str, journal: Journal, images: int) -> InputError:
+    return UnfinishedError(message + _kept_images(journal, images)) if journal.images else InputError(message)
+
+
+def _kept_images(journal: Journal, images: int) -> str:
+    return f"; {journal.images} of {images} images are kept in {journal.path}" if journal.images else ""
 
 
 def _refuse_changed(journal: Journal, images: Path, paths: Sequence[str]) -> None:
-    """Raise InputError where an image is no longer the file whose features the journal holds."""
+    """Raise InputError if an image is no longer the file whose features the journal holds."""
     if not journal.images:
         return
-    with tqdm(total=journal.images, desc="checking what was measured", unit="cell", disable=None) as progress:
+    with tqdm(total=journal.images, desc="checking measured images", unit="cell", disable=None) as progress:
         for first, batch in journal.batches():
-            for path, seen in zip(paths[first : first + len(batch)], batch.stamps.tolist(), strict=True):
-                if stamp(images / path) != tuple(seen):
+            for path, measured in zip(paths[first : first + len(batch)], batch.stamps.tolist(), strict=True):
+                if stamp(images / path) != tuple(measured):
                     raise InputError(
-                        f"{images / path}: is not the file that {journal.path} has measured (size or time of change "
-                        "differ); put the images back, or remove that file and extract anew"
+                        f"{images / path}: is not the file that was measured in {journal.path} (size or modification "
+                        "time differs); restore the images, or remove that file and extract again"
                     )
             progress.update(len(batch))
 
@@ -141,10 +166,10 @@ def _measure_rest(journal: Journal, how: Measurement, paths: Sequence[str], stri
     """
     if strict and journal.failed:
         number, reason = next(iter(journal.failed.items()))
-        raise InputError(f"{how.images / paths[number]}: {reason} (found by a run that was not strict)")
+        raise InputError(f"{how.images / paths[number]}: {reason} (found by an extraction that was not strict)")
     tasks = (paths[first : first + IMAGES_PER_TASK] for first in range(journal.images, len(paths), IMAGES_PER_TASK))
     with tqdm(total=len(paths), initial=journal.images, desc="extracting", unit="cell", disable=None) as progress:
-        for batch in in_order(partial(measure, how), tasks, **workers):
+        for batch in in_order(partial(measure_batch, how), tasks, **workers):
             good = min(batch.failed, default=len(batch)) if strict else len(batch)
             journal.append(batch.first(good))
             progress.update(good)

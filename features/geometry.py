@@ -1,8 +1,8 @@
 """Geometric features: size and shape of the cell's mask.
 
-A pixel is a square of side 1 px: an area is a number of pixels, and convex hulls and rectangles are drawn round the
-pixels' corners, so that no shape is larger than its hull. The perimeter is Crofton's estimate, which is unbiased for
-outlines without a preferred direction, where counting boundary steps overshoots by 5% to 12%.
+A pixel is a square of side 1 px: an area is a number of pixels, and convex hulls and rectangles enclose the corners of
+the pixels, so that no shape is larger than its hull. The perimeter is Crofton's estimate, which is unbiased for
+contours without a preferred direction; counting boundary steps overestimates it by 5% to 12%.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import numpy as np
 from leukobench.features.compiled import compiled
 from leukobench.features.prepared import PreparedCell
 
-PROFILE_ANGLES = 256  # at which the distance from the centre is taken
+PROFILE_ANGLES = 256  # number of angles of the radial profile
 HARMONICS = 8
 
 
 def size_and_hull(cell: PreparedCell) -> dict[str, float]:
-    """Measure a cell's size, and its shape against circle, rectangle, ellipse and convex hull.
+    """Compute the size of a cell, and compare its shape with circle, rectangle, ellipse and convex hull.
 
     With area A, perimeter P, convex hull H, bounding box of width w and height h, and the eigenvalues l1 >= l2 of the
     covariance of the pixel squares:
@@ -27,14 +27,14 @@ def size_and_hull(cell: PreparedCell) -> dict[str, float]:
     - `geometry_perimeter`: P, px, see `crofton_perimeter`
     - `geometry_radius`: sqrt(A / pi), px, the radius of the disk of the same area
     - `geometry_longer_side`: max(w, h), px (the radius of Clinton et al. 2020)
-    - `geometry_rectangularity`: A / area of the smallest rectangle round the cell, at any angle; 1 for a rectangle
+    - `geometry_rectangularity`: A / area of the smallest enclosing rectangle, at any angle; 1 for a rectangle
     - `geometry_box_rectangularity`: A / (w h)
-    - `geometry_compactness`: A / P^2; 1 / (4 pi) for a disk, less for everything else
+    - `geometry_compactness`: A / P^2; 1 / (4 pi) for a disk, less for all other shapes
     - `geometry_circularity`: 4 pi A / P^2; 1 for a disk
     - `geometry_convexity`: perimeter of H / P
-    - `geometry_concavity`: depth of the deepest notch below H / radius; 0 for a convex cell
+    - `geometry_concavity`: depth of the deepest concavity below H / radius; 0 for a convex cell
     - `geometry_elongation`: 1 - smallest / largest Feret diameter; 0 for a disk. (The sides of the smallest rectangle
-      would not do: for a nearly round cell its angle is arbitrary.)
+      are unsuitable: for a nearly round cell its angle is arbitrary.)
     - `geometry_box_elongation`: 1 - h / w; `geometry_box_ratio`: w / h (elongation and eccentricity of Clinton et al.)
     - `geometry_feret_min`, `geometry_feret_max`: smallest and largest Feret diameter, px
     - `geometry_eccentricity`: sqrt(1 - l2 / l1), of the ellipse of the same second moments; 0 for a disk
@@ -69,11 +69,11 @@ def size_and_hull(cell: PreparedCell) -> dict[str, float]:
 
 
 def symmetry(cell: PreparedCell, about: str) -> dict[str, float]:
-    """Compute which share of a cell its own image covers, 1 if symmetric.
+    """Compute the share of a cell that its mirrored or rotated copy covers; 1 if symmetric.
 
     - `geometry_symmetry_major`: mirrored about its major axis
     - `geometry_symmetry_minor`: mirrored about its minor axis
-    - `geometry_symmetry_rotation`: turned by 180 degrees about its centre
+    - `geometry_symmetry_rotation`: rotated by 180 degrees about its centroid
 
     Args:
         cell: The cell.
@@ -83,7 +83,8 @@ def symmetry(cell: PreparedCell, about: str) -> dict[str, float]:
         matrix = -np.eye(2)
     else:
         covariance = cell.covariance
-        angle = np.arctan2(2 * covariance[0, 1], covariance[0, 0] - covariance[1, 1])  # twice that of the major axis
+        # twice the angle of the major axis
+        angle = np.arctan2(2 * covariance[0, 1], covariance[0, 0] - covariance[1, 1])
         matrix = np.array([[np.cos(angle), np.sin(angle)], [np.sin(angle), -np.cos(angle)]])
         if about == "minor":
             matrix = -matrix
@@ -91,22 +92,22 @@ def symmetry(cell: PreparedCell, about: str) -> dict[str, float]:
 
 
 def radial_profile(cell: PreparedCell) -> dict[str, float]:
-    """Describe how the distance r from the centre of area to the outline varies with the angle.
+    """Measure how the distance r from the centroid to the contour varies with the angle.
 
-    r is taken at 256 angles, interpolated between the outline's pixels. With its mean and its Fourier coefficients
-    c(n) = mean of r exp(-i n angle):
+    r is sampled at 256 angles, interpolated between the pixels of the contour. With its mean and its Fourier
+    coefficients c(n) = mean of r exp(-i n angle):
 
     - `geometry_radial_deviation`: standard deviation of r / mean
-    - `geometry_fourier_{1..8}`: 2 |c(n)| / mean, the Fourier descriptors of the centroid distance: of an outline
+    - `geometry_fourier_{1..8}`: 2 |c(n)| / mean, the Fourier descriptors of the centroid distance: for a contour
       r = R (1 + e cos(n angle)) the n-th is e
-    - `geometry_roughness`: what remains above the 8th: standard deviation of r without its harmonics 0 to 8 / mean
+    - `geometry_roughness`: standard deviation of r without its harmonics 0 to 8 / mean
 
-    All are 0 for a disk, and for a cell of a single pixel.
+    All are 0 for a disk, and for a cell of one pixel.
 
-    Reference: Zhang, D., & Lu, G. (2001). A comparative study on shape retrieval using Fourier descriptors with
+    Source: Zhang, D., & Lu, G. (2001). A comparative study on shape retrieval using Fourier descriptors with
     different shape signatures. Proc. ICIMADE.
     """
-    apart = cell.outline.reshape(-1, 2) - cell.centroid
+    apart = cell.contour.reshape(-1, 2) - cell.centroid
     angles = np.arctan2(apart[:, 1], apart[:, 0])
     order = np.argsort(angles, kind="stable")
     grid = 2 * np.pi * np.arange(PROFILE_ANGLES) / PROFILE_ANGLES
@@ -124,19 +125,19 @@ def radial_profile(cell: PreparedCell) -> dict[str, float]:
 def hu_moments(cell: PreparedCell) -> dict[str, float]:
     """Compute the seven moment invariants of the mask.
 
-    `geometry_hu_{1..7}`: they do not change when the cell is moved, scaled or turned (the seventh changes its sign
-    when it is mirrored).
+    `geometry_hu_{1..7}`: invariant to translation, scale and rotation (the seventh changes its sign under reflection).
 
-    Reference: Hu, M.-K. (1962). Visual pattern recognition by moment invariants. IRE Trans. Inf. Theory 8(2).
+    Source: Hu, M.-K. (1962). Visual pattern recognition by moment invariants. IRE Trans. Inf. Theory 8(2).
     """
     return {f"geometry_hu_{n}": float(value) for n, value in enumerate(cv2.HuMoments(cell.moments).ravel(), start=1)}
 
 
 def crofton_perimeter(mask: np.ndarray) -> float:
-    """Estimate the length of a mask's outlines, px.
+    """Estimate the length of a mask's contours, px.
 
-    Crofton's formula: lines of a direction enter the mask as often as it is wide there, and the perimeter of a convex
-    shape is pi times its mean width. Four directions; the diagonal lines lie 1 / sqrt(2) px apart.
+    Crofton's formula: the number of parallel lines that enter the mask, times their distance, is the width of a convex
+    shape across the lines, and its perimeter is pi times its mean width. Lines have four directions; diagonal lines are
+    1 / sqrt(2) px apart.
 
     Args:
         mask: [shape=(height, width), uint8, 0 or 1]
@@ -153,10 +154,10 @@ def crofton_perimeter(mask: np.ndarray) -> float:
 def feret_diameters(hull: np.ndarray) -> tuple[float, float]:
     """Return the smallest and the largest distance between two parallel lines that enclose a convex hull, px.
 
-    The smallest is found with one line along an edge, the largest between two corners.
+    The smallest has one line along an edge; the largest is between two corners.
 
     Args:
-        hull: Corners in order, either way round. [shape=(n, 2)]
+        hull: Corners in order, clockwise or anticlockwise. [shape=(n, 2)]
     """
     smallest, largest = np.inf, 0.0
     for i in range(len(hull)):
@@ -171,16 +172,16 @@ def feret_diameters(hull: np.ndarray) -> tuple[float, float]:
 
 
 def _deepest_notch(cell: PreparedCell) -> float:
-    """Return how far the outline falls below its convex hull at most, px."""
-    if len(cell.outline) < 4:
+    """Return the largest depth of the contour below its convex hull, px."""
+    if len(cell.contour) < 4:
         return 0.0
-    defects = cv2.convexityDefects(cell.outline, np.sort(cell.hull_corners, axis=0)[::-1])
+    defects = cv2.convexityDefects(cell.contour, np.sort(cell.hull_corners, axis=0)[::-1])
     return 0.0 if defects is None else float(defects.reshape(-1, 4)[:, 3].max()) / 256  # OpenCV's 8-bit fixed point
 
 
 @compiled
 def _shared_area(mask: np.ndarray, centroid: np.ndarray, matrix: np.ndarray) -> int:
-    """Count the pixels of a mask that a linear map about its centroid sends into the mask, px^2."""
+    """Count the pixels of a mask that a linear map about its centroid maps into the mask, px^2."""
     height, width = mask.shape
     shared = 0
     beyond = 2 * (height + width)  # keeps positions positive: then int() rounds down, and faster than floor()

@@ -1,6 +1,6 @@
-"""The features of a co-occurrence matrix, under the definitions and names of the IBSI.
+"""The features of a co-occurrence matrix, with the definitions and names of the IBSI.
 
-Reference: Zwanenburg, A., et al. (2020). The Image Biomarker Standardization Initiative. Radiology 295(2), 328-338;
+Source: Zwanenburg, A., et al. (2020). The Image Biomarker Standardization Initiative. Radiology 295(2), 328-338;
 reference manual, section 3.6 (arXiv 1612.07003).
 """
 

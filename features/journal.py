@@ -1,9 +1,9 @@
-"""What an extraction has measured so far, on disk: it survives a kill at any moment, and the next run goes on from it.
+"""The journal of an extraction: the measurements so far, on disk. It survives a kill; the extraction can be resumed.
 
-`features.csv.partial` is a row of frames. A frame is the length and the CRC-32 of its content (two 32-bit numbers),
-then the content. The first holds the facts of the run as JSON; each other one a batch of images, in manifest order: a
-line of JSON (number of its first image, reasons of those that failed), then stamps and features as arrays. A frame that
-was cut off or damaged ends the journal; what comes after it is measured again.
+`features.csv.partial` is a sequence of frames. A frame is the length and the CRC-32 of its content (two 32-bit
+numbers), then the content. The first frame holds the facts of the run as JSON. Each other frame holds a batch of
+images, in manifest order: a line of JSON (number of its first image, reasons of those that failed), then stamps and
+features as arrays. An incomplete or damaged frame ends the journal; the images after it are measured again.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from leukobench.core.errors import InputError
-from leukobench.features.measuring import Batch
+from leukobench.core.errors import InputError, UnfinishedError
+from leukobench.features.batch import Batch
 
 _HEAD = struct.Struct("<II")
 
@@ -34,19 +34,20 @@ class Journal:
     """
 
     def __init__(self, path: Path, facts: dict[str, Any], *, resume: bool = False) -> None:
-        """Begin a journal or, with `resume`, go on with the one that is there.
+        """Start a journal or, with `resume`, continue an existing one.
 
         Args:
             path: The file.
             facts: What is measured and how; `columns` is the number of features.
-            resume: Go on with what an interrupted run has left, if it has left anything.
+            resume: Continue the journal of an interrupted extraction, if there is one.
 
         Raises:
-            InputError: there is one and `resume` is false, it is of a run with other facts, or it is no journal.
+            UnfinishedError: there is a journal and `resume` is false.
+            InputError: the journal has other facts, or the file is not a journal.
         """
         if path.exists() and not resume:
-            raise InputError(
-                f"{path}: holds what an interrupted run has measured; add --resume to go on from there, or remove it"
+            raise UnfinishedError(
+                f"{path}: holds the measurements of an interrupted extraction; resume it, or remove the file"
             )
         self.path = path
         self.images = 0
@@ -63,7 +64,7 @@ class Journal:
             self._append(header)
 
     def append(self, batch: Batch) -> None:
-        """Add the next images; once added, a kill of this process does not lose them.
+        """Add the next images; after that, a kill of this process does not lose them.
 
         Raises:
             OSError: the disk is full, or the file cannot be written.
@@ -78,10 +79,10 @@ class Journal:
         self._count(batch)
 
     def batches(self) -> Iterator[tuple[int, Batch]]:
-        """Read the journal from its beginning: the number of each batch's first image, and the batch.
+        """Read the journal from the beginning: the number of each batch's first image, and the batch.
 
         Raises:
-            InputError: it was damaged since it was written.
+            InputError: the file was damaged after it was written.
         """
         images = 0
         for batch, _ in self._batches():
@@ -91,7 +92,7 @@ class Journal:
             raise InputError(f"{self.path}: was damaged after {images} images")
 
     def measured(self, paths: Sequence[str]) -> Iterator[tuple[list[str], np.ndarray]]:
-        """Read the images that did not fail: blocks of their paths, taken from all `paths`, and their features.
+        """Read the images that did not fail: blocks of their paths and features. `paths` are those of all images.
 
         Raises:
             InputError: see `batches`.
@@ -101,8 +102,8 @@ class Journal:
             yield [paths[first + place] for place in good], batch.values[good]
 
     def close(self) -> None:
-        """Close the file; one that holds no image is removed."""
-        with contextlib.suppress(OSError):  # what a full disk did not take was not counted either
+        """Close the file, and remove it if it holds no image."""
+        with contextlib.suppress(OSError):  # what did not fit on a full disk was not counted either
             self._file.close()
         if not self.images:
             self.remove()
@@ -120,19 +121,19 @@ class Journal:
         self.images += len(batch)
 
     def _batches(self) -> Iterator[tuple[Batch, int]]:
-        """Read whole batches, and where in the file each ends."""
+        """Read the complete batches, each with its end in the file, bytes."""
         images = 0
         for number, (content, end) in enumerate(_frames(self.path)):
             if number:
                 first, batch = _unpack(content, self._columns)
-                if first != images:  # two runs have written to it at the same time
+                if first != images:  # two processes wrote to the file at the same time
                     return
                 images += len(batch)
                 yield batch, end
 
 
 def _frames(path: Path) -> Iterator[tuple[bytes, int]]:
-    """Read the content of whole frames, and where in the file each ends."""
+    """Read the contents of complete frames, each with its end in the file, bytes."""
     if not path.exists():
         return
     with open(path, "rb") as file:
@@ -154,26 +155,26 @@ def _unpack(content: bytes, columns: int) -> tuple[int, Batch]:
 
 
 def _check_header(path: Path, header: bytes) -> int:
-    """Return where the header of a journal ends, 0 where there is none yet.
+    """Return where the header of a journal ends, bytes; 0 if there is none yet.
 
     Raises:
-        InputError: the header tells other facts, or the file is no journal.
+        InputError: the header holds other facts, or the file is not a journal.
     """
     content, end = next(_frames(path), (b"", 0))
     if content == header:
         return end
     if not end:
         with_head = _HEAD.pack(len(header), zlib.crc32(header)) + header
-        if not path.exists() or with_head.startswith(path.read_bytes()):  # killed while it wrote the header
+        if not path.exists() or with_head.startswith(path.read_bytes()):  # killed while writing the header
             return 0
-        raise InputError(f"{path}: is damaged or not from an extraction; remove it and extract anew")
+        raise InputError(f"{path}: is damaged or not from an extraction; remove it and extract again")
     then, now = _flat(json.loads(content)), _flat(json.loads(header))
-    told = "; ".join(
+    differences = "; ".join(
         f"{name} {then.get(name)}, not {now.get(name)}" for name in now | then if then.get(name) != now.get(name)
     )
-    raise InputError(f"{path}: is of a run with {told}; resume with the same, or remove it and extract anew")
+    raise InputError(f"{path}: is of a run with {differences}; resume with the same, or remove it and extract again")
 
 
 def _flat(facts: dict[str, Any]) -> dict[str, Any]:
-    """Lift the entries of `settings` beside the others."""
+    """Move the entries of `settings` up to the others."""
     return {name: value for name, value in facts.items() if name != "settings"} | facts["settings"]

@@ -1,4 +1,4 @@
-"""What several features need of a cell, computed once: channels, histograms, grey levels, outline, hull, moments."""
+"""Intermediate results that features share: channels, histograms, grey levels, contour, hull, moments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from leukobench.cells.cell import Cell, cut_out
 from leukobench.core.errors import InputError
 from leukobench.features.compiled import compiled
-from leukobench.features.settings import Settings
+from leukobench.features.settings import MeasurementSettings
 from leukobench.features.stain import normalised
 
 _CORNERS = np.array([[-0.5, -0.5], [-0.5, 0.5], [0.5, -0.5], [0.5, 0.5]], np.float32)
@@ -25,16 +25,16 @@ _SPACES = {
 
 
 class PreparedCell:
-    """A cell under some settings, with what the families share; each part is computed when first asked for.
+    """A cell with the settings of its measurement, and intermediate results, computed at first access.
 
     Attributes:
-        cell: The cell, scaled and its stain normalised if the settings say so.
+        cell: The cell, scaled and stain-normalised as set.
         settings: How it is measured.
         mask: 1 inside the cell. [shape=(height, width), uint8]
     """
 
-    def __init__(self, cell: Cell, settings: Settings) -> None:
-        """Scale the cell and normalise its stain if the settings say so; the rest waits."""
+    def __init__(self, cell: Cell, settings: MeasurementSettings) -> None:
+        """Scale the cell and normalise its stain as set."""
         if settings.size is not None:
             cell = scaled(cell, settings.size)
         self.cell = cell if settings.stain == "none" else normalised(cell, settings.stain)
@@ -45,7 +45,7 @@ class PreparedCell:
         self._spaces: dict[int, np.ndarray] = {}
 
     def channel(self, name: str) -> np.ndarray:
-        """One of `leukobench.features.settings.CHANNELS` in 8 bits, 0 outside the cell. [shape=(height, width), uint8]
+        """Return a channel (see `features.settings.CHANNELS`), 0 outside the cell. [shape=(height, width), uint8]
 
         Grey is 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601). Hue is in steps of 360/256 degrees; CIE Lab (D65) has
         L * 255 / 100, a + 128 and b + 128, as OpenCV writes them.
@@ -65,7 +65,7 @@ class PreparedCell:
         return self._channels[name]
 
     def histogram(self, name: str) -> np.ndarray:
-        """How often each 8-bit value of a channel occurs inside the cell. [shape=(256,)]"""
+        """Return the histogram of a channel's 8-bit values inside the cell. [shape=(256,)]"""
         if name not in self._histograms:
             histogram = cv2.calcHist([self.channel(name)], [0], None, [256], [0, 256]).ravel().astype(np.float64)
             histogram[0] -= self.mask.size - self.area
@@ -74,14 +74,14 @@ class PreparedCell:
 
     @property
     def intensity(self) -> np.ndarray:
-        """The channel that texture and statistics are taken of. [shape=(height, width), uint8]"""
+        """The channel of texture and statistical features. [shape=(height, width), uint8]"""
         return self.channel(self.settings.channel)
 
     @cached_property
     def levels(self) -> np.ndarray:
-        """The intensity quantised in `settings.levels` grey levels from 0. [shape=(height, width), uint16]
+        """The intensity quantised to grey levels 0 ... `settings.levels` - 1. [shape=(height, width), uint16]
 
-        The background has the level after the last.
+        The background has the level `settings.levels`.
         """
         levels = self.settings.levels
         if self.settings.quantisation == "fixed":
@@ -98,35 +98,35 @@ class PreparedCell:
         return cv2.countNonZero(self.mask)
 
     @cached_property
-    def outline(self) -> np.ndarray:
-        """The outermost pixels of the cell, in order, x before y. [shape=(n, 1, 2), int32]"""
-        outlines = cv2.findContours(self.mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
-        return max(outlines, key=len)
+    def contour(self) -> np.ndarray:
+        """The outer contour of the cell: its pixels in order, x before y. [shape=(n, 1, 2), int32]"""
+        contours = cv2.findContours(self.mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
+        return max(contours, key=len)
 
     @cached_property
     def hull_corners(self) -> np.ndarray:
-        """Which pixels of the outline are corners of its convex hull. [shape=(n, 1), int32]"""
-        return cv2.convexHull(self.outline, returnPoints=False)
+        """Indices of the pixels of the contour that are corners of its convex hull. [shape=(n, 1), int32]"""
+        return cv2.convexHull(self.contour, returnPoints=False)
 
     @cached_property
     def hull(self) -> np.ndarray:
         """The convex hull of the pixel squares: its corners in order, x before y. [shape=(n, 1, 2), float32]"""
-        corners = self.outline[self.hull_corners.ravel()].astype(np.float32)
+        corners = self.contour[self.hull_corners.ravel()].astype(np.float32)
         return cv2.convexHull((corners + _CORNERS).reshape(-1, 1, 2))
 
     @cached_property
     def moments(self) -> dict[str, float]:
-        """The moments of the mask, every pixel a point of weight 1, by OpenCV's names (m10, mu20, nu20, ...)."""
-        return cv2.moments(self.mask)  # of zeros and ones: what binaryImage would do, faster
+        """The moments of the mask, with a weight of 1 per pixel, by OpenCV's names (m10, mu20, nu20, ...)."""
+        return cv2.moments(self.mask)  # of zeros and ones: same as with binaryImage, but faster
 
     @cached_property
     def centroid(self) -> np.ndarray:
-        """Where the cell's centre of area lies, x before y, px. [shape=(2,)]"""
+        """The centroid of the mask, x before y, px. [shape=(2,)]"""
         return np.array([self.moments["m10"], self.moments["m01"]]) / self.area
 
     @cached_property
     def covariance(self) -> np.ndarray:
-        """The covariance of the pixel squares, px^2: each adds the 1/12 of a unit square. [shape=(2, 2)]"""
+        """The covariance of the pixel squares, px^2, including the variance 1/12 of a unit square. [shape=(2, 2)]"""
         across = self.moments["mu11"]
         matrix = np.array([[self.moments["mu20"], across], [across, self.moments["mu02"]]])
         return matrix / self.area + np.eye(2) / 12
@@ -134,7 +134,7 @@ class PreparedCell:
 
 @compiled
 def quantised(intensity: np.ndarray, mask: np.ndarray, table: np.ndarray, outside: int) -> np.ndarray:
-    """Look the values inside a mask up in a table; those outside become `outside`. [shape=(height, width), uint16]"""
+    """Map the values inside a mask by a table; pixels outside become `outside`. [shape=(height, width), uint16]"""
     levels = np.empty(intensity.shape, np.uint16)
     for row in range(intensity.shape[0]):
         for column in range(intensity.shape[1]):
@@ -145,8 +145,8 @@ def quantised(intensity: np.ndarray, mask: np.ndarray, table: np.ndarray, outsid
 def scaled(cell: Cell, size: int) -> Cell:
     """Scale a cell so that the longer side of its whole image becomes `size` px.
 
-    A pixel of the smaller image belongs to the cell where at least half of it does, and has the mean colour of that
-    part: nothing of the black around the cell is mixed in.
+    A pixel of the scaled image belongs to the cell if the cell covers at least half of it. It has the mean colour of
+    that part; the black background is not mixed in.
 
     Raises:
         InputError: nothing is left of the cell.
@@ -157,10 +157,11 @@ def scaled(cell: Cell, size: int) -> Cell:
     window = layers[cell.offset[0] :, cell.offset[1] :][: cell.mask.shape[0], : cell.mask.shape[1]]
     window[..., :3], window[..., 3] = cell.rgb, cell.mask
     shape = (max(1, round(height * factor)), max(1, round(width * factor)))
-    layers = cv2.resize(layers, shape[::-1], interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
-    covered = layers[..., 3] >= 0.5
+    interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    resized = np.asarray(cv2.resize(layers, shape[::-1], interpolation=interpolation))
+    covered = resized[..., 3] >= 0.5
     if not covered.any():
         raise InputError(f"nothing is left of a cell of {cell.mask.sum()} pixels at {size} px; choose a larger size")
     colors = np.zeros((*shape, 3), np.uint8)
-    colors[covered] = np.rint(layers[covered, :3] / layers[covered, 3:])
+    colors[covered] = np.rint(resized[covered, :3] / resized[covered, 3:])
     return cut_out(colors, covered.view(np.uint8))

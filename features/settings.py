@@ -1,9 +1,11 @@
-"""What a user can set that changes the values of features; recorded beside every feature table."""
+"""The settings that change the values of features; recorded beside every feature table."""
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from leukobench.core.errors import InputError
 
@@ -11,23 +13,35 @@ CHANNELS = ("grey", "red", "green", "blue", "hue", "saturation", "value", "light
 QUANTISATIONS = ("fixed", "cell")
 STAINS = ("none", "standardised", "reinhard", "macenko")
 MAX_DISTANCE = 64  # px
+MIN_SIZE = 16  # px
+
+
+class SettingChanges(TypedDict, total=False):
+    """Settings that replace those of a feature set, by name; None keeps the setting of the set."""
+
+    channel: str | None
+    levels: int | None
+    quantisation: str | None
+    distances: Iterable[int] | None
+    stain: str | None
+    size: int | Literal["native"] | None
 
 
 @dataclass(frozen=True)
-class Settings:
+class MeasurementSettings:
     """How a cell is measured.
 
     Attributes:
-        channel: The intensity that texture and statistics are taken of, one of `CHANNELS`.
-        levels: Grey levels of the co-occurrence matrices, 2 to 256.
-        quantisation: `fixed`: 0..255 in `levels` equal steps, the same for every cell. `cell`: from the cell's own
-            smallest to its largest value.
-        distances: Steps between the pixels of a pair, px.
-        stain: How the cell's colours are brought to a common reference first, see `features.stain`; `none`: not at all.
-        size: Length in px that the image's longer side is scaled to before anything is measured; None: as it is.
+        channel: The intensity for texture and statistical features, one of `CHANNELS`.
+        levels: Number of grey levels of the co-occurrence matrices, 2 to 256.
+        quantisation: `fixed`: 0..255 in `levels` equal steps, the same for every cell. `cell`: from the smallest to
+            the largest value of the cell.
+        distances: Distances between the two pixels of a co-occurring pair, px.
+        stain: Stain normalisation, one of `STAINS`, see `leukobench.features.stain`; `none` leaves colours unchanged.
+        size: Length that the longer side of the image is scaled to before measuring, px; None keeps the native size.
 
     Raises:
-        InputError: a value out of range.
+        InputError: a value is out of range or of another type.
     """
 
     channel: str = "grey"
@@ -38,7 +52,11 @@ class Settings:
     size: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse values that mean nothing."""
+        """Convert integers to `int`, and refuse values out of range."""
+        object.__setattr__(self, "levels", _integer("levels", self.levels))
+        object.__setattr__(self, "distances", _integers("distances", self.distances))
+        if self.size is not None:
+            object.__setattr__(self, "size", _integer("size", self.size))
         if self.channel not in CHANNELS:
             raise InputError(f"no channel {self.channel!r}; there is {', '.join(CHANNELS)}")
         if self.quantisation not in QUANTISATIONS:
@@ -51,9 +69,23 @@ class Settings:
             raise InputError(f"distances {self.distances}; expected one or more, each once")
         if not all(1 <= distance <= MAX_DISTANCE for distance in self.distances):
             raise InputError(f"distances {self.distances}; expected 1 to {MAX_DISTANCE} px")
-        if self.size is not None and self.size < 16:
-            raise InputError(f"a size of {self.size} px; expected 16 or more")
+        if self.size is not None and self.size < MIN_SIZE:
+            raise InputError(f"a size of {self.size} px; expected {MIN_SIZE} or more")
 
     def as_facts(self) -> dict[str, Any]:
-        """The settings for `features.json`."""
+        """Return the settings for `features.json`."""
         return asdict(self) | {"distances": list(self.distances)}
+
+
+def _integer(name: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise InputError(f"{name} is {value!r}; expected an integer") from None
+
+
+def _integers(name: str, values: Any) -> tuple[int, ...]:
+    try:
+        return tuple(map(operator.index, values))
+    except TypeError:
+        raise InputError(f"{name} is {values!r}; expected integers, such as (1, 2)") from None

@@ -1,4 +1,4 @@
-"""Statistical features: how the intensity is distributed, and how it is spread over the cell."""
+"""Statistical features: the distribution of the intensity, by value and by position in the cell."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ MEDIAN_WINDOW = 16  # px
 
 
 def intensity_distribution(cell: PreparedCell) -> dict[str, float]:
-    """Describe the distribution of the intensity over the cell.
+    """Compute moments and entropy of the intensity over the cell.
 
     - `statistics_mean`, grey levels; `statistics_variance`, squared grey levels
-    - `statistics_skewness`, `statistics_kurtosis` (0 for a normal distribution); 0 where the intensity is constant
+    - `statistics_skewness`, `statistics_kurtosis` (0 for a normal distribution); 0 if the intensity is constant
     - `statistics_entropy`: -sum p log2 p over the 256 grey values, bits
     """
     counts = cell.histogram(cell.settings.channel)
@@ -32,16 +32,16 @@ def intensity_distribution(cell: PreparedCell) -> dict[str, float]:
 
 
 def intensity_projections(cell: PreparedCell) -> dict[str, float]:
-    """Describe the projections of the intensity on both axes (Patel & Mishra 2015).
+    """Compute moments of the projections of the intensity on both axes (Patel & Mishra 2015).
 
-    The projections I(x) and I(y), column and row sums of the intensity over the cell, are taken as distributions of
-    position, from the left and upper edge of the cell's bounding box:
+    The projections I(x) and I(y), column and row sums of the intensity over the cell, are weights of positions, px from
+    the left and upper edge of the cell's bounding box:
 
     - `statistics_mean_x`, `_y`: intensity centroid, px
     - `statistics_variance_x`, `_y`: variance about it, px^2
-    - `statistics_skewness_x`, `_y`: third central moment / variance^1.5; 0 where the variance is 0
+    - `statistics_skewness_x`, `_y`: third central moment / variance^1.5; 0 if the variance is 0
 
-    An intensity that is 0 everywhere counts as even.
+    An intensity of 0 everywhere is treated as constant and positive.
     """
     moments = cv2.moments(cell.intensity)
     if moments["m00"] == 0:
@@ -50,7 +50,7 @@ def intensity_projections(cell: PreparedCell) -> dict[str, float]:
     values = {}
     for axis, first, second, third in (("x", "m10", "mu20", "mu30"), ("y", "m01", "mu02", "mu03")):
         variance = moments[second] / total
-        spread = variance > 1e-9  # px^2; what rounding leaves of a cell one pixel wide
+        spread = variance > 1e-9  # px^2; not a rounding error of a cell one pixel wide
         values[f"statistics_mean_{axis}"] = moments[first] / total
         values[f"statistics_variance_{axis}"] = variance if spread else 0.0
         values[f"statistics_skewness_{axis}"] = moments[third] / total / variance**1.5 if spread else 0.0
@@ -60,17 +60,17 @@ def intensity_projections(cell: PreparedCell) -> dict[str, float]:
 def median_filtered(cell: PreparedCell) -> dict[str, float]:
     """Compute the mean over the cell of its median filter (Patel & Mishra 2015).
 
-    `statistics_median_filter_mean`, grey levels: the window is 16x16 px, from 8 px before to 7 px after the pixel;
-    background pixels do not take part in any median; of an even number of pixels the upper of the middle two counts.
+    `statistics_median_filter_mean`, grey levels: the window is 16x16 px, from 8 px before to 7 px after the pixel.
+    Background pixels are left out. The median of an even number of pixels is the upper of the middle two.
     """
     return {"statistics_median_filter_mean": _mean_of_medians(cell.intensity, cell.mask, MEDIAN_WINDOW)}
 
 
 def gradient_distribution(cell: PreparedCell) -> dict[str, float]:
-    """Describe how steep the intensity is: the magnitude of its gradient by central differences.
+    """Compute moments of the gradient magnitude of the intensity, by central differences.
 
     `statistics_gradient_mean` (grey levels / px), `_variance`, `_skewness`, `_kurtosis`, over the pixels whose
-    neighbours all lie in the cell. 0 where there is none.
+    neighbours all lie in the cell; 0 if there are none.
     """
     gradient, _ = gradient_and_laplacian(cell.intensity, cell.mask, 0)
     return {
@@ -83,19 +83,20 @@ def gradient_distribution(cell: PreparedCell) -> dict[str, float]:
 
 @compiled
 def _mean_of_medians(grey: np.ndarray, mask: np.ndarray, side: int) -> float:
-    """Return the mean over a mask of the median, in a window of side x side px, of what lies in the mask.
+    """Return the mean over a mask of the median of the mask's pixels in a window of side x side px.
 
-    A histogram is kept of each column of the window's height, and one of the window, which slides by adding the
-    column that enters and taking away the one that leaves: the cost of a pixel does not depend on the window's size.
+    Each column of the window's height has a histogram, and so has the window. The window slides by adding the histogram
+    of the column that enters and subtracting that of the column that leaves, so that the cost per pixel does not depend
+    on the window's size.
 
-    Reference: Perreault, S., & Hebert, P. (2007). Median filtering in constant time. IEEE Trans. Image Process. 16(9).
+    Source: Perreault, S., & Hebert, P. (2007). Median filtering in constant time. IEEE Trans. Image Process. 16(9).
     """
     height, width = grey.shape
     before = side // 2
     after = side - before
     darkest, brightest = _range(grey, mask)
     values = (brightest - darkest + 16) // 16 * 16  # a multiple of 16 is faster
-    columns = np.zeros((width + side, values), np.uint16)  # of column c - before; those outside the image stay empty
+    columns = np.zeros((width + side, values), np.uint16)  # histogram of column c - before; empty outside the image
     occupied = np.zeros(width + side, np.int64)
     window = np.zeros(values, np.uint16)
     total = 0
@@ -137,8 +138,8 @@ def _mean_of_medians(grey: np.ndarray, mask: np.ndarray, side: int) -> float:
 
 
 @compiled
-def _slide(window: np.ndarray, entering: np.ndarray, leaving: np.ndarray, median: int) -> int:
-    """Add a histogram and take one away; return by how much the number of values below the median grows."""
+def _slide(window: np.ndarray, entering: np.ndarray, leaving: np.ndarray, median: int) -> np.int16:
+    """Add one histogram and subtract another; return the change in the number of values below the median."""
     below = np.uint16(0)
     for value in range(len(window)):
         change = np.uint16(entering[value] - leaving[value])
@@ -148,20 +149,21 @@ def _slide(window: np.ndarray, entering: np.ndarray, leaving: np.ndarray, median
 
 
 @compiled
-def _range(grey: np.ndarray, mask: np.ndarray) -> tuple[int, int]:
+def _range(grey: np.ndarray, mask: np.ndarray) -> tuple[np.int64, np.int64]:
     """Return the smallest and the largest value in a mask."""
-    smallest, largest = 255, 0
+    smallest, largest = np.int64(255), np.int64(0)
     for row in range(grey.shape[0]):
         for column in range(grey.shape[1]):
             if mask[row, column]:
-                smallest = min(smallest, np.int64(grey[row, column]))
-                largest = max(largest, np.int64(grey[row, column]))
+                value = np.int64(grey[row, column])
+                smallest = min(smallest, value)
+                largest = max(largest, value)
     return smallest, largest
 
 
 @compiled
 def _extent(row: np.ndarray) -> tuple[int, int]:
-    """Return the first and the last column that is set; (0, -1) where none is."""
+    """Return the first and the last nonzero column; (0, -1) if there is none."""
     first, last = 0, -1
     for column in range(len(row)):
         if row[column]:

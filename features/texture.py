@@ -11,29 +11,29 @@ from leukobench.features.haralick import MEASURES, haralick_measures
 from leukobench.features.prepared import PreparedCell
 
 ENTROPY_RADIUS = 5  # px
-PATTERNS = {1: 8, 2: 16}  # radius in px of the circle of neighbours -> how many they are
+PATTERNS = {1: 8, 2: 16}  # radius of the circle of neighbours, px -> their number
 SCALES = (1, 2, 4)  # px
 
 
 def co_occurrence_matrices(
     levels: np.ndarray, number: int, distances: tuple[int, ...] = (1,), *, symmetric: bool = True
 ) -> np.ndarray:
-    """Count which grey levels lie next to each other inside a cell.
+    """Count the pairs of grey levels of neighbouring pixels inside a cell.
 
-    Only pairs whose two pixels both lie in the cell count. The second pixel of a pair lies `distance` steps along a
+    Both pixels of a pair must lie in the cell. The second pixel of a pair lies `distance` steps along a
     row, a diagonal, a column or the other diagonal from the first: in directions of 0, 45, 90 and 135 degrees from the
     row down.
 
     Args:
         levels: Grey levels from 0; `number` for the background. [shape=(height, width), uint16]
         number: Number of grey levels.
-        distances: Steps between the pixels of a pair.
+        distances: Distances between the pixels of a pair, px.
         symmetric: Whether each pair counts in both orders.
 
     Returns:
         Counts, a matrix for each distance and direction. [shape=(distances, 4, number, number), int64]
 
-    Reference: Haralick, R. M., Shanmugam, K., & Dinstein, I. (1973). Textural features for image classification. IEEE
+    Source: Haralick, R. M., Shanmugam, K., & Dinstein, I. (1973). Textural features for image classification. IEEE
     Trans. Syst. Man Cybern. SMC-3(6).
     """
     counts = np.stack([_count_pairs(levels, number, distance) for distance in distances])
@@ -41,10 +41,11 @@ def co_occurrence_matrices(
 
 
 def co_occurrence(cell: PreparedCell) -> dict[str, float]:
-    """Compute the co-occurrence features of the Image Biomarker Standardisation Initiative, see `features.haralick`.
+    """Compute the co-occurrence features of the Image Biomarker Standardisation Initiative.
 
-    `texture_{name}_d{distance}` is the mean over the four directions, `..._range` their largest less their smallest
-    value. A direction in which the cell has no pair is left out; a cell without any pair has 0 everywhere.
+    See `leukobench.features.haralick` for the formulas. `texture_{name}_d{distance}` is the mean over the four
+    directions, `..._range` the largest minus the smallest value. Directions without a pair are left out; all features
+    of a cell without any pair are 0.
     """
     settings = cell.settings
     values = {}
@@ -60,26 +61,25 @@ def co_occurrence(cell: PreparedCell) -> dict[str, float]:
 
 
 def local_entropy(cell: PreparedCell) -> dict[str, float]:
-    """Compute the mean over the cell of the entropy round each pixel.
+    """Compute the mean over the cell of the local entropy around each pixel.
 
-    `texture_local_entropy`: -sum p log2 p of the 256 grey values in a disk of radius 5 px, bits; background pixels do
-    not take part.
+    `texture_local_entropy`: -sum p log2 p of the 256 grey values in a disk of radius 5 px, bits; background
+    pixels are left out.
     """
     return {"texture_local_entropy": _mean_local_entropy(cell.intensity, cell.mask, _half_widths(ENTROPY_RADIUS))}
 
 
 def local_binary_patterns(cell: PreparedCell) -> dict[str, float]:
-    """Compute how often each rotation-invariant uniform local binary pattern occurs.
+    """Compute the histogram of rotation-invariant uniform local binary patterns.
 
-    `texture_lbp_r{radius}_{bin}`: of N neighbours on a circle (8 at 1 px, 16 at 2 px; between pixels interpolated)
-    those count that are at least as bright as the pixel; bin b has b such neighbours in one run, the last bin, N + 1,
-    holds every pattern that is not one run. Shares of the pixels whose neighbours all lie in the cell; 0 where there
-    is none.
+    `texture_lbp_r{radius}_{bin}`: a pixel has N neighbours on a circle (8 at 1 px, 16 at 2 px, interpolated between
+    pixels). In bin b, the b neighbours that are at least as bright as the pixel form one run; the last bin, N + 1, has
+    all other patterns. Values are shares of the pixels whose neighbours all lie in the cell; 0 if there are none.
 
-    Reference: Ojala, T., Pietikainen, M., & Maenpaa, T. (2002). Multiresolution gray-scale and rotation invariant
+    Source: Ojala, T., Pietikainen, M., & Maenpaa, T. (2002). Multiresolution gray-scale and rotation invariant
     texture classification with local binary patterns. IEEE Trans. Pattern Anal. Mach. Intell. 24(7).
     """
-    values = {}
+    values: dict[str, float] = {}
     for radius, neighbours in PATTERNS.items():
         block = np.ones((2 * radius + 1,) * 2, np.uint8)
         inside = cv2.erode(cell.mask, block, borderType=cv2.BORDER_CONSTANT, borderValue=0)
@@ -90,10 +90,10 @@ def local_binary_patterns(cell: PreparedCell) -> dict[str, float]:
 
 
 def derivatives(cell: PreparedCell) -> dict[str, float]:
-    """Describe gradient and Laplacian at scales of 1, 2 and 4 px, see `leukobench.features.derivatives`.
+    """Compute moments of gradient and Laplacian at scales of 1, 2 and 4 px, see `leukobench.features.derivatives`.
 
     `texture_gradient_s{scale}_{mean,std,skewness,kurtosis}` and `texture_laplacian_s{scale}_...`, grey levels for mean
-    and standard deviation; 0 where the cell is too small for the scale.
+    and standard deviation; 0 if the cell is too small for the scale.
     """
     values = {}
     for scale in SCALES:
@@ -112,7 +112,7 @@ def derivatives(cell: PreparedCell) -> dict[str, float]:
 def _count_pairs(levels: np.ndarray, number: int, distance: int) -> np.ndarray:
     """Count the pairs of levels in four directions. [shape=(4, number, number)]
 
-    A frame of background saves asking where the image ends; what pairs with background is counted too, and cut off.
+    A margin of background avoids tests for the image border; pairs with background are counted, and cut off at the end.
     """
     height, width = levels.shape
     framed = np.full((height + distance, width + 2 * distance), np.uint16(number))
@@ -130,7 +130,7 @@ def _count_pairs(levels: np.ndarray, number: int, distance: int) -> np.ndarray:
 
 
 def _half_widths(radius: int) -> np.ndarray:
-    """Half the width of a disk, px, for each of its rows from -radius to radius."""
+    """Return half the width of a disk, px, for each of its rows from -radius to radius."""
     rows = np.arange(-radius, radius + 1)
     return np.floor(np.sqrt(radius**2 - rows**2)).astype(np.int64)
 
@@ -140,7 +140,7 @@ def _mean_local_entropy(grey: np.ndarray, mask: np.ndarray, half_widths: np.ndar
     """Return the mean over a mask of the entropy, bits, of the grey values of the mask within a disk.
 
     The disk slides along the row: with n pixels and S = sum c log2 c over the histogram's counts c, the entropy is
-    log2 n - S / n, and a pixel that comes or goes changes one count.
+    log2 n - S / n, and a pixel that enters or leaves changes one count.
     """
     height, width = grey.shape
     radius = len(half_widths) // 2
@@ -176,7 +176,7 @@ def _mean_local_entropy(grey: np.ndarray, mask: np.ndarray, half_widths: np.ndar
 
 
 def _circle(radius: int, neighbours: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where the neighbours on a circle lie: row and column of the pixel above left, and bilinear weights of four.
+    """Return the neighbours on a circle: row and column of the pixel to the upper left, and four bilinear weights.
 
     [shapes=(neighbours, 2), (neighbours, 4)]
     """
@@ -203,7 +203,7 @@ def _count_patterns(grey: np.ndarray, inside: np.ndarray, corners: np.ndarray, w
         centre = grey[row, reach : reach + number]
         for k in range(neighbours):
             y, x = row + corners[k, 0], reach + corners[k, 1]
-            below, right = 1 if weights[k, 2] else 0, 1 if weights[k, 1] else 0  # what has no weight is not looked at
+            below, right = 1 if weights[k, 2] else 0, 1 if weights[k, 1] else 0  # pixels without weight are not read
             _compare(
                 centre,
                 grey[y, x : x + number],
@@ -230,17 +230,17 @@ def _compare(
     weight: np.ndarray,
     bright: np.ndarray,
 ) -> None:
-    """Say of each pixel of a row whether the neighbour between four others is at least as bright."""
+    """Set for each pixel of a row whether its neighbour, interpolated between four pixels, is at least as bright."""
     a, b, c, d = weight[0], weight[1], weight[2], weight[3]
     for i in range(len(centre)):
         value = a * upper_left[i] + b * upper_right[i] + c * lower_left[i] + d * lower_right[i]
-        # equal neighbours stay equal whatever the interpolation rounds off
+        # neighbours that are equal stay equal despite rounding errors of the interpolation
         bright[i] = value - centre[i] >= -1e-6
 
 
 @compiled
 def _runs(bright: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Count the bright neighbours of each pixel, and the changes between bright and dark round the circle."""
+    """Count the bright neighbours of each pixel, and the changes between bright and dark around the circle."""
     ones = np.zeros(bright.shape[1], np.uint8)
     changes = np.zeros(bright.shape[1], np.uint8)
     for k in range(len(bright)):

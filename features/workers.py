@@ -1,36 +1,35 @@
-"""Who does the work: processes of this machine, or the workers of a Dask or Ray cluster.
+"""Execution backends: the processes of this machine, or the workers of a Dask or Ray cluster.
 
-On this machine joblib (loky) runs the processes. A cluster is asked through its own futures instead of joblib's
-backends for it: that for Dask waits forever once a worker cannot load or survive a task, and that for Ray holds all
-results back until the last. Both clusters repeat by themselves what a worker was doing when it died.
+On this machine joblib (loky) runs the processes. A cluster is used through its own futures instead of joblib's backends
+for it: the one for Dask waits forever once a worker cannot load or survive a task, and the one for Ray holds all
+results back until the last. Both clusters repeat the tasks of a worker that died.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import socket
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
 from functools import partial
 from operator import methodcaller
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from joblib import Parallel, delayed
 
 from leukobench.core.errors import InputError
 
 BACKENDS = ("loky", "dask", "ray")  # the first is this machine
-WINDOW = 256  # tasks that are with a cluster at a time: enough to keep it busy, few enough to hold in memory
+WINDOW = 256  # tasks submitted to a cluster at a time: enough to keep it busy, few enough to hold in memory
 PATIENCE = 30  # seconds to wait for a scheduler, and for its first worker
 
-# joblib warns where a run stops before its end; who stops it says why
-warnings.filterwarnings("ignore", message=".*could benefit from adjusting the input task iterator")
-
-Task, Result = TypeVar("Task"), TypeVar("Result")
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
 def in_order(
@@ -40,65 +39,94 @@ def in_order(
     jobs: int = 1,
     backend: str = BACKENDS[0],
     scheduler: str | None = None,
-) -> Iterator[Result]:
-    """Call a function on each task elsewhere, and yield the results in the tasks' order, as they come.
+) -> Generator[Result, None, None]:
+    """Call a function on each task in worker processes, and yield the results in the order of the tasks.
 
-    Tasks are taken from the iterable while results come back, so that memory does not grow with their number. A worker
-    that dies costs time only on a cluster, where another one repeats its tasks.
+    Tasks are taken from the iterable while results come back, so that memory does not grow with their number. On a
+    cluster another worker repeats the tasks of a worker that died.
 
     Args:
-        function: What to call; workers must be able to import it.
+        function: The function; workers must be able to import it.
         tasks: Its arguments.
-        jobs: Processes, for loky.
-        backend: One of `BACKENDS`.
-        scheduler: Address of the cluster, for dask (`tcp://host:8786`) and ray (`host:6379`).
+        jobs: Number of parallel processes, for `loky`; with 1 the calling process does the work.
+        backend: Execution backend, one of `BACKENDS`.
+        scheduler: Address of the cluster, for `dask` (`tcp://host:8786`) and `ray` (`host:6379`).
 
     Raises:
-        InputError: what the function raised, the extra is not installed, nothing answers at the address, or a task
-            killed every worker that tried it.
+        InputError: the function raised it, `jobs` is 0, there is no such backend or its extra is not installed,
+            nothing answers at the address, or a task killed every worker that tried it.
     """
-    if backend == "dask":
-        return _on_dask(function, tasks, str(scheduler))
-    if backend == "ray":
-        return _on_ray(function, tasks, str(scheduler))
-    if backend != "loky":
+    if jobs == 0:
+        raise InputError("jobs is 0; expected 1 or more processes")
+    if backend not in BACKENDS:
         raise InputError(f"no backend {backend!r}; there is {', '.join(BACKENDS)}")
-    return _on_this_machine(function, tasks, jobs)
+    if backend == BACKENDS[0]:
+        return _on_this_machine(function, tasks, jobs)
+    if scheduler is None:
+        raise InputError(f"the backend {backend} needs the address of a scheduler")
+    run_on_cluster = _on_dask if backend == "dask" else _on_ray
+    return run_on_cluster(function, tasks, scheduler)
 
 
-def _on_this_machine(function: Callable[[Task], Result], tasks: Iterable[Task], jobs: int) -> Iterator[Result]:
+def _on_this_machine(
+    function: Callable[[Task], Result], tasks: Iterable[Task], jobs: int
+) -> Generator[Result, None, None]:
+    if jobs == 1:
+        yield from map(function, tasks)
+        return
     calls = (delayed(function)(task) for task in tasks)
     try:
         with _interrupts_ignored():
             results = Parallel(n_jobs=jobs, return_as="generator", batch_size=1, pre_dispatch="3 * n_jobs")(calls)
-        with _manager_silenced():
-            yield from results
+        with _manager_silenced(), _closed_quietly(results):
+            for result in results:  # noqa: UP028  `yield from` would close the results before the block does
+                yield result
     except BrokenExecutor:
-        raise InputError("a worker process was killed; if memory ran out, take fewer --jobs") from None
+        raise InputError("a worker process was killed; if memory ran out, use fewer parallel processes") from None
+
+
+@contextlib.contextmanager
+def _closed_quietly(results: Generator[Any, None, None]) -> Iterator[None]:
+    """Close the results at the end of the block without joblib's warning that some were not used."""
+    try:
+        yield
+    finally:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*could benefit from adjusting the input task iterator")
+            results.close()
 
 
 @contextlib.contextmanager
 def _manager_silenced() -> Iterator[None]:
-    """Let loky's managing thread not print how it was stopped: it may stumble over workers that are gone already.
+    """Keep loky's managing thread from printing how it was stopped: it may fail on workers that are already gone.
 
-    What goes wrong in a task, or with a worker, joblib raises in the calling thread. After a stop this stays so: the
-    thread may stumble later.
+    joblib raises every error of a task or worker in the calling thread. After an early stop the hook stays, because the
+    thread may fail later; it is installed once, and affects no other thread.
     """
     before = threading.excepthook
-
-    def told(problem: threading.ExceptHookArgs) -> None:
-        if problem.thread is None or problem.thread.name != "ExecutorManagerThread":
-            before(problem)
-
-    threading.excepthook = told
+    if isinstance(before, _ManagerHook):
+        yield
+        return
+    threading.excepthook = _ManagerHook(before)
     yield
     threading.excepthook = before
 
 
+class _ManagerHook:
+    """A `threading.excepthook` that ignores the managing thread of loky."""
+
+    def __init__(self, other: Callable[[threading.ExceptHookArgs], Any]) -> None:
+        self.other = other
+
+    def __call__(self, problem: threading.ExceptHookArgs, /) -> None:
+        if problem.thread is None or problem.thread.name != "ExecutorManagerThread":
+            self.other(problem)
+
+
 @contextlib.contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """Ignore Ctrl-C while processes are started: they inherit that, and only the parent answers Ctrl-C."""
-    if threading.current_thread() is not threading.main_thread():  # Python lets no other one say so
+    """Ignore Ctrl-C while processes are started: they inherit this, so that only the parent answers Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():  # Python allows it in no other thread
         yield
         return
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -108,11 +136,13 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _on_dask(function: Callable[[Task], Result], tasks: Iterable[Task], scheduler: str) -> Iterator[Result]:
+def _on_dask(
+    function: Callable[[Task], Result], tasks: Iterable[Task], scheduler: str
+) -> Generator[Result, None, None]:
     try:
         from distributed import Client
     except ImportError:
-        raise InputError("--backend dask needs an extra: pip install 'leukobench[dask]'") from None
+        raise InputError("the backend dask needs an extra: pip install 'leukobench[dask]'") from None
     try:
         client = Client(scheduler, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:
@@ -125,25 +155,26 @@ def _on_dask(function: Callable[[Task], Result], tasks: Iterable[Task], schedule
         yield from _windowed(partial(client.submit, function, pure=False), methodcaller("result"), tasks, scheduler)
 
 
-def _on_ray(function: Callable[[Task], Result], tasks: Iterable[Task], scheduler: str) -> Iterator[Result]:
+def _on_ray(function: Callable[[Task], Result], tasks: Iterable[Task], scheduler: str) -> Generator[Result, None, None]:
     try:
         import ray
     except ImportError:
-        raise InputError("--backend ray needs an extra: pip install 'leukobench[ray]'") from None
+        raise InputError("the backend ray needs an extra: pip install 'leukobench[ray]'") from None
     host, _, port = scheduler.removeprefix("ray://").rpartition(":")
     try:
         socket.create_connection((host, int(port)), PATIENCE).close()  # Ray itself would try for minutes
-        context = ray.init(address=scheduler, log_to_driver=False, logging_level="ERROR")
+        context = ray.init(address=scheduler, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError) as error:
         raise InputError(f"{scheduler}: no Ray cluster answers ({_line(error)})") from None
     with context:
-        yield from _windowed(partial(ray.remote(_call).remote, function), ray.get, tasks, scheduler)
+        call, result = cast(Any, ray.remote(_call)), cast(Callable[[Any], Result], ray.get)
+        yield from _windowed(partial(call.remote, function), result, tasks, scheduler)
 
 
 def _windowed(
     submit: Callable[[Task], Any], result: Callable[[Any], Result], tasks: Iterable[Task], scheduler: str
-) -> Iterator[Result]:
-    """Submit tasks, at most `WINDOW` ahead of the result that is waited for."""
+) -> Generator[Result, None, None]:
+    """Submit tasks, at most `WINDOW` ahead of the result that is waited for, and yield the results in order."""
     waiting: deque[Any] = deque()
 
     def oldest() -> Result:
@@ -163,10 +194,10 @@ def _windowed(
 
 
 def _call(function: Callable[[Task], Result], task: Task) -> Result:
-    """Ray makes remote only what is a plain function."""
+    """Call a function: Ray can only send plain functions."""
     return function(task)
 
 
 def _line(error: Exception) -> str:
-    """The last line of what an error says: the cause, where a cluster sends a traceback along."""
+    """Return the last line of an error: its cause, if a cluster sends a traceback with it."""
     return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()

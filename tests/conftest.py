@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from leukobench.cohort.indexing import scan_folder
+from leukobench.cohort.indexing import index_folder
 from leukobench.cohort.manifest import read_manifest, write_manifest
-from leukobench.cohort.partition import write_folds, write_partition
+from leukobench.cohort.partition import write_split
 from leukobench.cohort.splitting import SplitOptions, split_by_subject, split_in_folds
 from leukobench.cohort.synthetic import generate_cohort
 from leukobench.features.extractor import extract
@@ -27,9 +27,9 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of 10 subjects with 4 generated cells each, its manifest, a partition and a feature table beside it."""
     folder = tmp_path_factory.mktemp("cohort")
     generate_cohort(folder / "images", subjects=10, cells_per_subject=4, seed=3)
-    write_manifest(scan_folder(folder / "images"), folder / "manifest.csv")
+    write_manifest(index_folder(folder / "images"), folder / "manifest.csv")
     partition = split_by_subject(read_manifest(folder / "manifest.csv"), 0.4, SplitOptions(validation_size=0.2, seed=1))
-    write_partition(partition, folder / "split.csv")
+    write_split(partition, folder / "split.csv")
     extract(folder / "images", folder / "manifest.csv", folder / "features.csv")
     return folder
 
@@ -38,7 +38,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folds(cohort: Path) -> Path:
     """A folder of three partitions of the cohort: a cross-validation."""
     partitions = split_in_folds(read_manifest(cohort / "manifest.csv"), 3, SplitOptions(validation_size=0.2, seed=1))
-    write_folds(partitions, cohort / "folds")
+    write_split(partitions, cohort / "folds")
     return cohort / "folds"
 
 

@@ -279,7 +279,7 @@ def test_the_settings_offered_are_those_that_there_are() -> None:
     [
         (("--backend", "dask"), 2, "need --scheduler"),
         (("--backend", "ray"), 2, "need --scheduler"),
-        (("--scheduler", "tcp://127.0.0.1:9"), 2, "need --scheduler, and only they do"),
+        (("--scheduler", "tcp://127.0.0.1:9"), 2, "need --scheduler; --backend loky takes none"),
         (("--distances", "1;2"), 2, "expected whole numbers with commas between them"),
         (("--size", "large"), 2, "'large' is not a valid integer"),
         (("--channel", "infrared"), 1, "no channel 'infrared'; there is grey, red"),
@@ -306,7 +306,8 @@ def test_extract_can_be_strict_and_then_go_on(cohort: Path, tmp_path: Path) -> N
     assert "10 of 40 images are kept in" in strict.output
     unasked = leukobench(*arguments)
     assert unasked.exit_code == 1
-    assert "a.csv.partial: holds what an interrupted run has measured; add --resume" in unasked.output
+    assert "a.csv.partial: holds the measurements of an interrupted extraction; resume it" in unasked.output
+    assert "rerun the command with --resume" in unasked.output
     resumed = leukobench(*arguments, "--resume")
     assert resumed.exit_code == 1  # the table lacks one image
     assert "1 of 40 images could not be measured" in resumed.output

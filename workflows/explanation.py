@@ -27,8 +27,8 @@ from leukobench.classifiers.reference import read_reference
 from leukobench.core.errors import InputError
 from leukobench.core.files import refuse_existing, whole_folder, write_csv
 from leukobench.core.plotting import save_figure
+from leukobench.features.batch import Measurement, measure_batch
 from leukobench.features.catalog import features_of
-from leukobench.features.measuring import Measurement, measure
 from leukobench.results.run import read_info
 
 
@@ -101,7 +101,7 @@ def explain_by_features(
 
 def _measured(how: Measurement, images: Sequence[Path]) -> np.ndarray:
     """Measure images, all before anything else is computed. [shape=(images, features)]"""
-    batch = measure(how, [str(path) for path in images])
+    batch = measure_batch(how, [str(path) for path in images])
     if batch.failed:
         place, reason = next(iter(batch.failed.items()))
         raise InputError(f"{images[place]}: {reason}")

@@ -268,6 +268,15 @@ def test_real_cells_are_one_piece_on_black_and_blasts_are_larger(cnmc: Path) -> 
 def test_real_cells_are_found_in_a_drawn_smear(cnmc: Path) -> None:
     overlaps = []
     for number, path in enumerate(sorted(cnmc.rglob("*.bmp"))[::200]):
-        smear, mask = draw_smear(read_image(path), np.random.default_rng(number))
+        smear, mask = draw_smear(read_image(path).rgb, np.random.default_rng(number))
         overlaps.append(overlap(whole_mask(find_cell(smear, background="smear")), mask))
     assert np.median(overlaps) > 0.95
+
+
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros((4, 4), np.uint8), np.ones((4, 4, 3)), np.ones((4, 4, 4), np.uint8), np.ones((0, 4, 3), np.uint8)],
+)
+def test_an_array_that_is_no_8_bit_rgb_image_is_refused(image: np.ndarray) -> None:
+    with pytest.raises(InputError, match=r"image: has shape \(.*\) of .*; expected \(height, width, 3\) of uint8"):
+        find_cell(image)

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import warnings
 from pathlib import Path
 
 import cv2
@@ -9,7 +12,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from leukobench.cells.decoding import MAX_PIXELS, read_image, read_picture
+from leukobench.cells.decoding import MAX_PIXELS, read_image
 from leukobench.core.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -29,8 +32,8 @@ def test_grey_and_colour_of_8_bits_are_read_exactly(tmp_path: Path, suffix: str)
     for name, pixels, expected in (("grey", GREY, three(GREY)), ("colour", RGB, RGB)):
         path = tmp_path / f"{name}{suffix}"
         Image.fromarray(pixels).save(path, **({"lossless": True} if suffix == ".webp" else {}))
-        assert np.array_equal(read_image(path), expected)
-        assert not read_picture(path).lossy
+        assert np.array_equal(read_image(path).rgb, expected)
+        assert not read_image(path).lossy
 
 
 def test_jpeg_and_lossy_webp_say_so(tmp_path: Path) -> None:
@@ -38,17 +41,17 @@ def test_jpeg_and_lossy_webp_say_so(tmp_path: Path) -> None:
     Image.fromarray(RGB).save(tmp_path / "a.webp", quality=80)
     Image.fromarray(RGB).save(tmp_path / "a.tif", compression="jpeg")
     for name in ("a.jpg", "a.webp", "a.tif"):
-        assert read_picture(tmp_path / name).lossy
-        assert read_image(tmp_path / name).shape == RGB.shape
+        assert read_image(tmp_path / name).lossy
+        assert read_image(tmp_path / name).rgb.shape == RGB.shape
 
 
 @pytest.mark.parametrize("suffix", [".bmp", ".png", ".tif"])
 def test_palettes_and_single_bits_are_looked_up(tmp_path: Path, suffix: str) -> None:
     colours = Image.fromarray(RGB).quantize(16)
     colours.save(tmp_path / f"palette{suffix}")
-    assert np.array_equal(read_image(tmp_path / f"palette{suffix}"), np.asarray(colours.convert("RGB")))
+    assert np.array_equal(read_image(tmp_path / f"palette{suffix}").rgb, np.asarray(colours.convert("RGB")))
     Image.fromarray(GREY > 99).save(tmp_path / f"bits{suffix}")
-    assert np.array_equal(read_image(tmp_path / f"bits{suffix}"), three((GREY > 99) * np.uint8(255)))
+    assert np.array_equal(read_image(tmp_path / f"bits{suffix}").rgb, three((GREY > 99) * np.uint8(255)))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
@@ -58,18 +61,18 @@ def test_what_is_less_than_half_opaque_is_transparent(tmp_path: Path, suffix: st
     Image.fromarray(np.dstack([RGB, ALPHA])).save(tmp_path / f"a{suffix}", **options)
     expected = RGB.copy()
     expected[:, :20] = transparent
-    assert np.array_equal(read_picture(tmp_path / f"a{suffix}", transparent=transparent).rgb, expected)
+    assert np.array_equal(read_image(tmp_path / f"a{suffix}", transparent=transparent).rgb, expected)
 
 
 def test_transparency_of_grey_and_of_a_palette_counts_too(tmp_path: Path) -> None:
     Image.fromarray(np.dstack([GREY, ALPHA]), "LA").save(tmp_path / "grey.png")
-    assert np.array_equal(read_image(tmp_path / "grey.png")[:, 20:], three(GREY)[:, 20:])
-    assert not read_image(tmp_path / "grey.png")[:, :20].any()
+    assert np.array_equal(read_image(tmp_path / "grey.png").rgb[:, 20:], three(GREY)[:, 20:])
+    assert not read_image(tmp_path / "grey.png").rgb[:, :20].any()
     colours = Image.fromarray(RGB).quantize(16)
     colours.save(tmp_path / "palette.png", transparency=3)
     expected = np.asarray(colours.convert("RGB")).copy()
     expected[np.asarray(colours) == 3] = 0
-    assert np.array_equal(read_image(tmp_path / "palette.png"), expected)
+    assert np.array_equal(read_image(tmp_path / "palette.png").rgb, expected)
 
 
 def test_of_16_bits_the_upper_8_are_kept(tmp_path: Path) -> None:
@@ -87,7 +90,7 @@ def test_of_16_bits_the_upper_8_are_kept(tmp_path: Path) -> None:
     assert len(paths) == 13
     upper = {"g": three(GREY_16 >> 8), "c": RGB_16 >> 8, "n": three(255 - (GREY_16 >> 8))}
     for path in paths:
-        pixels = read_image(path)
+        pixels = read_image(path).rgb
         assert pixels.dtype == np.uint8
         assert np.array_equal(pixels, upper[path.name[0]]), path.name
 
@@ -96,15 +99,15 @@ def test_of_16_bits_the_upper_8_are_kept(tmp_path: Path) -> None:
 def test_8_bits_that_were_stored_as_16_come_back(tmp_path: Path, factor: int) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), RGB[..., ::-1].astype(np.uint16) * factor)
     cv2.imwrite(str(tmp_path / "b.tif"), GREY.astype(np.uint16) * factor)
-    assert np.array_equal(read_image(tmp_path / "a.png"), RGB)
-    assert np.array_equal(read_image(tmp_path / "b.tif"), three(GREY))
+    assert np.array_equal(read_image(tmp_path / "a.png").rgb, RGB)
+    assert np.array_equal(read_image(tmp_path / "b.tif").rgb, three(GREY))
 
 
 def test_16_bits_with_alpha(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), np.dstack([RGB_16[..., ::-1], ALPHA.astype(np.uint16) * 257]))
     expected = (RGB_16 >> 8).astype(np.uint8)
     expected[:, :20] = 0
-    assert np.array_equal(read_image(tmp_path / "a.png"), expected)
+    assert np.array_equal(read_image(tmp_path / "a.png").rgb, expected)
 
 
 def test_numbers_that_are_not_of_8_or_16_bits_are_refused(tmp_path: Path) -> None:
@@ -112,7 +115,7 @@ def test_numbers_that_are_not_of_8_or_16_bits_are_refused(tmp_path: Path) -> Non
     tifffile.imwrite(tmp_path / "32.tif", GREY.astype(np.int32))
     tifffile.imwrite(tmp_path / "signed.tif", GREY.astype(np.int16))
     for name in ("float", "32", "signed"):
-        with pytest.raises(InputError, match="export it with 8 bits a channel"):
+        with pytest.raises(InputError, match="export 8 bits per channel"):
             read_image(tmp_path / f"{name}.tif")
     for name, pixels in {
         "12-grey.tif": GREY_16 >> 4,
@@ -120,14 +123,14 @@ def test_numbers_that_are_not_of_8_or_16_bits_are_refused(tmp_path: Path) -> Non
         "12-colour.png": RGB_16 >> 4,
     }.items():
         cv2.imwrite(str(tmp_path / name), pixels)
-        with pytest.raises(InputError, match=r"uses the lowest 12 only; scale its values to 0 \.\.\. 65535"):
+        with pytest.raises(InputError, match=r"uses only the lowest 12; scale its values to 0 \.\.\. 65535"):
             read_image(tmp_path / name)
     planes = np.moveaxis(RGB_16, 2, 0)
     tifffile.imwrite(tmp_path / "planes.tif", planes, photometric="rgb", planarconfig="separate")
-    with pytest.raises(InputError, match="keeps its 16-bit channels in planes"):
+    with pytest.raises(InputError, match="stores its 16-bit channels as planes"):
         read_image(tmp_path / "planes.tif")
     tifffile.imwrite(tmp_path / "packed.tif", planes, photometric="rgb", planarconfig="separate", compression="zlib")
-    assert np.array_equal(read_image(tmp_path / "packed.tif"), RGB_16 >> 8)
+    assert np.array_equal(read_image(tmp_path / "packed.tif").rgb, RGB_16 >> 8)
 
 
 def test_other_colour_spaces_become_rgb(tmp_path: Path) -> None:
@@ -135,16 +138,16 @@ def test_other_colour_spaces_become_rgb(tmp_path: Path) -> None:
     for mode, names in {"CMYK": ("a.tif", "a.jpg"), "YCbCr": ("b.tif",)}.items():
         for name in names:
             Image.fromarray(even).convert(mode).save(tmp_path / name)
-            assert np.abs(read_image(tmp_path / name).astype(int) - even).max() <= 4
+            assert np.abs(read_image(tmp_path / name).rgb.astype(int) - even).max() <= 4
 
 
 def test_of_several_pages_the_first_counts_and_a_rotation_is_not_carried_out(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "pages.tif", np.stack([RGB, 255 - RGB, RGB]), photometric="rgb")
-    assert np.array_equal(read_image(tmp_path / "pages.tif"), RGB)
+    assert np.array_equal(read_image(tmp_path / "pages.tif").rgb, RGB)
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by a quarter
     Image.fromarray(RGB).save(tmp_path / "turned.png", exif=exif)
-    assert np.array_equal(read_image(tmp_path / "turned.png"), RGB)
+    assert np.array_equal(read_image(tmp_path / "turned.png").rgb, RGB)
 
 
 @pytest.mark.parametrize("suffix", [".bmp", ".png", ".jpg", ".tif", ".webp"])
@@ -172,7 +175,7 @@ def test_damaged_headers_never_end_in_another_error(tmp_path: Path) -> None:
             damaged[rng.integers(0, min(150, len(content)), 3)] = rng.integers(0, 256, 3)
             path.write_bytes(damaged.tobytes())
             try:
-                assert read_image(path).shape[2] == 3
+                assert read_image(path).rgb.shape[2] == 3
             except InputError as error:
                 assert "\n" not in str(error)
 
@@ -203,3 +206,33 @@ def test_an_image_too_large_for_one_cell_is_refused_before_it_is_decoded(tmp_pat
     assert side**2 > MAX_PIXELS
     with pytest.raises(InputError, match="crop it to one cell"):
         read_image(tmp_path / "a.bmp")
+
+
+def test_a_large_image_is_refused_without_a_warning_and_without_a_filter_left_behind(tmp_path: Path) -> None:
+    """Pillow warns about more than 89 million pixels; the limit here is lower."""
+    Image.fromarray(RGB).save(tmp_path / "a.bmp")
+    content = bytearray((tmp_path / "a.bmp").read_bytes())
+    content[18:26] = (10_000).to_bytes(4, "little") * 2
+    (tmp_path / "a.bmp").write_bytes(content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        filters = list(warnings.filters)
+        with pytest.raises(InputError, match="has 10000 x 10000 px; crop it to one cell"):
+            read_image(tmp_path / "a.bmp")
+        assert warnings.filters == filters
+
+
+def test_importing_the_reader_adds_no_warning_filter() -> None:
+    program = """
+import warnings
+import cv2, joblib, numpy, tqdm, PIL.Image, PIL.TiffImagePlugin
+filters, threads = list(warnings.filters), cv2.getNumThreads()
+import leukobench.cells.fingerprints
+assert warnings.filters == filters and cv2.getNumThreads() == threads
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_path_may_be_text(tmp_path: Path) -> None:
+    Image.fromarray(RGB).save(tmp_path / "a.png")
+    assert np.array_equal(read_image(str(tmp_path / "a.png")).rgb, RGB)

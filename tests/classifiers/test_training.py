@@ -15,7 +15,7 @@ from leukobench.classifiers.fitting import fit
 from leukobench.classifiers.recipes import RECIPES
 from leukobench.classifiers.storage import load_model, save_model
 from leukobench.classifiers.training import train
-from leukobench.cohort.indexing import scan_folder
+from leukobench.cohort.indexing import index_folder
 from leukobench.cohort.manifest import read_manifest, write_manifest
 from leukobench.cohort.partition import Choice, split_by_image, split_by_subject, write_partition
 from leukobench.core.errors import InputError
@@ -207,7 +207,7 @@ def test_real_blasts_are_told_from_normal_cells_of_people_never_seen(cnmc: Path,
         link = images / file.relative_to(cnmc)
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(file.resolve())
-    write_manifest(scan_folder(images, jobs=2), tmp_path / "manifest.csv")
+    write_manifest(index_folder(images, jobs=2), tmp_path / "manifest.csv")
     partition = split_by_subject(read_manifest(tmp_path / "manifest.csv"), 0.3, Choice(seed=1))
     write_partition(partition, tmp_path / "manifest.csv", tmp_path / "split.csv")
     assert extract(images, tmp_path / "manifest.csv", tmp_path / "features.csv", jobs=2).failed == {}

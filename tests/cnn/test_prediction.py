@@ -22,7 +22,7 @@ from leukobench.cnn.architectures import ARCHITECTURES
 from leukobench.cnn.backend import keras
 from leukobench.cnn.recipes import Recipe
 from leukobench.cnn.training import train
-from leukobench.cohort.indexing import scan_folder
+from leukobench.cohort.indexing import index_folder
 from leukobench.cohort.manifest import write_manifest
 from leukobench.cohort.partition import Choice, split_by_subject, write_partition
 from leukobench.results.run import Run
@@ -228,7 +228,7 @@ def test_real_cells_that_lie_elsewhere_and_without_labels_get_the_scores_of_trai
         target = tmp_path / "images" / path.relative_to(cnmc)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.symlink_to(path)
-    manifest = scan_folder(tmp_path / "images")
+    manifest = index_folder(tmp_path / "images")
     write_manifest(manifest, tmp_path / "manifest.csv")
     partition = split_by_subject(manifest, 0.3, Choice(validation_size=0.2))
     write_partition(partition, tmp_path / "manifest.csv", tmp_path / "split.csv")
@@ -237,7 +237,7 @@ def test_real_cells_that_lie_elsewhere_and_without_labels_get_the_scores_of_trai
     (tmp_path / "new").mkdir()
     for number, path in enumerate(run.predictions["path"]):
         # the final test's images have 600 px a side, with the cell in the middle as in those of 450
-        Image.fromarray(np.pad(read_image(cnmc / path), ((75, 75), (75, 75), (0, 0)))).save(
+        Image.fromarray(np.pad(read_image(cnmc / path).rgb, ((75, 75), (75, 75), (0, 0)))).save(
             tmp_path / "new" / f"{number:04}.bmp"
         )
     result = leukobench("predict", run.folder, tmp_path / "new", "-o", tmp_path / "scores.csv")

@@ -300,7 +300,7 @@ def test_images_are_read_once_and_broken_ones_left_out_with_a_reason(cohort: Pat
     (tmp_path / "images" / lost).write_bytes(b"BM")
     images = load_images(tmp_path / "images", manifest, frame=320, side=32)
     assert list(images.failed) == [lost]
-    assert images.failed[lost] == "is no image that can be read; replace it"
+    assert images.failed[lost] == "is not an image that can be read; replace it"
     assert len(images.row) == 39
     shutil.rmtree(tmp_path / "images")
     again = load_images(tmp_path / "images", manifest, frame=320, side=32)
@@ -352,7 +352,7 @@ def test_networks_see_the_cell_of_the_chosen_background(cohort: Path, tmp_path: 
     monkeypatch.setenv("LEUKOBENCH_CACHE", str(tmp_path / "cache"))
     manifest = read_manifest(cohort / "manifest.csv")
     for path in manifest["path"]:
-        image = read_image(cohort / "images" / path)
+        image = read_image(cohort / "images" / path).rgb
         image = np.where(image.any(axis=2, keepdims=True), image, np.uint8(255))
         (tmp_path / "white" / path).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(tmp_path / "white" / path)

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from leukobench.cohort.identity import natural_order, subject_groups
-from leukobench.cohort.indexing import scan_folder
+from leukobench.cohort.indexing import index_folder
 from leukobench.cohort.manifest import COLUMNS, read_manifest, shipped_manifest_path, write_manifest
-from leukobench.core.errors import InputError
+from leukobench.core.errors import InputError, UnfinishedError
 from leukobench.core.files import sha256_of
 from tests.conftest import REPOSITORY
 
@@ -48,7 +48,7 @@ def test_preliminary_test_takes_labels_and_subjects_from_its_csv_and_final_test_
     (prelim.parent / "C-NMC_test_prelim_phase_data_labels.csv").write_text(
         "Patient_ID,new_names,labels\nUID_57_29_1_all.bmp,1.bmp,1\nUID_h30_6_2_hem.bmp,2.bmp,0\n"
     )
-    manifest = scan_folder(tmp_path).set_index("path")
+    manifest = index_folder(tmp_path).set_index("path")
     assert manifest.loc["validation_data/C-NMC_test_prelim_phase_data/1.bmp", "label"] == "all"
     second = manifest.loc["validation_data/C-NMC_test_prelim_phase_data/2.bmp"]
     assert (second["label"], second["subject"], second["phase"]) == ("hem", "H30", "prelim")
@@ -59,10 +59,10 @@ def test_preliminary_test_takes_labels_and_subjects_from_its_csv_and_final_test_
 def test_a_folder_of_ones_own_takes_the_subject_from_a_pattern(tmp_path: Path) -> None:
     image(tmp_path / "all" / "patient7_a.png", 10)
     image(tmp_path / "hem" / "patientx2_b.png", 20)
-    manifest = scan_folder(tmp_path, subject_regex=r"patient(\w+)_")
+    manifest = index_folder(tmp_path, subject_regex=r"patient(\w+)_")
     assert manifest["subject"].tolist() == ["7", "X2"]
-    with pytest.raises(InputError, match=r"2 of 2 images have no subject.*--subject-regex"):
-        scan_folder(tmp_path)
+    with pytest.raises(InputError, match=r"2 of 2 images have no subject.*subject_regex"):
+        index_folder(tmp_path)
 
 
 def test_classes_may_be_called_otherwise_and_subjects_stand_in_a_table(tmp_path: Path) -> None:
@@ -70,19 +70,17 @@ def test_classes_may_be_called_otherwise_and_subjects_stand_in_a_table(tmp_path:
     image(tmp_path / "images" / "normal" / "b.png", 20)
     image(tmp_path / "images" / "normal" / "c.tif", 30)
     (tmp_path / "people.csv").write_text("path,subject\na.png,p1\nnormal/b.png,P2\nc.tif,p1\n")
-    manifest = scan_folder(
-        tmp_path / "images", positive="blasts", negative="Normal", subjects_csv=tmp_path / "people.csv"
-    )
+    manifest = index_folder(tmp_path / "images", positive="blasts", negative="Normal", subjects=tmp_path / "people.csv")
     assert manifest["label"].tolist() == ["all", "hem", "hem"]
     assert manifest["subject"].tolist() == ["P1", "P2", "P1"]
     (tmp_path / "people.csv").write_text("path,subject\na.png,p1\na.png,p2\n")
-    with pytest.raises(InputError, match=r"people\.csv: gives 'a\.png' two subjects"):
-        scan_folder(tmp_path / "images", subjects_csv=tmp_path / "people.csv")
+    with pytest.raises(InputError, match=r"people\.csv: assigns two subjects to 'a\.png'"):
+        index_folder(tmp_path / "images", subjects=tmp_path / "people.csv")
     with pytest.raises(InputError, match="is no regular expression"):
-        scan_folder(tmp_path / "images", subject_regex="(")
+        index_folder(tmp_path / "images", subject_regex="(")
     (tmp_path / "images").rename(tmp_path / "ALL")
     with pytest.raises(InputError, match="3 of 3 images have no label"):
-        scan_folder(tmp_path / "ALL", subject_regex="(.)")
+        index_folder(tmp_path / "ALL", subject_regex="(.)")
 
 
 @pytest.mark.parametrize("top", ["", "C-NMC_Leukemia/training_data", "C-NMC_training_data", "fold_1/fold_1"])
@@ -90,7 +88,7 @@ def test_the_official_layouts_are_known_whole_or_in_part(tmp_path: Path, top: st
     folder = tmp_path / top / "fold_1" / "hem"
     image(folder / "UID_H7_1_2_hem.bmp", 10)
     for scanned in (tmp_path, folder.parent, folder):
-        row = scan_folder(scanned).iloc[0]
+        row = index_folder(scanned).iloc[0]
         assert (row["label"], row["subject"], row["phase"], row["fold"]) == ("hem", "H7", "train", "1")
 
 
@@ -99,34 +97,45 @@ def test_a_numbered_file_without_its_labels_table_is_known_by_its_checksum(cnmc:
     folder = tmp_path / "C-NMC_test_prelim_phase_data"
     folder.mkdir()
     shutil.copy(file, folder / "1.bmp")
-    row = scan_folder(tmp_path).iloc[0]
+    row = index_folder(tmp_path).iloc[0]
     assert (row["label"], row["original_name"]) == ("all", file.name)
     image(folder / "2.bmp", 10)
     with pytest.raises(InputError, match=r"1 of 2 images have no label \(first: .*2\.bmp\)"):
-        scan_folder(tmp_path)
+        index_folder(tmp_path)
 
 
 def test_a_part_of_the_official_images_keeps_the_ties_of_the_whole(cnmc: Path, tmp_path: Path) -> None:
     for subject in ("51", "78", "[hH]3", "1"):
         file = sorted(cnmc.rglob(f"UID_{subject}_*.bmp"))[0]
         shutil.copy(file, tmp_path / file.name)
-    groups = scan_folder(tmp_path).set_index("subject")["subject_group"].to_dict()
+    groups = index_folder(tmp_path).set_index("subject")["subject_group"].to_dict()
     assert groups == {"51": "51=78", "78": "51=78", "H3": "H3", "1": "1"}
 
 
-def test_an_interrupted_scan_goes_on_where_it_was(cohort: Path, tmp_path: Path) -> None:
-    images, journal = tmp_path / "images", tmp_path / "journal"
+def test_an_interrupted_index_continues_where_it_was(cohort: Path, tmp_path: Path) -> None:
+    images, out = tmp_path / "images", tmp_path / "manifest.csv"
     shutil.copytree(cohort / "images", images)
-    whole = scan_folder(images)
+    complete = index_folder(images)
     lines = []
-    for path in whole["path"][:10]:
+    for path in complete["path"][:10]:
         status = (images / path).stat()
         lines.append(f"{path},{status.st_size}-{status.st_mtime_ns},{'0' * 64}")
-    journal.write_text("\n".join(lines) + "\ntorn,12")
-    os.utime(images / whole["path"][0], (1, 1))  # changed since: hashed again
-    resumed = scan_folder(images, journal=journal)
-    assert resumed["sha256"].tolist() == [whole["sha256"][0]] + ["0" * 64] * 9 + whole["sha256"][10:].tolist()
-    assert not journal.exists()
+    kept = tmp_path / "manifest.csv.partial"
+    kept.write_text("\n".join(lines) + "\ntorn,12")
+    os.utime(images / complete["path"][0], (1, 1))  # changed since: hashed again
+    with pytest.raises(UnfinishedError, match=r"manifest\.csv\.partial: an interrupted run has left"):
+        index_folder(images, out=out)
+    resumed = index_folder(images, out=out, resume=True)
+    assert resumed["sha256"].tolist() == [complete["sha256"][0]] + ["0" * 64] * 9 + complete["sha256"][10:].tolist()
+    assert not kept.exists()
+    assert read_manifest(out).equals(resumed)
+
+
+def test_a_manifest_is_not_overwritten(cohort: Path, tmp_path: Path) -> None:
+    (tmp_path / "manifest.csv").write_text("mine")
+    with pytest.raises(InputError, match="already exists"):
+        index_folder(cohort / "images", out=tmp_path / "manifest.csv")
+    assert (tmp_path / "manifest.csv").read_text() == "mine"
 
 
 def test_subjects_that_share_an_identical_image_are_one_group(tmp_path: Path) -> None:
@@ -135,7 +144,7 @@ def test_subjects_that_share_an_identical_image_are_one_group(tmp_path: Path) ->
     ):
         image(tmp_path / name, 10 + number)
     shutil.copy(tmp_path / "UID_H10_1_1_hem.bmp", tmp_path / "UID_H3_1_2_hem.bmp")
-    manifest = scan_folder(tmp_path).set_index("path")
+    manifest = index_folder(tmp_path).set_index("path")
     assert manifest["subject_group"].to_dict() == {
         "UID_5_1_1_all.bmp": "5",
         "UID_H10_1_1_hem.bmp": "H3=H10",
@@ -196,7 +205,7 @@ def test_the_shipped_manifest_holds_the_whole_dataset_with_its_known_twins() -> 
 
 
 def test_real_images_are_found_as_the_shipped_manifest_lists_them(cnmc: Path) -> None:
-    found = scan_folder(cnmc, jobs=2).set_index("path")
+    found = index_folder(cnmc, jobs=2).set_index("path")
     shipped = read_manifest(REPOSITORY / "data_manifest.csv").set_index("path").loc[found.index]
     for column in ("label", "subject", "fold", "phase", "sha256", "size_bytes", "original_name"):
         assert (found[column] == shipped[column]).all(), column

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from leukobench.cohort.manifest import read_manifest
-from leukobench.cohort.partition import Folds, read_partition, read_split, summary, write_folds, write_partition
+from leukobench.cohort.partition import Folds, read_partition, read_split, summary, write_split
 from leukobench.cohort.splitting import SplitOptions, split_by_image, split_by_subject, split_in_folds, split_officially
 from leukobench.core.errors import InputError
 from leukobench.core.files import sha256_of
@@ -83,7 +83,7 @@ def test_official_split_tests_on_the_preliminary_phase(shipped: pd.DataFrame) ->
 
 def test_an_image_level_split_is_marked_as_leaky_in_every_row_of_its_file(cohort: Path, tmp_path: Path) -> None:
     partition = split_by_image(read_manifest(cohort / "manifest.csv"), 0.25)
-    write_partition(partition, tmp_path / "image.csv")
+    write_split(partition, tmp_path / "image.csv")
     assert (pd.read_csv(tmp_path / "image.csv")["method"].str.startswith("image-LEAKY")).all()
     written = read_partition(tmp_path / "image.csv")
     assert written.leaky
@@ -157,7 +157,7 @@ def test_more_folds_than_people_are_refused(cohort: Path) -> None:
 
 def test_a_cross_validation_is_a_folder_of_partitions(cohort: Path, tmp_path: Path) -> None:
     made = split_in_folds(read_manifest(cohort / "manifest.csv"), 3)
-    write_folds(made, tmp_path / "folds")
+    write_split(made, tmp_path / "folds")
     assert sorted(file.name for file in (tmp_path / "folds").iterdir()) == ["fold_0.csv", "fold_1.csv", "fold_2.csv"]
     read = read_split(tmp_path / "folds")
     assert isinstance(read, Folds)

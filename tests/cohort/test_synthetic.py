@@ -16,7 +16,7 @@ def test_files_are_what_the_ground_truth_says(tmp_path: Path) -> None:
     truth = generate_cohort(tmp_path / "cohort", subjects=4, cells_per_subject=3, seed=1)
     assert len(truth) == 12
     for row in truth.itertuples():
-        image = read_image(tmp_path / "cohort" / row.path)
+        image = read_image(tmp_path / "cohort" / row.path).rgb
         assert image.shape == (450, 450, 3)
         assert image.any(axis=2).sum() == row.area
         assert read_cell(tmp_path / "cohort" / row.path).pieces == 1

@@ -8,7 +8,7 @@ import numpy as np
 
 from leukobench.cells.cell import Cell, find_cell
 from leukobench.features.prepared import PreparedCell
-from leukobench.features.settings import Settings
+from leukobench.features.settings import MeasurementSettings
 
 
 def shape_cell(mask: np.ndarray, color: tuple[int, int, int] = (90, 40, 120)) -> Cell:
@@ -23,7 +23,7 @@ def grey_cell(grey: np.ndarray, mask: np.ndarray | None = None) -> Cell:
 
 
 def prepared(cell: Cell, **settings: Any) -> PreparedCell:
-    return PreparedCell(cell, Settings(**settings))
+    return PreparedCell(cell, MeasurementSettings(**settings))
 
 
 def ellipse(semi_x: float, semi_y: float, angle: float = 0.0, side: int = 401) -> np.ndarray:

@@ -8,7 +8,7 @@ from leukobench.cohort.synthetic import CLASS_APPEARANCE, MEAN_STAIN, draw_cell
 from leukobench.core.errors import InputError
 from leukobench.features.catalog import DEFAULT_SET, NATIVE, SETS, compute, features_of, settings_of
 from leukobench.features.prepared import scaled
-from leukobench.features.settings import CHANNELS, Settings
+from leukobench.features.settings import CHANNELS, MeasurementSettings
 from tests.features.shapes import ellipse, shape_cell
 
 CLINTON = {  # what each column of theirs is called here; concavity, which they left at zero, is not among them
@@ -58,7 +58,7 @@ def test_the_catalogue_lists_what_is_computed(drawn: Cell, feature_set: str) -> 
 def test_the_sets_hold_what_the_papers_list() -> None:
     assert {feature.name for feature in features_of("clinton19")} == set(CLINTON.values())
     assert len(features_of("clinton19")) == 19
-    assert settings_of("clinton19") == Settings(channel="red", levels=4, distances=(1,), size=128)
+    assert settings_of("clinton19") == MeasurementSettings(channel="red", levels=4, distances=(1,), size=128)
     patel = {feature.name for feature in features_of("patel")}
     assert len(patel) == 27
     assert sum(name.startswith("geometry_") for name in patel) == 11
@@ -66,12 +66,12 @@ def test_the_sets_hold_what_the_papers_list() -> None:
     assert patel < everything
     assert {feature.name for feature in features_of("clinton19")} < everything
     assert [feature.name for feature in features_of("leukobench")] == [feature.name for feature in features_of("full")]
-    assert settings_of("leukobench") == Settings(channel="blue", distances=(1, 2, 4))
+    assert settings_of("leukobench") == MeasurementSettings(channel="blue", distances=(1, 2, 4))
     assert DEFAULT_SET == "patel"
 
 
 def test_distances_make_columns_of_their_own() -> None:
-    names = [feature.name for feature in features_of("patel", Settings(distances=(2, 7)))]
+    names = [feature.name for feature in features_of("patel", MeasurementSettings(distances=(2, 7)))]
     assert "texture_contrast_d2" in names
     assert "texture_contrast_d7" in names
     assert "texture_contrast_d1" not in names

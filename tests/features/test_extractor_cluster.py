@@ -16,8 +16,8 @@ import leukobench.features.extractor
 import leukobench.features.workers
 from leukobench.cohort.manifest import read_manifest
 from leukobench.core.errors import InputError
+from leukobench.features.batch import Batch, Measurement, measure_batch
 from leukobench.features.extractor import extract
-from leukobench.features.measuring import Batch, Measurement, measure
 from leukobench.features.workers import WINDOW, in_order
 from tests.conftest import REPOSITORY
 
@@ -66,10 +66,10 @@ def test_a_cluster_writes_the_same_table_though_a_worker_is_killed(
         if half_way in paths and not killed.exists():
             killed.write_text(str(os.getpid()))
             os.kill(os.getpid(), signal.SIGKILL)
-        return measure(how, paths)
+        return measure_batch(how, paths)
 
     monkeypatch.setattr(leukobench.features.extractor, "IMAGES_PER_TASK", 4)
-    monkeypatch.setattr(leukobench.features.extractor, "measure", measure_but_be_killed_once)
+    monkeypatch.setattr(leukobench.features.extractor, "measure_batch", measure_but_be_killed_once)
     scheduler = request.getfixturevalue(backend)
     extract(cohort / "images", cohort / "manifest.csv", tmp_path / "features.csv", backend=backend, scheduler=scheduler)
     assert int(killed.read_text()) != os.getpid()

@@ -12,8 +12,9 @@ import pytest
 
 from leukobench.cohort.manifest import read_manifest, write_manifest
 from leukobench.core.errors import InputError
-from leukobench.features.extractor import extract, partial_path
-from leukobench.features.settings import Settings
+from leukobench.core.files import unfinished_path
+from leukobench.features.extractor import extract
+from leukobench.features.settings import MeasurementSettings
 from tests.conftest import REPOSITORY
 
 # the command extract with 4 images a task, which stops itself: as soon as frame number `frame` is written, of which the
@@ -146,7 +147,7 @@ def test_ctrl_c_keeps_what_was_measured_and_says_how_to_go_on(whole: Path, tmp_p
     run = stopped(whole, out, "--jobs", jobs, frame=4, how="ctrl-c")
     error = run.stderr.splitlines()[-1]
     assert error.startswith(f"Error: {out}: interrupted; ")
-    assert error.endswith(f" of 40 images are kept in {out}.partial, add --resume to go on from there")
+    assert error.endswith(f" of 40 images are kept in {out}.partial; rerun the command with --resume to continue")
     assert "Traceback" not in run.stderr
     resume(whole, out)
     assert_same_files(tmp_path, whole / "whole" / "csv")
@@ -155,7 +156,7 @@ def test_ctrl_c_keeps_what_was_measured_and_says_how_to_go_on(whole: Path, tmp_p
 def kept(whole: Path, out: Path) -> bytes:
     """Leave a journal of 24 images at `out`."""
     stopped(whole, out, frame=7)
-    return partial_path(out).read_bytes()
+    return unfinished_path(out).read_bytes()
 
 
 def test_after_the_file_was_cut_off_anywhere_or_a_byte_changed(whole: Path, tmp_path: Path) -> None:
@@ -163,17 +164,17 @@ def test_after_the_file_was_cut_off_anywhere_or_a_byte_changed(whole: Path, tmp_
     content = kept(whole, out)
     header = 8 + int.from_bytes(content[:4], "little")
     for offset in (0, 1, 9, header - 1, header, header + 7, header + 9, 3001, len(content) - 1):
-        partial_path(out).write_bytes(content[:offset])
+        unfinished_path(out).write_bytes(content[:offset])
         resume(whole, out)
         assert_same_files(tmp_path, whole / "whole" / "csv")
         remove_all(tmp_path)
     for offset in (header, header + 5, 3001, len(content) - 1):
-        partial_path(out).write_bytes(with_a_bit_flipped(content, offset))
+        unfinished_path(out).write_bytes(with_a_bit_flipped(content, offset))
         resume(whole, out)
         assert_same_files(tmp_path, whole / "whole" / "csv")
         remove_all(tmp_path)
     for offset in (0, 5, 8, header - 1):  # what was measured, and how, can no longer be told
-        partial_path(out).write_bytes(with_a_bit_flipped(content, offset))
+        unfinished_path(out).write_bytes(with_a_bit_flipped(content, offset))
         with pytest.raises(InputError, match="is damaged or not from an extraction; remove it"):
             resume(whole, out)
 
@@ -190,9 +191,9 @@ def remove_all(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"settings": Settings(levels=32)}, "levels 64, not 32"),
-        ({"settings": Settings(distances=(1, 2))}, r"columns 27, not 32; distances \[1\], not \[1, 2\]"),
-        ({"settings": Settings(size=128, channel="b")}, "channel grey, not b; size None, not 128"),
+        ({"settings": MeasurementSettings(levels=32)}, "levels 64, not 32"),
+        ({"settings": MeasurementSettings(distances=(1, 2))}, r"columns 27, not 32; distances \[1\], not \[1, 2\]"),
+        ({"settings": MeasurementSettings(size=128, channel="b")}, "channel grey, not b; size None, not 128"),
         ({"background": "white"}, "background black, not white"),
     ],
 )
@@ -201,7 +202,7 @@ def test_other_settings_are_refused(whole: Path, tmp_path: Path, changes: dict, 
     content = kept(whole, out)
     with pytest.raises(InputError, match=f"features.csv.partial: is of a run with {told}; resume with the same"):
         resume(whole, out, **changes)
-    assert partial_path(out).read_bytes() == content
+    assert unfinished_path(out).read_bytes() == content
 
 
 def test_another_manifest_is_refused(whole: Path, tmp_path: Path) -> None:
@@ -209,7 +210,7 @@ def test_another_manifest_is_refused(whole: Path, tmp_path: Path) -> None:
     write_manifest(read_manifest(whole / "manifest.csv").iloc[::-1], tmp_path / "manifest.csv")
     with pytest.raises(InputError, match=r"is of a run with manifest [0-9a-f]{16}, not [0-9a-f]{16}; resume"):
         extract(whole / "images", tmp_path / "manifest.csv", tmp_path / "features.csv", resume=True)
-    assert partial_path(tmp_path / "features.csv").read_bytes() == content
+    assert unfinished_path(tmp_path / "features.csv").read_bytes() == content
 
 
 def test_other_images_are_refused(whole: Path, tmp_path: Path) -> None:
@@ -218,9 +219,9 @@ def test_other_images_are_refused(whole: Path, tmp_path: Path) -> None:
     shutil.copytree(whole / "images", tmp_path / "images")  # with their times: the same images in another place
     changed = tmp_path / "images" / paths[7]
     changed.write_bytes((whole / "images" / paths[8]).read_bytes())
-    with pytest.raises(InputError, match=f"{paths[7]}: is not the file that .*features.csv.partial has measured"):
+    with pytest.raises(InputError, match=f"{paths[7]}: is not the file that was measured in .*features.csv.partial"):
         extract(tmp_path / "images", whole / "manifest.csv", out, resume=True)
-    assert partial_path(out).read_bytes() == content
+    assert unfinished_path(out).read_bytes() == content
     shutil.copy2(whole / "images" / paths[7], changed)
     extract(tmp_path / "images", whole / "manifest.csv", out, resume=True)
     shutil.rmtree(tmp_path / "images")
@@ -230,15 +231,15 @@ def test_other_images_are_refused(whole: Path, tmp_path: Path) -> None:
 def test_strict_does_not_overlook_what_a_run_that_was_not_strict_let_pass(whole: Path, tmp_path: Path) -> None:
     kept(whole, tmp_path / "features.csv")
     broken = read_manifest(whole / "manifest.csv")["path"][5]
-    with pytest.raises(InputError, match=f"{broken}: .*found by a run that was not strict"):
+    with pytest.raises(InputError, match=f"{broken}: .*found by an extraction that was not strict"):
         resume(whole, tmp_path / "features.csv", strict=True)
 
 
 def test_an_interrupted_run_is_not_overwritten_unasked(whole: Path, tmp_path: Path) -> None:
     content = kept(whole, tmp_path / "features.csv")
-    with pytest.raises(InputError, match="holds what an interrupted run has measured; add --resume"):
+    with pytest.raises(InputError, match="holds the measurements of an interrupted extraction; resume it, or remove"):
         extract(whole / "images", whole / "manifest.csv", tmp_path / "features.csv")
-    assert partial_path(tmp_path / "features.csv").read_bytes() == content
+    assert unfinished_path(tmp_path / "features.csv").read_bytes() == content
 
 
 def test_resume_begins_where_there_is_nothing_to_go_on_from(whole: Path, tmp_path: Path) -> None:

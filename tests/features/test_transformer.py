@@ -27,7 +27,7 @@ from leukobench.cohort.manifest import read_manifest
 from leukobench.core.errors import InputError
 from leukobench.features.catalog import features_of
 from leukobench.features.extractor import extract
-from leukobench.features.settings import Settings
+from leukobench.features.settings import MeasurementSettings
 from leukobench.features.transformer import CellFeatures
 from leukobench.results.feature_table import read_feature_table
 
@@ -48,7 +48,7 @@ def test_it_gives_the_numbers_of_the_table(cohort: Path, files: list[Path], tmp_
 
 
 def test_it_gives_the_numbers_of_the_table_with_other_settings(cohort: Path, files: list[Path], tmp_path: Path) -> None:
-    settings = Settings(channel="red", levels=16, quantisation="cell", distances=(1, 2), size=None)
+    settings = MeasurementSettings(channel="red", levels=16, quantisation="cell", distances=(1, 2), size=None)
     extract(cohort / "images", cohort / "manifest.csv", tmp_path / "a.csv", settings=settings)
     transformer = CellFeatures(channel="red", levels=16, quantisation="cell", distances=[1, 2], size="native", jobs=2)
     assert np.array_equal(transformer.transform(files), read_feature_table(tmp_path / "a.csv").values.to_numpy())
@@ -132,7 +132,7 @@ def test_it_keeps_the_conventions_of_scikit_learn(check) -> None:
 def test_a_broken_image_is_named(files: list[Path], tmp_path: Path) -> None:
     broken = tmp_path / "broken.bmp"
     broken.write_bytes(b"no image")
-    with pytest.raises(InputError, match=f"^{broken}: is no image"):
+    with pytest.raises(InputError, match=f"^{broken}: is not an image"):
         CellFeatures().transform([*files[:35], broken])
     with pytest.raises(InputError, match=r"^missing.bmp: "):
         CellFeatures().transform(["missing.bmp"])

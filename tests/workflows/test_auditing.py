@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -13,10 +14,11 @@ from leukobench.cells.cell import read_cell
 from leukobench.cells.fingerprints import thumbnail
 from leukobench.cohort.audit import Audit
 from leukobench.cohort.audit_report import lines
-from leukobench.cohort.indexing import scan_folder
+from leukobench.cohort.indexing import index_folder
 from leukobench.cohort.manifest import labelled, read_manifest, shipped_manifest_path
 from leukobench.cohort.near_duplicates import MIN_SIMILARITY, similar_pairs
-from leukobench.cohort.partition import Choice, split_by_image, split_by_subject, split_officially
+from leukobench.cohort.partition import Partition
+from leukobench.cohort.splitting import SplitOptions, split_by_image, split_by_subject, split_officially
 from leukobench.cohort.synthetic import generate_cohort
 from leukobench.core.errors import InputError
 from leukobench.workflows.auditing import audit
@@ -39,13 +41,13 @@ def planted(tmp_path: Path) -> tuple[Path, pd.DataFrame]:
     cv2.imwrite(str(fold / "UID_3_91_1_all.png"), pixels)
     smaller = cv2.resize(np.rot90(pixels), None, fx=0.8, fy=0.8, interpolation=cv2.INTER_NEAREST)
     cv2.imwrite(str(fold / "UID_4_92_1_all.bmp"), smaller)
-    return images, scan_folder(images)
+    return images, index_folder(images)
 
 
-def on_both_sides(manifest: pd.DataFrame, **parts: str) -> pd.DataFrame:
+def on_both_sides(manifest: pd.DataFrame, **parts: str) -> Partition:
     """A partition that trains on everything but the images named."""
     part = manifest["path"].map(lambda path: parts.get(Path(path).stem, "train"))
-    return manifest.assign(part=part, method="by hand")
+    return Partition(manifest.assign(part=part), "by hand", "")
 
 
 def test_the_shipped_manifest_has_its_known_twins_and_groups(shipped: pd.DataFrame) -> None:
@@ -87,13 +89,15 @@ def test_subjects_with_one_cell_or_both_labels_are_named(cohort: Path) -> None:
 
 
 def test_a_split_by_subject_group_does_not_leak_and_one_by_image_does(shipped: pd.DataFrame) -> None:
-    by_subject = audit(shipped, partition=split_by_subject(shipped, 0.2, Choice(validation_size=0.1, seed=1))).leaks
+    by_subject = audit(
+        shipped, partition=split_by_subject(shipped, 0.2, SplitOptions(validation_size=0.1, seed=1))
+    ).leaks
     assert not by_subject.any
     assert by_subject.identical == {"train/validation": 0, "train/test": 0, "validation/test": 0}
-    partition = split_by_image(shipped, 0.2, Choice(seed=1))
+    partition = split_by_image(shipped, 0.2, SplitOptions(seed=1))
     by_image = audit(shipped, partition=partition).leaks
     assert by_image.any
-    parts = shipped["path"].map(partition.set_index("path")["part"])
+    parts = shipped["path"].map(partition.rows.set_index("path")["part"])
     expected = parts.groupby(shipped["sha256"]).nunique().eq(2).sum()  # no picture stands there three times
     assert by_image.identical == {"train/test": expected}
     assert expected > 0
@@ -102,9 +106,9 @@ def test_a_split_by_subject_group_does_not_leak_and_one_by_image_does(shipped: p
 
 
 def test_a_split_by_subject_id_leaks_the_subjects_that_are_tied(shipped: pd.DataFrame) -> None:
-    by_id = split_officially(shipped.assign(subject_group=shipped["subject"])).assign(part="train")
-    by_id.loc[by_id["subject"] == "21", "part"] = "test"
-    leaks = audit(shipped, partition=by_id).leaks
+    by_id = split_officially(shipped.assign(subject_group=shipped["subject"]))
+    part = np.where(by_id.rows["subject"] == "21", "test", "train")
+    leaks = audit(shipped, partition=dataclasses.replace(by_id, rows=by_id.rows.assign(part=part))).leaks
     assert leaks.groups == {"train/test": ["20=21"]}
     assert leaks.identical["train/test"] > 0
 
@@ -112,7 +116,8 @@ def test_a_split_by_subject_id_leaks_the_subjects_that_are_tied(shipped: pd.Data
 def test_a_group_that_only_the_manifest_knows_leaks_too(cohort: Path) -> None:
     manifest = read_manifest(cohort / "manifest.csv")
     manifest["subject_group"] = manifest["subject_group"].replace({"1": "1=2", "2": "1=2"})
-    partition = manifest.assign(part=np.where(manifest["subject"] == "2", "test", "train"), method="by hand")
+    rows = manifest.assign(part=np.where(manifest["subject"] == "2", "test", "train"))
+    partition = Partition(rows, "by hand", "")
     assert audit(manifest, partition=partition).leaks.groups == {"train/test": ["1=2"]}
 
 
@@ -195,7 +200,7 @@ def test_unusable_arguments_are_refused(cohort: Path) -> None:
     with pytest.raises(InputError, match="give their folder"):
         audit(manifest, near=True)
     with pytest.raises(InputError, match="names 39 of 40 images that are not in the manifest"):
-        audit(manifest[:1], partition=manifest.assign(part="train", method="by hand"))
+        audit(manifest[:1], partition=Partition(manifest.assign(part="train"), "by hand", ""))
 
 
 def test_a_cohort_without_labels_and_subjects_is_audited(shipped: pd.DataFrame) -> None:

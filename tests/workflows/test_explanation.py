@@ -177,7 +177,7 @@ def test_a_run_that_kept_no_reference_cells_is_to_be_trained_again(run: Run, coh
 def test_a_table_that_images_cannot_be_measured_like_is_named(run: Run, cohort: Path, tmp_path: Path) -> None:
     image, table = images_of(cohort, run)[0], run.info["parameters"]["table"]
     for name, parameters, says in (
-        ("bare", {"table": {}}, "no features.json said how the cells of its table were measured"),
+        ("bare", {"table": {}}, "features.json does not say how the cells of the table were measured"),
         (
             "later",
             {"table": table | {"feature_set_version": "9.0"}},
@@ -202,7 +202,7 @@ def test_images_without_a_usable_cell_end_in_one_line_and_leave_nothing(run: Run
     for name, says in (
         ("broken.bmp", "cannot be read"),
         ("black.bmp", "holds no cell (every pixel is black)"),
-        ("text.bmp", "is no image that can be read"),
+        ("text.bmp", "is not an image that can be read"),
     ):
         line = refused(leukobench("explain", run.folder, good, tmp_path / name, "-o", tmp_path / "why"))
         assert line.startswith(f"Error: {tmp_path / name}: ")

@@ -6,25 +6,27 @@ import numpy as np
 import pandas as pd
 
 from leukobench.classifiers.training import train
-from leukobench.cohort.indexing import scan_folder
+from leukobench.cohort.indexing import index_folder
 from leukobench.cohort.manifest import read_manifest, write_manifest
-from leukobench.cohort.partition import Choice, split_by_image, split_in_folds, write_folds, write_partition
+from leukobench.cohort.partition import write_split
+from leukobench.cohort.splitting import split
 from leukobench.cohort.synthetic import GROUND_TRUTH, generate_cohort
 from leukobench.features.extractor import extract
 
 
 def auroc_by_image_and_by_subject(folder: Path, seed: int) -> tuple[float, float]:
     generate_cohort(folder / "images", subjects=12, cells_per_subject=8, seed=seed)
-    write_manifest(scan_folder(folder / "images"), folder / "manifest.csv")
+    write_manifest(index_folder(folder / "images"), folder / "manifest.csv")
     extract(folder / "images", folder / "manifest.csv", folder / "features.csv", jobs=2)
-    manifest, choice = read_manifest(folder / "manifest.csv"), Choice(seed=seed)
-    write_partition(split_by_image(manifest, 1 / 3, choice), folder / "manifest.csv", folder / "image.csv")
-    write_folds(split_in_folds(manifest, 3, choice), folder / "manifest.csv", folder / "folds")
+    manifest = read_manifest(folder / "manifest.csv")
+    by_image = split(manifest, "image", test_size=1 / 3, validation_size=0, seed=seed)
+    write_split(by_image, folder / "image.csv")
+    write_split(split(manifest, "kfold", folds=3, validation_size=0, seed=seed), folder / "folds")
     runs = [
         train(folder / "features.csv", folder / name, folder / f"run-{name}", family="svm", jobs=2)
         for name in ("image.csv", "folds")
     ]
-    assert [run.info["leaky"] for run in runs] == [True, False]
+    assert [run.info.leaky for run in runs] == [True, False]
     return tuple(run.metrics["test"]["auroc"] for run in runs)
 
 
@@ -37,7 +39,7 @@ def test_a_split_by_image_looks_better_than_one_by_subject(tmp_path: Path) -> No
 
 def test_features_follow_the_ground_truth(tmp_path: Path) -> None:
     generate_cohort(tmp_path / "images", subjects=8, cells_per_subject=6, seed=5)
-    write_manifest(scan_folder(tmp_path / "images"), tmp_path / "manifest.csv")
+    write_manifest(index_folder(tmp_path / "images"), tmp_path / "manifest.csv")
     extract(tmp_path / "images", tmp_path / "manifest.csv", tmp_path / "features.csv", jobs=2)
     truth = pd.read_csv(tmp_path / "images" / GROUND_TRUTH).set_index("path")
     table = pd.read_csv(tmp_path / "features.csv").set_index("path").loc[truth.index]

@@ -9,20 +9,20 @@ import pytest
 from click.testing import CliRunner, Result
 
 from leukobench.cli import main
-from leukobench.cohort.indexing import scan_folder
+from leukobench.cohort.indexing import index_folder
 from leukobench.cohort.manifest import read_manifest, write_manifest
-from leukobench.cohort.partition import read_partition, shared_groups
+from leukobench.cohort.partition import read_partition
 from leukobench.cohort.synthetic import generate_cohort
-from leukobench.core.errors import InputError
+from leukobench.core.errors import InputError, UnfinishedError
 from leukobench.features.extractor import extract
-from leukobench.results.run import read_run
+from leukobench.results.run import read_run_folder
 from leukobench.workflows.leakage import (
     _classical,
     _network,
     _train_all,
     _write_partitions,
+    leakage,
     matched_partitions,
-    measure_leakage,
 )
 from leukobench.workflows.leakage_report import FIGURES, inflations, statements
 
@@ -34,30 +34,30 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the images, manifest and features of 14 generated subjects."""
     folder = tmp_path_factory.mktemp("people")
     generate_cohort(folder / "images", subjects=14, cells_per_subject=6, seed=2)
-    write_manifest(scan_folder(folder / "images"), folder / "manifest.csv")
+    write_manifest(index_folder(folder / "images"), folder / "manifest.csv")
     extract(folder / "images", folder / "manifest.csv", folder / "features.csv")
     return folder
 
 
-def leakage(*arguments: object) -> Result:
+def run_command(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["leakage", *map(str, arguments)])
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_both_splits_have_as_many_images_of_each_class_in_each_part(people: Path, seed: int) -> None:
     made = matched_partitions(read_manifest(people / "manifest.csv"), 0.3, seed)
-    sizes = [made[split].groupby(["part", "label"]).size().to_dict() for split in ("image", "subject")]
+    sizes = [made[split].rows.groupby(["part", "label"]).size().to_dict() for split in ("image", "subject")]
     assert sizes[0] == sizes[1]
     assert set(sizes[0]) == {("train", "all"), ("train", "hem"), ("test", "all"), ("test", "hem")}
     assert sum(sizes[0].values()) >= 0.8 * 84  # little is cut away
-    assert shared_groups(made["subject"]) == []
-    assert len(shared_groups(made["image"])) > 5
-    assert set(made["image"]["method"]) == {f"image-LEAKY test=0.3 validation=0.0 seed={seed} matched"}
+    assert made["subject"].shared_groups == []
+    assert len(made["image"].shared_groups) > 5
+    assert made["image"].method == f"image-LEAKY test=0.3 validation=0.0 seed={seed} matched"
 
 
 def test_the_command_measures_both_splits_and_keeps_everything(people: Path, tmp_path: Path) -> None:
     out = tmp_path / "leakage"
-    result = leakage(people / "features.csv", people / "manifest.csv", "--seeds", 2, "--test-size", 0.3, "-o", out)
+    result = run_command(people / "features.csv", people / "manifest.csv", "--seeds", 2, "--test-size", 0.3, "-o", out)
     assert result.exit_code == 0, result.output
     assert "by image against" in result.output
     assert {path.name for path in out.iterdir()} == WRITTEN
@@ -69,11 +69,11 @@ def test_the_command_measures_both_splits_and_keeps_everything(people: Path, tmp
     assert (table.loc[table["split"] == "subject", "seen_subjects"] == 0).all()
     assert (table.loc[table["split"] == "image", "seen_subjects"] > 5).all()
     for _, row in table.iterrows():
-        run = read_run(out / "runs" / f"svm_seed_{row['seed']}_{row['split']}")
-        assert run.info["leaky"] == (row["split"] == "image")
+        run = read_run_folder(out / "runs" / f"svm_seed_{row['seed']}_{row['split']}")
+        assert run.info.leaky == (row["split"] == "image")
         assert run.metrics["test"]["auroc"] == pytest.approx(row["auroc"])
         partition = read_partition(out / "partitions" / f"seed_{row['seed']}_{row['split']}.csv")
-        assert len(run.predictions) == len(partition)
+        assert len(run.predictions) == len(partition.rows)
     found = {each["figure"]: each for each in json.loads((out / "leakage.json").read_text())["inflations"]}
     assert set(found) == set(FIGURES)
     gap = table.pivot(index="seed", columns="split", values="auroc")
@@ -82,38 +82,40 @@ def test_the_command_measures_both_splits_and_keeps_everything(people: Path, tmp
 
 def test_a_network_is_trained_on_the_images_that_the_classifier_is_trained_on(people: Path, tmp_path: Path) -> None:
     made = {0: matched_partitions(read_manifest(people / "manifest.csv"), 0.3, 0)}
-    paths = _write_partitions(made, people / "manifest.csv", tmp_path / "partitions")
-    options = {"recipe": "small-lightxception", "weights": None, "epochs": 1, "jobs": 1}
+    paths = _write_partitions(made, tmp_path / "partitions")
+    options = {"recipe": "small-lightxception", "weights": None, "epochs": 1, "jobs": 1, "background": "black"}
     models = [
         _classical(people / "features.csv", "knn", 1),
-        _network(people / "images", people / "manifest.csv", options, "black"),
+        _network(people / "images", people / "manifest.csv", options),
     ]
     one = {key: path for key, path in paths.items() if key == (0, "subject")}
     table = pd.DataFrame(_train_all(models, one, tmp_path / "runs"))
     assert table["model"].tolist() == ["knn", "small-lightxception"]
     assert table["train_images"].nunique() == 1
-    network = read_run(tmp_path / "runs" / "small-lightxception_seed_0_subject")
-    assert network.info["family"] == "cnn"
+    network = read_run_folder(tmp_path / "runs" / "small-lightxception_seed_0_subject")
+    assert network.info.family == "cnn"
     assert set(network.predictions["part"]) == {"train", "test"}
 
 
 def test_an_interrupted_measurement_goes_on_where_it_was(people: Path, tmp_path: Path) -> None:
-    asked = {"family": "knn", "test_size": 0.3, "seeds": 2}
+    arguments = {"family": "knn", "test_size": 0.3, "seeds": 2}
     files = people / "features.csv", people / "manifest.csv"
-    whole = measure_leakage(*files, tmp_path / "whole", **asked)
-    shutil.copytree(tmp_path / "whole", tmp_path / ".torn.partial")
+    whole = leakage(*files, tmp_path / "whole", **arguments)
+    shutil.copytree(tmp_path / "whole", tmp_path / "interrupted.partial")
     for name in ("leakage.csv", "leakage.json"):
-        (tmp_path / ".torn.partial" / name).unlink()
+        (tmp_path / "interrupted.partial" / name).unlink()
     run = json.loads((tmp_path / "whole" / "leakage.json").read_text())["run"]
-    (tmp_path / ".torn.partial" / "asked.json").write_text(json.dumps(run))
-    shutil.rmtree(tmp_path / ".torn.partial" / "runs" / "knn_seed_1_subject")
-    kept = (tmp_path / ".torn.partial" / "runs" / "knn_seed_0_image" / "run.json").stat().st_mtime_ns
-    with pytest.raises(InputError, match="begun with other arguments"):
-        measure_leakage(*files, tmp_path / "torn", **asked | {"seeds": 3})
-    done = measure_leakage(*files, tmp_path / "torn", **asked)
-    assert (tmp_path / "torn" / "runs" / "knn_seed_0_image" / "run.json").stat().st_mtime_ns == kept
+    (tmp_path / "interrupted.partial" / "arguments.json").write_text(json.dumps(run))
+    shutil.rmtree(tmp_path / "interrupted.partial" / "runs" / "knn_seed_1_subject")
+    kept = (tmp_path / "interrupted.partial" / "runs" / "knn_seed_0_image" / "run.json").stat().st_mtime_ns
+    with pytest.raises(InputError, match="is of other arguments"):
+        leakage(*files, tmp_path / "interrupted", **arguments | {"seeds": 3}, resume=True)
+    with pytest.raises(UnfinishedError, match="an interrupted run has left what it computed"):
+        leakage(*files, tmp_path / "interrupted", **arguments)
+    done = leakage(*files, tmp_path / "interrupted", **arguments, resume=True)
+    assert (tmp_path / "interrupted" / "runs" / "knn_seed_0_image" / "run.json").stat().st_mtime_ns == kept
     assert done.table.equals(whole.table)
-    assert not (tmp_path / ".torn.partial").exists()
+    assert not (tmp_path / "interrupted.partial").exists()
 
 
 def test_inflations_and_sentences_of_a_table_counted_by_hand() -> None:
@@ -151,7 +153,7 @@ def test_bad_input_ends_in_one_line_and_leaves_nothing(
     people: Path, tmp_path: Path, options: tuple[object, ...], code: int, says: str
 ) -> None:
     options = tuple(people / "images" if option == "IMAGES" else option for option in options)
-    result = leakage(people / "features.csv", people / "manifest.csv", *options, "-o", tmp_path / "out")
+    result = run_command(people / "features.csv", people / "manifest.csv", *options, "-o", tmp_path / "out")
     assert result.exit_code == code, result.output
     assert isinstance(result.exception, SystemExit)
     assert says in next(line for line in result.output.splitlines() if line.startswith("Error: "))
@@ -160,6 +162,6 @@ def test_bad_input_ends_in_one_line_and_leaves_nothing(
 
 def test_features_of_another_manifest_are_refused(people: Path, tmp_path: Path) -> None:
     write_manifest(read_manifest(people / "manifest.csv").iloc[1:], tmp_path / "manifest.csv")
-    result = leakage(people / "features.csv", tmp_path / "manifest.csv", "-o", tmp_path / "out")
+    result = run_command(people / "features.csv", tmp_path / "manifest.csv", "-o", tmp_path / "out")
     assert result.exit_code == 1
     assert "was extracted by another manifest" in result.output
