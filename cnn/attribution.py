@@ -1,4 +1,4 @@
-"""Where in a cell a network looks: Grad-CAM, and the feature maps of every layer."""
+"""Grad-CAM: which places of an image a prediction rests on; and the feature maps of every layer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from leukobench.cnn.backend import keras
-from leukobench.cnn.epochs import turned, turned_back
+from leukobench.cnn.epochs import orient, undo_orientation
 from leukobench.cnn.network import HEAD, NETWORK, positive_score
 from leukobench.cnn.pooling import CELL_WEIGHT, POOL, pooling_of
 from leukobench.cnn.scaling import SCALING
@@ -23,16 +23,16 @@ ops = keras.ops
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a network called one cell what it did.
+    """The explanation of one prediction.
 
     Attributes:
         path: The image.
         score: Probability of `all`, the mean over the views that the recipe averages over.
-        predicted: The class it was called, which `heat` is the evidence for.
-        pixels: What the network saw. [shape=(side, side, 3), uint8]
-        mask: Which of it is cell. [shape=(side, side), bool]
-        heat: Grad-CAM, from 0 to 1, the mean over the views turned back; all 0 where nothing speaks for the class.
-            [shape=(side, side)]
+        predicted: The predicted class, which `attribution` explains.
+        pixels: The input of the network. [shape=(side, side, 3), uint8]
+        mask: Which pixels are cell. [shape=(side, side), bool]
+        attribution: Grad-CAM of the predicted class, from 0 to 1: the mean over the views, each in the orientation of
+            the image; 0 everywhere if there is no evidence for the class. [shape=(side, side)]
     """
 
     path: Path
@@ -40,71 +40,84 @@ class Explanation:
     predicted: str
     pixels: np.ndarray
     mask: np.ndarray
-    heat: np.ndarray
+    attribution: np.ndarray
 
     @property
     def on_background(self) -> float | None:
-        """Share of the heat that falls outside the cell; None where there is no heat."""
-        return float(self.heat[~self.mask].sum() / self.heat.sum()) if self.heat.any() else None
+        """Share of the attribution outside the cell; None if there is no attribution."""
+        if not self.attribution.any():
+            return None
+        return float(self.attribution[~self.mask].sum() / self.attribution.sum())
 
     @property
     def background(self) -> float:
-        """Share of the pixels that are no cell: what `on_background` would be if heat fell anywhere."""
+        """Share of the pixels outside the cell: what `on_background` is for a uniform attribution."""
         return float((~self.mask).mean())
 
     def line(self) -> str:
-        """Say it in a line."""
-        heat = "no heat" if self.on_background is None else f"{self.on_background:.0%} of the heat"
+        """Summarise the explanation in a line.
+
+        >>> half = np.arange(4).reshape(2, 2) < 2
+        >>> found = Explanation(Path("cell.bmp"), 0.9, "all", np.zeros((2, 2, 3)), half, np.array([[1, 0.5], [0.5, 0]]))
+        >>> print(found.line())
+        cell.bmp: predicted all (probability of all 0.900); 25% of the attribution on the background, which is 50% of...
+        """
+        share = self.on_background
+        attribution = "no attribution" if share is None else f"{share:.0%} of the attribution"
         return (
-            f"{self.path}: called {self.predicted} (probability of all {self.score:.3f}); {heat} on the background, "
-            f"which is {self.background:.0%} of the image"
+            f"{self.path}: predicted {self.predicted} (probability of all {self.score:.3f}); {attribution} on the "
+            f"background, which is {self.background:.0%} of the image"
         )
 
 
 def explain_pixels(model: keras.Model, path: Path, pixels: np.ndarray, mask: np.ndarray, views: int = 1) -> Explanation:
-    """Explain what a network calls one image.
+    """Explain the prediction of a network for one image.
 
     Args:
         model: A stored network, as `leukobench.cnn.network.load_network` loads it.
         path: Name of the image.
-        pixels: What the network sees. [shape=(side, side, 3), uint8]
-        mask: Which of it is cell. [shape=(side, side), bool]
-        views: How many turns of the image the score is the mean over, see `leukobench.cnn.epochs.turned`.
+        pixels: The input of the network. [shape=(side, side, 3), uint8]
+        mask: Which pixels are cell. [shape=(side, side), bool]
+        views: Number of views of the image that the score is the mean over, see `leukobench.cnn.epochs.orient`.
     """
-    seen = [turned(pixels[None], np.array([turn])) for turn in range(views)]
-    score = float(np.mean([positive_score(_outputs(model, view))[0] for view in seen]))
+    oriented = [orient(pixels[None], np.array([orientation])) for orientation in range(views)]
+    score = float(np.mean([positive_score(_outputs(model, view))[0] for view in oriented]))
     predicted = POSITIVE if score >= THRESHOLD else NEGATIVE
-    of_views = [_evidence(model, view[0], predicted == POSITIVE) for view in seen]
-    coarse = _to_one(np.mean([turned_back(heat, turn) for turn, heat in enumerate(of_views)], axis=0))
-    heat = cv2.resize(coarse, mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return Explanation(path, score, predicted, pixels, mask, heat)
+    of_views = [_unscaled_grad_cam(model, view[0], predicted == POSITIVE) for view in oriented]
+    upright = [undo_orientation(found, orientation) for orientation, found in enumerate(of_views)]
+    coarse = _scaled_to_one(np.mean(upright, axis=0))
+    attribution = cv2.resize(coarse, mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return Explanation(path, score, predicted, pixels, mask, attribution)
 
 
 def grad_cam(model: keras.Model, pixels: np.ndarray, *, positive: bool) -> np.ndarray:
-    """Return the Grad-CAM of a class on the feature maps that the network's last convolution ends in.
+    """Return the Grad-CAM of a class on the last feature maps of a network.
 
-    The class's score before sigmoid or softmax is differentiated by each map; a map's weight is the mean of its
-    derivatives, and the heat is what of the weighted sum of the maps is positive, divided by its largest value. For
-    a softmax of two the score is the difference between both. Where the head begins with a batch normalisation, which
-    takes from each map its mean over the training images, the heat is that of what differs from this mean. Where it
-    averages over the cell alone, the maps are what it averages: 0 where there is no cell.
+    The score of the class before sigmoid or softmax is differentiated with respect to each map; for a softmax of two it
+    is the difference of both. The weight of a map is the mean of its derivatives. Grad-CAM is the positive part of the
+    weighted sum of the maps, divided by its largest value:
+
+        weight_k = mean over places of d score / d map_k;  attribution = max(0, sum over k of weight_k map_k)
+
+    If the head starts with a batch normalisation, which subtracts from each map its mean over the training images, the
+    maps here are the differences from this mean. If the head averages over the cell, the maps are 0 outside the cell.
 
     Args:
         model: A stored network.
-        pixels: What the network sees. [shape=(side, side, 3)]
+        pixels: The input of the network. [shape=(side, side, 3)]
         positive: Whether the class is `all`, else `hem`.
 
     Returns:
-        The heat, from 0 to 1. [shape=(height, width) of the maps, float32]
+        The attribution, from 0 to 1. [shape=(height, width) of the maps, float32]
 
     Reference: Selvaraju, R. R. et al. (2017). Grad-CAM: visual explanations from deep networks via gradient-based
     localization. ICCV.
     """
-    return _to_one(_evidence(model, pixels, positive))
+    return _scaled_to_one(_unscaled_grad_cam(model, pixels, positive))
 
 
-def _evidence(model: keras.Model, pixels: np.ndarray, positive: bool) -> np.ndarray:
-    """Return Grad-CAM before it is divided by its largest value."""
+def _unscaled_grad_cam(model: keras.Model, pixels: np.ndarray, positive: bool) -> np.ndarray:
+    """Return Grad-CAM before the division by its largest value."""
     pool, head = model.get_layer(POOL), model.get_layer(HEAD)
     of_cell = pooling_of(model) == "cell-average"
     weight = model.get_layer(CELL_WEIGHT).output if of_cell else ops.ones_like(pool.input[..., :1])
@@ -122,13 +135,13 @@ def _evidence(model: keras.Model, pixels: np.ndarray, positive: bool) -> np.ndar
     weights = _gradient(score, maps)[0].mean(axis=(0, 1))
     maps, first = maps[0], head.layers[0]
     if isinstance(first, keras.layers.BatchNormalization):
-        usual = ops.convert_to_numpy(first.moving_mean)
-        maps = maps - weight[0] * usual.reshape(maps.shape if isinstance(pool, keras.layers.Flatten) else -1)
+        mean = ops.convert_to_numpy(first.moving_mean)
+        maps = maps - weight[0] * mean.reshape(maps.shape if isinstance(pool, keras.layers.Flatten) else -1)
     return np.maximum(maps @ weights, 0).astype(np.float32)
 
 
-def _to_one(heat: np.ndarray) -> np.ndarray:
-    return heat / heat.max() if heat.any() else heat
+def _scaled_to_one(values: np.ndarray) -> np.ndarray:
+    return values / values.max() if values.any() else values
 
 
 def feature_maps(model: keras.Model, pixels: np.ndarray) -> dict[str, np.ndarray]:
@@ -144,12 +157,12 @@ def feature_maps(model: keras.Model, pixels: np.ndarray) -> dict[str, np.ndarray
 
 
 def _outputs(model: keras.Model, inputs: np.ndarray) -> Any:
-    """Return a model's outputs without compiling it, which for one image takes longer than running it."""
+    """Return a model's outputs without compiling it, which takes longer than running it for one image."""
     return keras.tree.map_structure(ops.convert_to_numpy, model(inputs, training=False))
 
 
 def _gradient(function: Callable, at: np.ndarray) -> np.ndarray:
-    """Return the derivatives of a scalar function of a tensor; the one thing that Keras has no word of its own for."""
+    """Return the derivatives of a scalar function of a tensor; Keras has no function of its own for this."""
     if keras.backend.backend() == "jax":
         import jax
 

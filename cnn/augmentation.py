@@ -1,4 +1,4 @@
-"""Augmentation on the device: one random affine map an image, so that pixels are resampled once, and stain."""
+"""Augmentation on the device: one random affine map for each image, so that pixels are resampled once, and stain."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ ops = keras.ops
 
 
 class Augment(keras.layers.Layer):
-    """Rotate, shear, zoom, shift and mirror each image of a batch at random about its middle, and vary its stain.
+    """Rotate, shear, zoom, shift and flip each image of a batch at random about its middle, and vary its stain.
 
-    Images of values 0 to 255 [shape=(n, side, side, 3)] go in; float32 images of the same shape come out, interpolated
-    linearly, with pixels from outside repeating the nearest. It changes nothing outside training, unless `always`.
+    Inputs are images of values 0 to 255 [shape=(n, side, side, 3)]; outputs are float32 images of the same shape, with
+    linear interpolation; pixels from outside repeat the nearest. Outside training it changes nothing, unless `always`.
     """
 
     def __init__(self, augmentation: Augmentation, seed: int, *, always: bool = False) -> None:
@@ -46,10 +46,10 @@ class Augment(keras.layers.Layer):
         shear = self._draw(count, by.shear)
         zoom_x, zoom_y = 1 + self._draw(count, by.zoom), 1 + self._draw(count, by.zoom)
         shift_x, shift_y = side * self._draw(count, by.shift), side * self._draw(count, by.shift)
-        mirror = ops.where(self._draw(count, 1.0) < 0, -1.0, 1.0) if by.flip else ops.ones((count,))
-        # [x'; y'] = rotation . shear . zoom . mirror [x; y], as Keras' ImageDataGenerator composes them
-        a0, a1 = ops.cos(angle) * zoom_x * mirror, -ops.sin(angle + shear) * zoom_y
-        b0, b1 = ops.sin(angle) * zoom_x * mirror, ops.cos(angle + shear) * zoom_y
+        flip = ops.where(self._draw(count, 1.0) < 0, -1.0, 1.0) if by.flip else ops.ones((count,))
+        # [x'; y'] = rotation . shear . zoom . flip [x; y], as Keras' ImageDataGenerator composes them
+        a0, a1 = ops.cos(angle) * zoom_x * flip, -ops.sin(angle + shear) * zoom_y
+        b0, b1 = ops.sin(angle) * zoom_x * flip, ops.cos(angle + shear) * zoom_y
         middle = (side - 1) / 2
         a2 = middle + shift_x - (a0 + a1) * middle
         b2 = middle + shift_y - (b0 + b1) * middle

@@ -1,7 +1,8 @@
-"""Keras, imported once and quietly; every module of this package takes it from here.
+"""Keras, imported once and without TensorFlow's notices; every module of `leukobench.cnn` imports it from here.
 
-TensorFlow writes a page of notices on import that no setting of its own silences (tensorflow issue 100442), so the
-process's standard error is pointed elsewhere for that moment. Errors are exceptions and still come through.
+On import, TensorFlow writes a page of notices that none of its settings silences (tensorflow issue 100442). Therefore
+this module sets `TF_CPP_MIN_LOG_LEVEL` if it is unset, and redirects the standard error of the process while Keras is
+imported. It has no other side effect; errors are exceptions and are still raised.
 """
 
 from __future__ import annotations

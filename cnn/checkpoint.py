@@ -1,4 +1,4 @@
-"""The state of a training, kept on disk, so that one that was killed goes on and ends as if it had not been."""
+"""The state of a training on disk, so that an interrupted training resumes and ends like an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from leukobench.cnn.backend import keras
 from leukobench.core.errors import InputError
 from leukobench.core.files import whole_file, whole_folder, write_csv, write_json
 
-SHARE = 0.1  # of the time that may go into writing checkpoints: a small head has thousands of epochs an hour
+SHARE = 0.1  # of the time may go into writing checkpoints: a small head trains thousands of epochs an hour
 HISTORY = "history.csv"
+IDENTITY = "training.json"
 
 
 @dataclass
@@ -29,7 +30,7 @@ class Progress:
     Attributes:
         history: One row an epoch.
         best: Weights of the best epoch so far; None before there is one.
-        best_value: Its figure on the validation part.
+        best_value: Its metric on the validation part.
         best_epoch: Its number, from 1.
     """
 
@@ -40,11 +41,11 @@ class Progress:
 
 
 class Checkpoint:
-    """The checkpoint of one training: a folder that holds `state.npz` and, as it goes, `history.csv`.
+    """The checkpoint of one training: a folder with `state.npz` and `history.csv`.
 
     Args:
-        folder: The folder, made after the first epoch: a training that fails before leaves nothing behind.
-        begin: Called before that.
+        folder: The folder, made after the first epoch: a training that fails before that leaves nothing behind.
+        begin: Called before the folder is written to.
     """
 
     def __init__(self, folder: Path, begin: Callable[[], None] = lambda: None) -> None:
@@ -52,7 +53,7 @@ class Checkpoint:
         self._written, self._took = -np.inf, 0.0
 
     def save(self, model: keras.Model, progress: Progress, last: bool) -> None:
-        """Write the history, and the state unless that would take more than `SHARE` of the time; always the last."""
+        """Write the history, and the state unless that would take more than `SHARE` of the time; the last always."""
         self._begin()
         self._folder.mkdir(parents=True, exist_ok=True)
         write_csv(pd.DataFrame(progress.history), self._folder / HISTORY)
@@ -67,12 +68,13 @@ class Checkpoint:
         }
         arrays = [keras.ops.convert_to_numpy(variable) for variable in _state(model)] + list(progress.best or [])
         with whole_file(self._folder / "state.npz") as partial, open(partial, "wb") as file:
-            np.savez(file, facts=np.array(json.dumps(facts)), **{f"a{n}": array for n, array in enumerate(arrays)})
+            named: dict[str, Any] = {f"a{number}": array for number, array in enumerate(arrays)}
+            np.savez(file, facts=np.array(json.dumps(facts)), **named)
         self._written = time.perf_counter()
         self._took = self._written - start
 
     def restore(self, model: keras.Model) -> Progress:
-        """Put the state back into a compiled model; return where the training stood: at its start, if nothing is kept.
+        """Load the state into a compiled model; return how far the training was, at its start without a state.
 
         Raises:
             InputError: the file is damaged, or of another network.
@@ -88,7 +90,7 @@ class Checkpoint:
             if [array.shape for array in arrays[: len(state)]] != [tuple(variable.shape) for variable in state]:
                 raise ValueError("of another network")
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path}: cannot be continued ({error}); remove {self._folder} and train again") from None
+            raise InputError(f"{path}: cannot be resumed ({error}); remove {self._folder} and train again") from None
         for variable, array in zip(state, arrays, strict=False):
             variable.assign(array)
         best = arrays[len(state) :] or None
@@ -96,11 +98,11 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class Unfinished:
-    """The folder of a training that is under way, `NAME.training` beside the run folder NAME.
+class UnfinishedTraining:
+    """The folder of a training that is not finished, `NAME.partial` beside the run folder NAME.
 
     Attributes:
-        folder: The folder; it is not there before the first checkpoint.
+        folder: The folder; it does not exist before the first checkpoint.
         identity: What the result depends on, in types that JSON has; kept in the folder.
     """
 
@@ -108,39 +110,37 @@ class Unfinished:
     identity: Mapping[str, Any]
 
     @classmethod
-    def beside(cls, out: Path, identity: Mapping[str, Any], resume: bool) -> Unfinished:
-        """Return the folder, checked against what is to be trained.
+    def beside(cls, out: Path, identity: Mapping[str, Any], resume: bool) -> UnfinishedTraining:
+        """Return the folder, after comparing it with the training that was asked for.
 
         Args:
-            out: The run folder that is to be.
+            out: The run folder that the training will write.
             identity: What the result depends on.
-            resume: Whether to continue what is there.
+            resume: Whether to resume an unfinished training, if there is one.
 
         Raises:
-            InputError: an unfinished training is there and is not to be resumed, or is of something else.
+            InputError: there is an unfinished training that is not to be resumed, or one with another identity.
         """
-        folder = out.with_name(f"{out.name}.training")
+        folder = out.with_name(f"{out.name}.partial")
         if not folder.exists():
             return cls(folder, identity)
         if not resume:
-            raise InputError(
-                f"{folder}: a training that was cut short; continue it with --resume, or remove the folder"
-            )
+            raise InputError(f"{folder}: contains an unfinished training; resume it, or remove the folder")
         try:
-            before = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+            before = json.loads((folder / IDENTITY).read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            raise InputError(f"{folder}: holds no training that can be continued; remove it") from None
+            raise InputError(f"{folder}: contains no training that can be resumed; remove the folder") from None
         wanted = json.loads(json.dumps(identity))
         changed = [key for key in wanted if before.get(key) != wanted[key]]
         if changed:
             raise InputError(
-                f"{folder}: was trained with another {', '.join(changed)}; give the same arguments, or remove it"
+                f"{folder}: was trained with another {', '.join(changed)}; use the same arguments, or remove the folder"
             )
         return cls(folder, identity)
 
-    def checkpoint(self, fold: str) -> Checkpoint:
-        """Return the checkpoint of a fold, or of the only training (fold "")."""
-        return Checkpoint(self.folder / f"fold_{fold}" if fold else self.folder, self._begin)
+    def checkpoint(self, fold: int | None) -> Checkpoint:
+        """Return the checkpoint of a fold; without cross-validation (None), of the only training."""
+        return Checkpoint(self.folder if fold is None else self.folder / f"fold_{fold}", self._begin)
 
     def remove(self) -> None:
         """Remove the folder, after the run folder was written."""
@@ -149,9 +149,9 @@ class Unfinished:
     def _begin(self) -> None:
         if not self.folder.exists():
             with whole_folder(self.folder) as partial:
-                write_json(dict(self.identity), partial / "training.json")
+                write_json(dict(self.identity), partial / IDENTITY)
 
 
 def _state(model: keras.Model) -> list[keras.Variable]:
-    """Return all that changes in training: weights, states of random generators, the optimiser's moments."""
+    """Return everything that training changes: weights, states of random generators, moments of the optimiser."""
     return [*model.variables, *model.optimizer.variables]

@@ -1,11 +1,11 @@
-"""Images for the networks: read and resized once, kept on disk, mapped into memory, dealt out in batches."""
+"""Images for the networks: read and resized once, kept on disk, and mapped into memory."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from leukobench.core.errors import InputError
 from leukobench.core.files import whole_folder
 
 CACHE_VARIABLE = "LEUKOBENCH_CACHE"
-_FORMAT = 3  # raise it when `read_square` changes, so that old caches are not read
+_FORMAT = 3  # increase it when `read_square` changes, so that old caches are not used
 
 
 @dataclass(frozen=True)
@@ -30,31 +30,42 @@ class Images:
     """Preprocessed images.
 
     Attributes:
-        key: What the pixels are known by in the cache: it tells files and preprocessing.
+        key: Name of the pixels in the cache: a checksum of files and preprocessing.
         pixels: One row an image, mapped from disk. [shape=(n, side, side, 3), uint8]
         row: Row of each image, by path.
         failed: Reason of each image that could not be read, by path.
+        folder: Folder that the paths are relative to.
+        frame: Side of the square cut from the middle of each image, px.
+        background: What surrounds the cells, see `leukobench.cells.cell.find_cell`.
     """
 
     key: str
     pixels: np.ndarray
-    row: dict[str, int]
-    failed: dict[str, str]
+    row: Mapping[str, int]
+    failed: Mapping[str, str]
+    folder: Path = Path()
+    frame: int = 0
+    background: str = BACKGROUNDS[0]
+
+    @property
+    def side(self) -> int:
+        """Side of the pixels that were resized from that square, px."""
+        return self.pixels.shape[1]
 
 
 def cache_folder() -> Path:
-    """Where preprocessed images are kept: $LEUKOBENCH_CACHE, or leukobench in the user's cache folder."""
+    """Return the folder of preprocessed images: $LEUKOBENCH_CACHE, or leukobench in the user's cache folder."""
     if CACHE_VARIABLE in os.environ:
         return Path(os.environ[CACHE_VARIABLE])
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "leukobench"
 
 
 def square(cell: Cell, frame: int, side: int) -> np.ndarray:
-    """Put a cell back where it lay, cut a square from the middle of the image, and resize that.
+    """Put a cell back in its place in the image, cut a square from the middle of the image, and resize it.
 
     Args:
         cell: The cell.
-        frame: Side of the square, px; what lies outside the image is black.
+        frame: Side of the square, px; outside the image it is black.
         side: Side of the result, px.
 
     Returns:
@@ -72,14 +83,14 @@ def square(cell: Cell, frame: int, side: int) -> np.ndarray:
 
 
 def read_square(path: Path, background: str, frame: int, side: int) -> np.ndarray:
-    """Read an image as a network sees it: its cell, in the square that `square` cuts. [shape=(side, side, 3), uint8]
+    """Read an image as the input of a network: its cell, in the square of `square`. [shape=(side, side, 3), uint8]
 
     Raises:
-        InputError: see `read_cell`; or nothing of the cell lies within the square.
+        InputError: see `read_cell`; or no part of the cell is within the square.
     """
     pixels = square(read_cell(path, background), frame, side)
     if not pixels.any():
-        raise InputError(f"{path}: no cell within the {frame} px in the middle that the network looks at")
+        raise InputError(f"{path}: no cell within the {frame} px in the middle that are the input of the network")
     return pixels
 
 
@@ -100,18 +111,18 @@ def load_images(
     background: str = BACKGROUNDS[0],
     jobs: int = 1,
 ) -> Images:
-    """Return the images of a manifest's rows, from the cache where they have been read before.
+    """Return the images of a manifest's rows; from the cache, if they have been read before.
 
-    The cache is keyed by the rows' paths and checksums and by the preprocessing, so that a changed manifest reads anew.
-    What is in it needs no files any more; images that could not be read are tried again.
+    The cache is keyed by the paths and checksums of the rows and by the preprocessing; a changed manifest is read
+    again. Cached images do not need their files; images that could not be read are tried again.
 
     Args:
         folder: Folder that the paths are relative to.
         manifest: Rows to read.
         frame: See `square`.
         side: See `square`.
-        background: What lies around the cells, see `leukobench.cells.cell.find_cell`.
-        jobs: Threads that read.
+        background: What surrounds the cells, see `leukobench.cells.cell.find_cell`.
+        jobs: Number of threads that read.
 
     Raises:
         InputError: no image could be read.
@@ -128,11 +139,12 @@ def load_images(
                 _read_all(folder, paths, read, side, jobs, images, unfinished)
         failed = json.loads((cached / "failed.json").read_text(encoding="utf-8"))
         row = {path: number for number, path in enumerate(paths) if path not in failed}
-        images = Images(key, np.load(cached / "pixels.npy", mmap_mode="r"), row, failed)
-        mended = [path for path in failed if not isinstance(read(folder / path), str)]
-        if not mended:
+        pixels = np.load(cached / "pixels.npy", mmap_mode="r")
+        images = Images(key, pixels, row, failed, folder, frame, background)
+        readable = [path for path in failed if not isinstance(read(folder / path), str)]
+        if not readable:
             return images
-        identity.append(mended)  # kept beside what another process may be using
+        identity.append(readable)  # under another key: another process may be using the first
 
 
 def _read_all(
@@ -144,7 +156,7 @@ def _read_all(
     before: Images | None,
     out: Path,
 ) -> None:
-    """Write `pixels.npy` and `failed.json`, with what was read before; the row of an image that failed stays black."""
+    """Write `pixels.npy` and `failed.json`, with what was read before; the row of a failed image is black."""
     pixels = np.lib.format.open_memmap(out / "pixels.npy", mode="w+", dtype=np.uint8, shape=(len(paths), side, side, 3))
     if before is not None:
         pixels[:] = before.pixels

@@ -1,10 +1,11 @@
-"""What computes: which devices, with what precision, and what to do where their memory is too small."""
+"""The devices that compute, their precision, and what to do if their memory is too small."""
 
 from __future__ import annotations
 
 import contextlib
 import re
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,65 +17,72 @@ PRECISIONS = ("auto", "float32", "mixed")
 _OUT_OF_MEMORY = re.compile(r"RESOURCE_EXHAUSTED|OOM when allocating|[Oo]ut of memory|Unable to allocate")
 
 
-def choose_devices(asked: str) -> list[str]:
-    """Return the devices that compute: `["gpu:0"]`.
+def choose_devices(device: str) -> list[str]:
+    """Return the devices that compute, such as `["gpu:0"]`.
 
     Args:
-        asked: `auto` for GPUs where there are any, `cpu`, or `gpu`.
+        device: One of `DEVICES`; `auto`: the GPUs if there are any, else the CPU.
 
     Raises:
-        InputError: a GPU is asked for and there is none, or the CPU and the GPUs are in use already.
+        InputError: a GPU is asked for and there is none, or the CPU is asked for and the GPUs are in use already.
     """
-    if asked == "cpu":
+    if device not in DEVICES:
+        raise InputError(f"device: {device!r} is unknown; choose from {', '.join(DEVICES)}")
+    if device == "cpu":
         _hide_gpus()
     found = keras.distribution.list_devices()
     kind = found[0].partition(":")[0]
-    if asked == "gpu" and kind == "cpu":
+    if device == "gpu" and kind == "cpu":
         raise InputError(
-            f"--device gpu: {keras.backend.backend()} finds no GPU; install leukobench[gpu] and the driver, "
-            "or take --device cpu"
+            f"device gpu: {keras.backend.backend()} finds no GPU; install leukobench[gpu] and the driver, "
+            "or choose the device cpu"
         )
     return found
 
 
 @contextlib.contextmanager
-def computing_on(devices: Sequence[str], batch: int) -> Iterator[None]:
-    """Share each batch among several devices, where the backend can.
+def computing_on(devices: Sequence[str], batch_size: int) -> Iterator[None]:
+    """Distribute each batch over several devices, if the backend supports it.
 
-    Keras does so under JAX; its TensorFlow backend has no data parallelism, so there the first device computes.
+    Keras does so with JAX; with TensorFlow it has no data parallelism, and the first device computes.
 
     Args:
         devices: From `choose_devices`.
-        batch: Images a step.
+        batch_size: Number of images in a batch.
 
     Raises:
-        InputError: the batch cannot be divided by the number of devices.
+        InputError: the batch size is no multiple of the number of devices.
     """
     if len(devices) == 1 or keras.backend.backend() != "jax":
         yield
         return
-    if batch % len(devices):
-        fitting = -(-batch // len(devices)) * len(devices)
-        raise InputError(f"a batch of {batch} cannot be shared by {len(devices)} devices; try --batch {fitting}")
+    if batch_size % len(devices):
+        multiple = -(-batch_size // len(devices)) * len(devices)
+        raise InputError(
+            f"a batch size of {batch_size} cannot be divided among {len(devices)} devices; "
+            f"try a batch size of {multiple}"
+        )
     with keras.distribution.DataParallel(devices=list(devices), auto_shard_dataset=False).scope():
         yield
 
 
-def policy_for(asked: str, devices: Sequence[str]) -> str:
+def policy_for(precision: str, devices: Sequence[str]) -> str:
     """Return Keras' name of the precision.
 
     Args:
-        asked: One of `PRECISIONS`: `auto` is mixed on a GPU that multiplies 16-bit numbers faster, else float32.
+        precision: One of `PRECISIONS`; `auto`: mixed on a GPU that multiplies 16-bit numbers faster, else float32.
         devices: From `choose_devices`.
 
     Raises:
-        InputError: mixed precision is asked for on a device that gains nothing from it.
+        InputError: mixed precision is asked for on a device that does not compute faster with it.
     """
+    if precision not in PRECISIONS:
+        raise InputError(f"precision: {precision!r} is unknown; choose from {', '.join(PRECISIONS)}")
     on_gpu = devices[0].startswith("gpu")
     best = mixed_policy(_capability()) if on_gpu else mixed_policy_of_cpu(_cpu_flags())
-    if asked == "mixed" and best == "float32":
-        raise InputError(f"--precision mixed: {devices[0]} gains nothing from it; take --precision float32")
-    return best if asked == "mixed" or (asked == "auto" and on_gpu) else "float32"
+    if precision == "mixed" and best == "float32":
+        raise InputError(f"precision mixed: {devices[0]} does not compute faster with it; choose the precision float32")
+    return best if precision == "mixed" or (precision == "auto" and on_gpu) else "float32"
 
 
 def mixed_policy(capability: tuple[int, int] | None) -> str:
@@ -85,10 +93,10 @@ def mixed_policy(capability: tuple[int, int] | None) -> str:
 
 
 def mixed_policy_of_cpu(flags: Collection[str]) -> str:
-    """Return the mixed precision of a CPU: bfloat16 where TensorFlow finds instructions that multiply such numbers.
+    """Return the mixed precision of a CPU: bfloat16 if TensorFlow finds instructions for such numbers.
 
     Args:
-        flags: What the processor can do, in the words of Linux.
+        flags: Features of the processor, as Linux names them.
     """
     multiplies = keras.backend.backend() == "tensorflow" and not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags)
     return "mixed_bfloat16" if multiplies else "float32"
@@ -96,7 +104,7 @@ def mixed_policy_of_cpu(flags: Collection[str]) -> str:
 
 @contextlib.contextmanager
 def building_in(policy: str) -> Iterator[None]:
-    """Build networks in a precision."""
+    """Build networks in a precision: one of Keras' dtype policies."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
@@ -106,19 +114,46 @@ def building_in(policy: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def memory_for(batch: int) -> Iterator[None]:
-    """Tell which batch to try where a step of `batch` images does not fit into memory.
+def memory_for(batch_size: int) -> Iterator[None]:
+    """Suggest a smaller batch size if memory is too small for a batch.
 
     Raises:
-        InputError: it does not.
+        InputError: memory is too small.
     """
     try:
         yield
-    except Exception as error:  # each backend has its own class for it
+    except Exception as error:  # each backend has a class of its own for it
         if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(str(error)):
             raise
-        remedy = f"try --batch {batch // 2}" if batch > 1 else "take a smaller --set input_side, or a larger machine"
-        raise InputError(f"out of memory in steps of {batch} images; {remedy}") from None
+        smaller = f"try a batch size of {batch_size // 2}"
+        remedy = smaller if batch_size > 1 else "choose a smaller input_side, or a machine with more memory"
+        raise InputError(f"out of memory with a batch size of {batch_size}; {remedy}") from None
+
+
+@dataclass(frozen=True)
+class Computation:
+    """What computes, and how: the facts that a run folder records.
+
+    Attributes:
+        device: Backend and devices, such as `tensorflow on cpu:0`.
+        precision: Keras' name of the precision.
+    """
+
+    device: str
+    precision: str
+
+
+@contextlib.contextmanager
+def computing(device: str, precision: str, batch_size: int) -> Iterator[Computation]:
+    """Build and run networks on the chosen devices, in the chosen precision.
+
+    Raises:
+        InputError: see `choose_devices`, `policy_for` and `computing_on`.
+    """
+    devices = choose_devices(device)
+    policy = policy_for(precision, devices)
+    with building_in(policy), computing_on(devices, batch_size):
+        yield Computation(name_devices(devices), policy)
 
 
 def name_devices(devices: Sequence[str]) -> str:
@@ -138,11 +173,11 @@ def _hide_gpus() -> None:
     try:
         tf.config.set_visible_devices([], "GPU")
     except RuntimeError:
-        raise InputError("--device cpu: TensorFlow has the GPU in use already; start a new process") from None
+        raise InputError("device cpu: TensorFlow is using the GPU already; start a new process") from None
 
 
 def _cpu_flags() -> list[str]:
-    """Return what the processor can do; nothing where the system is not Linux."""
+    """Return the features of the processor; none if the system is not Linux."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -151,7 +186,7 @@ def _cpu_flags() -> list[str]:
 
 
 def _capability() -> tuple[int, int] | None:
-    """Return the CUDA compute capability of the first GPU; None where it has none."""
+    """Return the CUDA compute capability of the first GPU; None if it has none."""
     found: Any
     if keras.backend.backend() == "jax":
         import jax

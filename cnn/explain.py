@@ -1,7 +1,8 @@
-"""Explain a trained network: where in a cell it looks (Grad-CAM), its layers and their feature maps."""
+"""Explain the predictions of a trained network: Grad-CAM, the layers and their feature maps."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,62 +18,74 @@ from leukobench.cnn.data import square
 from leukobench.cnn.network import HEAD, NETWORK, load_network
 from leukobench.cnn.plots import diagram, grad_cam_figure, tile_grid
 from leukobench.cnn.pooling import POOL
+from leukobench.cnn.prediction import refuse_other_models
 from leukobench.core.errors import InputError
 from leukobench.core.files import refuse_existing, whole_folder, write_csv
 from leukobench.core.plotting import save_figure
-from leukobench.results.run import Run, read_run
+from leukobench.results.run import RunFolder, read_run_folder
 
 
 def explain(
-    run_folder: Path, images: Sequence[Path], out: Path, *, fold: str | None = None, brief: bool = False
+    run_folder: str | os.PathLike[str],
+    images: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    fold: int | None = None,
+    brief: bool = False,
 ) -> list[Explanation]:
-    """Write what a network sees in images, whole or not at all.
+    """Explain the predictions of a network for images, and write the folder `out`, completely or not at all.
 
-    `out` gets summary.csv, diagram.png and .svg of the network, explanations.csv, and, unless `brief`, a folder for
-    each image, with grad_cam.png and the feature maps of every layer as a grid of tiles, layers/NNNN_NAME.png.
+    The folder contains summary.csv, diagram.png and diagram.svg of the network, explanations.csv and, unless `brief`, a
+    folder for each image with grad_cam.png and the feature maps of every layer as tiles, layers/NNNN_NAME.png.
 
     Args:
-        run_folder: A run of `train-cnn`.
+        run_folder: Run folder of a network.
         images: Image files.
-        out: Where to.
-        fold: Of a run of a cross-validation, the fold whose network is taken.
-        brief: Whether to leave the pictures of each image out.
+        out: Folder to write.
+        fold: Of a cross-validation, the fold whose network is explained.
+        brief: Whether to write no figures of the single images.
 
     Returns:
         One explanation an image.
 
     Raises:
-        InputError: no run of a network, a fold is missing or needless, an image cannot be read, or `out` exists.
+        InputError: the run is of another model, there is no such fold, an image cannot be read, or `out` exists.
     """
+    out, files = Path(out), [Path(path) for path in images]
     refuse_existing(out)
-    run = read_run(run_folder)
-    _refuse_other_family(run)
-    model = load_network(str(run.model_file(".keras", fold)))
-    views = run.info["parameters"].get("views", 1)
-    cells = [_seen(run, path) for path in images]  # all are read before anything is computed
+    run = read_run_folder(run_folder)
+    refuse_other_models(run)
+    model = load_network(run.model_file(".keras", fold))
+    views = run.info.parameters["views"]
+    cells = [_read_input(run, path) for path in files]  # all are read before anything is computed
     explanations = []
     with whole_folder(out) as partial:
         write_csv(summary(model), partial / "summary.csv")
-        save_figure(diagram(model, run.info["recipe"]), partial / "diagram")
+        save_figure(diagram(model, run.info.recipe), partial / "diagram")
         for number, (pixels, mask) in enumerate(tqdm(cells, unit="image", disable=None)):
-            explanations.append(explain_pixels(model, images[number], pixels, mask, views))
+            explanations.append(explain_pixels(model, files[number], pixels, mask, views))
             if not brief:
-                _draw(model, explanations[-1], partial / f"{number + 1:03}_{images[number].stem}")
+                _draw(model, explanations[-1], partial / f"{number + 1:03}_{files[number].stem}")
         write_csv(_table(explanations), partial / "explanations.csv")
     return explanations
 
 
 def mean_line(explanations: Sequence[Explanation]) -> str:
-    """Say in a line how much of the heat falls on the background, as a mean over the images that have heat."""
-    warm = [each for each in explanations if each.on_background is not None]
-    if not warm:
-        return f"{len(explanations)} images: no heat"
-    share, background = (np.mean([getattr(each, name) for each in warm]) for name in ("on_background", "background"))
-    return f"{len(warm)} images: {share:.0%} of the heat on the background, which is {background:.0%} of the images"
+    """Return in a line the mean share of the attribution on the background, over the images with any attribution."""
+    explained = [each for each in explanations if each.on_background is not None]
+    if not explained:
+        return f"{len(explanations)} images: no attribution"
+    share, background = (
+        np.mean([getattr(each, name) for each in explained]) for name in ("on_background", "background")
+    )
+    return (
+        f"{len(explained)} images: {share:.0%} of the attribution on the background, "
+        f"which is {background:.0%} of the images"
+    )
 
 
 def summary(model: keras.Model) -> pd.DataFrame:
-    """Return one row a layer of a stored network: name, type, output, parameters and how many of them are trained."""
+    """Return one row for each layer of a network: name, type, output, number of parameters and of trained ones."""
     layers = [*model.get_layer(NETWORK).layers, model.get_layer(POOL), *model.get_layer(HEAD).layers]
     return pd.DataFrame(
         {
@@ -86,19 +99,14 @@ def summary(model: keras.Model) -> pd.DataFrame:
     )
 
 
-def _refuse_other_family(run: Run) -> None:
-    if run.info["family"] != "cnn":
-        raise InputError(f"{run.folder}: is a run of {run.info['recipe']}, no network; name one of train-cnn")
-
-
-def _seen(run: Run, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return what the network sees of an image, and which of it is cell."""
-    cell = read_cell(path, run.info["background"])
-    frame, side = run.info["parameters"]["frame"], run.info["parameters"]["input_side"]
+def _read_input(run: RunFolder, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the input of the network for an image, and which of its pixels are cell."""
+    cell = read_cell(path, run.info.background)
+    frame, side = run.info.parameters["frame"], run.info.parameters["input_side"]
     white = Cell(**vars(cell) | {"rgb": np.repeat(cell.mask[..., None], 3, axis=2) * np.uint8(255)})
     mask = square(white, frame, side)[..., 0] >= 128
     if not mask.any():
-        raise InputError(f"{path}: no cell within the {frame} px in the middle that {run.info['recipe']} looks at")
+        raise InputError(f"{path}: no cell within the {frame} px in the middle that are the input of the network")
     return square(cell, frame, side), mask
 
 
@@ -108,7 +116,7 @@ def _table(explanations: Sequence[Explanation]) -> pd.DataFrame:
             "path": found.path.as_posix(),
             "score": round(found.score, 9),
             "predicted": found.predicted,
-            "heat_on_background": found.on_background,
+            "attribution_on_background": found.on_background,
             "background": found.background,
         }
         for found in explanations

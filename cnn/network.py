@@ -1,7 +1,8 @@
-"""A recipe made into a Keras model: scaling, base, pooling, head, and what of it is trained."""
+"""The Keras model of a recipe: scaling, base, pooling, head, and which layers are trained."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,20 +15,22 @@ from leukobench.cnn.recipes import Recipe
 from leukobench.cnn.scaling import SCALINGS
 from leukobench.core.errors import InputError
 
-_STEPS_AT_ONCE = 16  # of a head on a frozen base: a step takes little longer than calling the backend does
+_STEPS_AT_ONCE = 16  # for a head on a frozen base, where calling the backend costs about as much as a step
 NETWORK, HEAD = "network", "head"  # layers of a stored model, beside its scaling and pooling
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network, and two parts of it that share their weights with the whole.
+    """A network, and two parts of it that share its weights.
 
     Attributes:
+        recipe: The recipe that it was built from.
         whole: Images to outputs; what is stored and predicts.
         base: Images to pooled features. [shape=(n, features)]
         head: Pooled features to outputs.
     """
 
+    recipe: Recipe
     whole: keras.Model
     base: keras.Model
     head: keras.Model
@@ -37,16 +40,21 @@ class Network:
         """Scaled pixels to feature maps: the convolutional part."""
         return self.whole.get_layer(NETWORK)
 
+    @property
+    def fitted(self) -> keras.Model:
+        """The part that is fitted: the head if the base is frozen, else the whole network."""
+        return self.head if self.recipe.frozen else self.whole
+
 
 def build(recipe: Recipe, weights: str | None) -> Network:
-    """Build a recipe's network.
+    """Build the network of a recipe.
 
     Args:
         recipe: The recipe.
-        weights: A file or "imagenet" for a recipe that starts from ImageNet, else None.
+        weights: A file or "imagenet" for a recipe that starts from ImageNet weights, else None.
 
     Raises:
-        InputError: the weights cannot be had, or the architecture takes no such option or input.
+        InputError: the weights are not available, or the architecture does not accept the options or the input.
     """
     try:
         maps = ARCHITECTURES[recipe.architecture](recipe.input_side, weights, **recipe.options)
@@ -61,23 +69,23 @@ def build(recipe: Recipe, weights: str | None) -> Network:
     layers = [_layer(specification, recipe.l2) for specification in recipe.head[1:]]
     head = keras.Sequential([keras.Input(pooled.shape[1:]), *layers], name=HEAD)
     whole = keras.Model(images, head(pooled), name=recipe.name.replace("-", "_"))
-    return Network(whole, keras.Model(images, pooled, name="base"), head)
+    return Network(recipe, whole, keras.Model(images, pooled, name="base"), head)
 
 
 def compile_for(recipe: Recipe, model: keras.Model, steps: int) -> None:
-    """Give a model the recipe's optimiser and loss.
+    """Compile a model with the optimiser and loss of a recipe.
 
     Args:
         recipe: The recipe.
         model: The whole network or its head.
-        steps: Of an epoch, for the schedule.
+        steps: Number of batches of an epoch, for the schedule of the learning rate.
     """
-    settings = dict(recipe.optimizer)
+    arguments = dict(recipe.optimizer)
     if recipe.schedule == "cosine":
-        rate = settings["learning_rate"]
-        settings["learning_rate"] = keras.optimizers.schedules.CosineDecay(rate, steps * recipe.epochs)
+        rate = arguments["learning_rate"]
+        arguments["learning_rate"] = keras.optimizers.schedules.CosineDecay(rate, steps * recipe.epochs)
     model.compile(
-        optimizer=getattr(keras.optimizers, settings.pop("name"))(**settings),
+        optimizer=getattr(keras.optimizers, arguments.pop("name"))(**arguments),
         loss=getattr(keras.losses, recipe.loss)(),
         metrics=["accuracy"],
         steps_per_execution=_STEPS_AT_ONCE if recipe.frozen else 1,
@@ -85,7 +93,7 @@ def compile_for(recipe: Recipe, model: keras.Model, steps: int) -> None:
 
 
 def targets_for(recipe: Recipe, positive: np.ndarray) -> np.ndarray:
-    """Return what a network is trained to put out: one column for a sigmoid, two for a softmax. [shape=(n, 1 or 2)]"""
+    """Return the targets of training: one column for a sigmoid, two for a softmax. [shape=(n, 1 or 2)]"""
     positive = np.asarray(positive, np.float32)[:, None]
     return positive if recipe.head[-1] == "sigmoid" else np.hstack([1 - positive, positive])
 
@@ -95,14 +103,14 @@ def positive_score(outputs: np.ndarray) -> np.ndarray:
     return np.asarray(outputs, np.float64)[:, -1]
 
 
-def load_network(path: str) -> keras.Model:
+def load_network(path: str | os.PathLike[str]) -> keras.Model:
     """Load a stored network in safe mode: no code from the file is run.
 
     Raises:
-        InputError: no Keras file.
+        InputError: the file is no network in Keras format.
     """
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        model = keras.saving.load_model(os.fspath(path), compile=False, safe_mode=True)
         fuse_batch_normalization(model.get_layer(NETWORK))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path}: cannot be loaded as a network ({' '.join(str(error).split())[:200]})") from None
@@ -119,7 +127,7 @@ def _choose_trained(maps: keras.Model, trained: str) -> None:
 def _layer(specification: str, l2: float) -> keras.layers.Layer:
     kind, _, value = specification.partition("=")
     penalty = keras.regularizers.L2(l2) if l2 else None
-    # in mixed precision too, probabilities are float32
+    # probabilities are float32, in mixed precision, too
     output = {"dtype": "float32", "kernel_regularizer": penalty}
     return {
         "batchnorm": keras.layers.BatchNormalization,

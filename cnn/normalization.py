@@ -1,8 +1,8 @@
-"""Batch normalisation: in one pass, which TensorFlow offers for CPUs and Keras does not use; and how averages begin.
+"""Batch normalisation: one fused operation on CPUs, and initial values of the running averages.
 
-Keras composes the layer from a dozen operations, each of which reads and writes every feature map; on a CPU that takes
-about as long as the convolutions. TensorFlow's own operation computes the same numbers at a third of the cost. GPUs
-compile the composition into as much, and JAX has no such operation, so there nothing is changed.
+Keras composes the layer of a dozen operations, each of which reads and writes every feature map; on a CPU that takes
+about as long as the convolutions. TensorFlow has an operation that computes the same numbers at a third of the cost.
+With a GPU, where the compiler fuses the operations, and with JAX, which has no such operation, nothing is changed.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ ops = keras.ops
 
 
 def fuse_batch_normalization(model: keras.Model) -> None:
-    """Let the batch normalisations of a model compute in one pass, where TensorFlow runs it on the CPU.
+    """Fuse the batch normalisations of a model if TensorFlow runs it on the CPU.
 
-    The layers stay what they are: a stored model holds plain `BatchNormalization`.
+    The stored model still contains Keras' own `BatchNormalization` layers.
 
     Args:
         model: The model; its feature maps have their channels last.
@@ -33,16 +33,16 @@ def fuse_batch_normalization(model: keras.Model) -> None:
 
 
 def begin_averages(model: keras.Model, images: np.ndarray) -> None:
-    """Let the running averages of batch normalisations that are trained begin with a batch, not with 0 and 1.
+    """Start the running averages of trained batch normalisations with a batch instead of with 0 and 1.
 
-    Training normalises by each batch itself; only prediction uses the averages. What they begin with fades by the
-    momentum a step: with Keras' 0.99, 1.4% of it are left after 425 steps. Of images that are mostly black variances
-    are far below that, so that a variance that began with 1 is still many times too large, layer upon layer, and all
-    images get the same score. After some thousand steps it makes no difference.
+    Training normalises by the statistics of each batch; only prediction uses the running averages. Their initial values
+    decay with the momentum: of Keras' 0.99, 1.4% are left after 425 steps. In images that are mostly black, variances
+    are far below 1.4% of 1, so that in every layer the running variance is still many times too large, and all images
+    get the same score. After some thousand steps the initial values make no difference.
 
     Args:
         model: The model.
-        images: A batch as it is trained on. [shape=(n, side, side, channels)]
+        images: A batch of training images. [shape=(n, side, side, channels)]
     """
     layers = [layer for layer in _normalizations(model) if layer.trainable]
     momenta = [layer.momentum for layer in layers]
@@ -65,7 +65,7 @@ def _normalizations(model: keras.Model) -> Iterator[keras.layers.BatchNormalizat
 def _fused(
     self: keras.layers.BatchNormalization, inputs: keras.KerasTensor, training: bool | None = None, mask: None = None
 ) -> keras.KerasTensor:
-    """Compute as `keras.layers.BatchNormalization.call` does, with the operation of TensorFlow."""
+    """Compute the same as `keras.layers.BatchNormalization.call`, with one operation of TensorFlow."""
     import tensorflow as tf
 
     channels = inputs.shape[-1]
@@ -80,7 +80,9 @@ def _fused(
         return tf.raw_ops.FusedBatchNormV3(**normalise, mean=mean, variance=variance, is_training=False).y
     found = tf.raw_ops.FusedBatchNormV3(**normalise, mean=[], variance=[], is_training=True)
     count = ops.cast(tf.size(inputs) // channels, "float32")
-    variance = found.batch_variance * (count - 1) / count  # it estimates that of all images; Keras keeps the batch's
+    variance = (
+        found.batch_variance * (count - 1) / count
+    )  # TensorFlow's is the unbiased estimate; Keras keeps the variance of the batch
     for moving, of_batch in ((self.moving_mean, found.batch_mean), (self.moving_variance, variance)):
         moving.assign(moving * self.momentum + of_batch * (1 - self.momentum))
     return found.y

@@ -1,4 +1,4 @@
-"""Figures of a network: its training, its layers, where in a cell it looks, and its feature maps."""
+"""Figures of a network: its training, its layers, the Grad-CAM of a cell, and its feature maps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from leukobench.core.plotting import BLUE, COLORS, GREY, ORANGE, plot_training_c
 TILE = (16, 64)  # px: the shortest and the longest side of a tile
 _GAP = 2  # px between tiles
 _BESIDE = (keras.layers.InputLayer, keras.layers.ZeroPadding2D, keras.layers.Cropping2D, keras.layers.Rescaling)
-_ATTRIBUTION = "inferno"  # even steps of lightness, readable with colour blindness
+_COLOR_MAP = "inferno"  # its lightness increases evenly, so that it reads without colour vision, too
 
 
 # column of the history, its name in the legend, colour, line style
@@ -34,12 +34,12 @@ _PANELS = (("loss", "loss"), ("accuracy", "accuracy"), ("auroc", "AUROC"))  # en
 
 
 @style()
-def training_figure(history: pd.DataFrame, title: str) -> Figure:
-    """Draw the history of a run, one panel a metric; the folds of a cross-validation over one another.
+def network_training_figure(history: pd.DataFrame, title: str) -> Figure:
+    """Draw the history of a run, one panel a metric; the folds of a cross-validation in the same panels.
 
     Args:
         history: One row an epoch, as in a run folder's `history.csv`.
-        title: Above the panels.
+        title: Title of the figure.
     """
     panels = [panel for panel in _PANELS if any(column.endswith(panel[0]) for column in history.columns)]
     figure = Figure(figsize=(4.2 * len(panels), 3.6), layout="constrained")
@@ -55,18 +55,18 @@ def training_figure(history: pd.DataFrame, title: str) -> Figure:
 
 @style()
 def grad_cam_figure(found: Explanation) -> Figure:
-    """Draw a cell, the attribution within its outline, and the whole attribution map with the outline on it."""
+    """Draw a cell, the attribution within the cell, and the whole attribution map with the outline of the cell."""
     figure = Figure(figsize=(10.5, 4.0), layout="constrained")
     cell, inside, everywhere = figure.subplots(1, 3)
     cell.imshow(found.pixels)
-    cell.set_title(f"predicted class {found.predicted}, probability of all {found.score:.3f}", fontsize=10)
+    cell.set_title(f"predicted {found.predicted}, probability of all {found.score:.3f}", fontsize=10)
     inside.imshow(found.pixels)
-    # where the attribution is high it covers the cell; outside the cell it is not drawn
-    inside.imshow(found.heat, cmap=_ATTRIBUTION, vmin=0, vmax=1, alpha=0.65 * found.heat * found.mask)
+    # the larger the attribution, the less transparent; nothing is drawn outside the cell
+    inside.imshow(found.attribution, cmap=_COLOR_MAP, vmin=0, vmax=1, alpha=0.65 * found.attribution * found.mask)
     inside.set_title(f"Grad-CAM for {found.predicted}, on the cell", fontsize=10)
-    shown = everywhere.imshow(found.heat, cmap=_ATTRIBUTION, vmin=0, vmax=1)
+    shown = everywhere.imshow(found.attribution, cmap=_COLOR_MAP, vmin=0, vmax=1)
     everywhere.contour(found.mask, levels=[0.5], colors="white", linewidths=1.2)
-    figure.colorbar(shown, ax=everywhere, shrink=0.85, label="attribution, share of its maximum")
+    figure.colorbar(shown, ax=everywhere, shrink=0.85, label="share of the largest")
     share = (
         "no attribution"
         if found.on_background is None
@@ -80,13 +80,13 @@ def grad_cam_figure(found: Explanation) -> Figure:
 
 
 def tile_grid(maps: np.ndarray) -> np.ndarray:
-    """Lay the channels of a layer out as tiles, each stretched from its lowest (black) to its highest value (white).
+    """Arrange the channels of a layer as tiles, each scaled from its lowest (black) to its highest value (white).
 
     Args:
         maps: Feature maps. [shape=(height, width, channels)]
 
     Returns:
-        A picture, in about as many columns as rows, grey between the tiles. [shape=(height, width), uint8]
+        The picture: about as many columns as rows, with grey lines between the tiles. [shape=(height, width), uint8]
     """
     maps = np.asarray(maps, np.float32)
     side = min(max(maps.shape[0], TILE[0]), TILE[1])
@@ -105,9 +105,9 @@ def tile_grid(maps: np.ndarray) -> np.ndarray:
 
 @style()
 def diagram(model: keras.Model, title: str) -> Figure:
-    """Draw a stored network: one block for each size of feature maps, then its pooling and its head, layer by layer.
+    """Draw a network: one block for each size of feature maps, then the pooling, then each layer of the head.
 
-    A block is as high as its maps, and as wide as the logarithm of their channels.
+    The height of a block grows with the side of the maps, its width with the logarithm of their channels.
     """
     pooling = (0.0, model.get_layer(POOL).output.shape[1], pooling_of(model).replace("-", "\n"))
     blocks = [*_stages(model.get_layer(NETWORK)), pooling, *_head(model.get_layer(HEAD))]

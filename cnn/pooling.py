@@ -1,4 +1,4 @@
-"""From feature maps to features: averaged over the image or over the cell alone, or as they are."""
+"""From feature maps to features: the average over the image or over the cell, or the flattened maps."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from leukobench.cnn.backend import keras
 ops = keras.ops
 
 POOL = "pool"  # name of the layer that pools
-CELL_WEIGHT = "cell_weight"  # of `cell-average`: the layer that puts out the weight of each place of the maps
+CELL_WEIGHT = "cell_weight"  # of `cell-average`: name of the layer of the weights of the places of the maps
 
 
 def averaged_down(maps: keras.KerasTensor, side: int) -> keras.KerasTensor:
     """Average square maps down to a smaller side. [shape=(n, side, side, channels)]
 
-    Where the side does not divide theirs, averages are weighted, the more the nearer a place of the maps lies.
+    If the side does not divide theirs, the average is weighted by distance.
     """
     pool, rest = divmod(maps.shape[1], side)
     if rest:
@@ -28,7 +28,7 @@ def _average(images: keras.KerasTensor, maps: keras.KerasTensor) -> keras.KerasT
 
 
 def _cell_average(images: keras.KerasTensor, maps: keras.KerasTensor) -> keras.KerasTensor:
-    """Weigh each place of the maps with how much of it is cell: all that is not black."""
+    """Average the maps with each place weighted by the share of cell pixels (all that are not black) in it."""
     cell = averaged_down(ops.cast(ops.any(images > 0, axis=-1, keepdims=True), "float32"), maps.shape[1])
     covered = ops.maximum(ops.mean(cell, axis=(1, 2), keepdims=True), 1e-6)  # an augmentation may move the cell out
     weight = keras.layers.Identity(name=CELL_WEIGHT, dtype="float32")(cell / covered)
@@ -47,7 +47,7 @@ def pooling_of(model: keras.Model) -> str:
     return "cell-average" if CELL_WEIGHT in [layer.name for layer in model.layers] else "average"
 
 
-# what a head begins with: images of values 0 to 255 [shape=(n, side, side, 3)] and their maps [shape=(n, height, width,
+# how a head starts: images of values 0 to 255 [shape=(n, side, side, 3)] and their maps [shape=(n, height, width,
 # channels)] -> features [shape=(n, features)]
 POOLINGS: dict[str, Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]] = {
     "average": _average,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,75 +16,96 @@ from leukobench.cnn.backend import keras
 from leukobench.cnn.data import try_square
 from leukobench.cnn.device import choose_devices, computing_on
 from leukobench.cnn.epochs import Inputs
-from leukobench.cnn.fitting import score
+from leukobench.cnn.fitting import mean_score
 from leukobench.cnn.network import load_network
 from leukobench.cohort.layout import image_files
-from leukobench.cohort.manifest import read_manifest
 from leukobench.core.errors import InputError
-from leukobench.results.run import read_run, scores_table
+from leukobench.results.run import RunFolder, scores_table
 
 _BATCHES = 4  # read at a time, so that memory does not grow with the number of images
 
+AnyPath = str | os.PathLike[str]
 
-def predict(
-    folder: Path,
-    images: Path,
+
+def predict_images(
+    run: RunFolder,
+    images: AnyPath | Iterable[AnyPath],
     *,
-    manifest: Path | None = None,
-    fold: str | None = None,
-    batch: int | None = None,
+    folder: AnyPath | None = None,
+    fold: int | None = None,
+    batch_size: int | None = None,
     jobs: int = 1,
     device: str = "auto",
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Score images by the network of a run folder, or by the mean of a cross-validation's networks.
+    """Score images with the network of a run, or with the mean of the networks of a cross-validation.
 
-    Images are cut, scaled and cleared of their background as they were for training.
+    Images are cut, resized and cleared of their background as for training.
 
     Args:
-        folder: Run folder of `train-cnn`.
-        images: Folder of the images.
-        manifest: Which of them to score; by default all, with those of its subfolders.
-        fold: Of a cross-validation, the fold whose network alone is taken.
-        batch: Images a step; by default as in training.
-        jobs: Threads that read images.
+        run: Run folder of a network.
+        images: A folder, with all its subfolders, or image files.
+        folder: Folder that the paths of image files are relative to; by default the current folder.
+        fold: Of a cross-validation, the fold whose network alone predicts.
+        batch_size: Number of images in a batch; by default as in training.
+        jobs: Number of threads that read images.
         device: One of `leukobench.cnn.device.DEVICES`.
 
     Returns:
-        `path`, `score` (the probability of `all`) and `predicted` of each image that could be read; and the reason of
-        each that could not, by path.
+        A table of `path` (of a folder's images relative to it, else as given), `score` (the probability of `all`) and
+        `predicted` for each image that could be read; and the reason for each that could not, by path.
 
     Raises:
-        InputError: a torn run folder, no such fold or device, no image could be read, or memory is too small.
+        InputError: the run is of another model, there is no such fold or device, no image could be read, or memory is
+            too small.
     """
-    stored = read_run(folder)
-    of_folds = sorted(folder.glob("model_fold_*.keras")) if fold is None else []
-    files = of_folds or [stored.model_file(".keras", fold)]
-    paths = image_files(images) if manifest is None else read_manifest(manifest)["path"].tolist()
-    recipe = stored.info["parameters"]
-    batch = batch or recipe["batch"]
-    read = partial(try_square, background=stored.info["background"], frame=recipe["frame"], side=recipe["input_side"])
+    refuse_other_models(run)
+    parameters = run.info.parameters
+    batch_size = batch_size or parameters["batch_size"]
+    base, paths = _image_paths(images, folder)
+    folds: Sequence[int | None] = run.folds if fold is None and run.folds else [fold]
+    files = [run.model_file(".keras", each) for each in folds]
+    side, background = parameters["input_side"], run.info.background
+    read = partial(try_square, background=background, frame=parameters["frame"], side=side)
     scores: list[np.ndarray] = []
     failed: dict[str, str] = {}
     with (
-        computing_on(choose_devices(device), batch),
+        computing_on(choose_devices(device), batch_size),
         Parallel(n_jobs=jobs, prefer="threads") as threads,
         tqdm(total=len(paths), desc="predicting", unit="image", disable=None) as bar,
     ):
-        networks = [load_network(str(file)) for file in files]
-        for first in range(0, len(paths), _BATCHES * batch):
-            chunk = paths[first : first + _BATCHES * batch]
-            found = threads(delayed(read)(images / path) for path in chunk)
+        networks = [load_network(file) for file in files]
+        for first in range(0, len(paths), _BATCHES * batch_size):
+            chunk = paths[first : first + _BATCHES * batch_size]
+            found = threads(delayed(read)(base / path) for path in chunk)
             failed |= {path: each for path, each in zip(chunk, found, strict=True) if isinstance(each, str)}
             pixels = [each for each in found if not isinstance(each, str)]
             if pixels:
-                scores.append(_mean_score(networks, np.stack(pixels), batch, recipe.get("views", 1)))
+                scores.append(_mean_of_networks(networks, np.stack(pixels), batch_size, parameters["views"]))
             bar.update(len(chunk))
     if not scores:
         path, reason = next(iter(failed.items()))
-        raise InputError(f"{images}: none of {len(failed)} images could be read; the first: {path}: {reason}")
+        raise InputError(f"{base}: none of {len(failed)} images could be read; the first: {path}: {reason}")
     return scores_table([path for path in paths if path not in failed], np.concatenate(scores)), failed
 
 
-def _mean_score(networks: Sequence[keras.Model], pixels: np.ndarray, batch: int, views: int) -> np.ndarray:
-    seen, rows = Inputs.of_images(pixels, views).views, np.arange(len(pixels))
-    return np.mean([score(network, seen, rows, batch) for network in networks], axis=0)
+def refuse_other_models(run: RunFolder) -> None:
+    """Raise InputError if the run is not one of a network."""
+    if run.info.family != "cnn":
+        raise InputError(f"{run.folder}: is a run of {run.info.recipe}, which is no network; name a run of a network")
+
+
+def _image_paths(images: AnyPath | Iterable[AnyPath], folder: AnyPath | None) -> tuple[Path, list[str]]:
+    """Return the folder that paths are relative to, and the paths."""
+    if isinstance(images, str | os.PathLike):
+        if Path(images).is_dir():
+            return Path(images), image_files(Path(images))
+        images = [images]
+    paths = [Path(path).as_posix() for path in images]
+    if not paths:
+        raise InputError("images: there is none to predict; name a folder of images, or image files")
+    return Path(folder or ""), paths
+
+
+def _mean_of_networks(networks: Sequence[keras.Model], pixels: np.ndarray, batch_size: int, views: int) -> np.ndarray:
+    inputs, rows = Inputs.of_images(pixels, views).views, np.arange(len(pixels))
+    return np.mean([mean_score(network, inputs, rows, batch_size) for network in networks], axis=0)

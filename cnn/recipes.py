@@ -1,10 +1,11 @@
-"""What a recipe of a network is: what is built, what is trained, on what pixels, for how long.
+"""The recipe of a network: what is built, what is trained, on which pixels, for how long.
 
-The recipes themselves are in `leukobench.cnn.published`; values of one are changed with `leukobench.cnn.settings`.
+The recipes themselves are in `leukobench.cnn.recipe_catalog`; `leukobench.cnn.recipe_changes` changes values of one.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from types import MappingProxyType
@@ -22,11 +23,11 @@ class Augmentation:
     """Random changes of each training image, drawn anew every epoch; pixels from outside repeat the nearest.
 
     Attributes:
-        rotation: Largest rotation either way, degrees.
-        shift: Largest shift either way and in both directions, as a share of the side.
-        shear: Largest shear angle either way, radians.
-        zoom: Scales from 1 - zoom to 1 + zoom, in both directions independently.
-        flip: Whether half of the images are mirrored left to right.
+        rotation: Largest rotation in either direction, degrees.
+        shift: Largest shift in either direction, horizontally and vertically, as a share of the side.
+        shear: Largest shear angle in either direction, radians.
+        zoom: Scales from 1 - zoom to 1 + zoom, horizontally and vertically by different factors.
+        flip: Whether half of the images are flipped left to right.
         stain: Standard deviation of the logarithm of the factor that each colour channel is multiplied by.
     """
 
@@ -40,40 +41,44 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one network is built and trained.
+    """How a network is built and trained.
 
     Attributes:
-        name: What `--recipe` takes.
+        name: Name of the recipe.
         source: The publication, or leukobench.
         description: One line for the listing.
         architecture: A name in `leukobench.cnn.architectures`.
         input_side: Side of the network's input, px.
-        head: What follows the feature maps, in order: `average`, `cell-average` (of the places that are cell) or
-            `flatten`; `batchnorm`, `dropout=RATE`, `dense=UNITS` (ReLU); `sigmoid` or `softmax` (of two).
+        head: The layers after the feature maps, in order: `average`, `cell-average` (over the places within the cell)
+            or `flatten`; any of `batchnorm`, `dropout=RATE`, `dense=UNITS` (ReLU); `sigmoid`, or `softmax` of two.
         optimizer: Name of a Keras optimiser and its arguments.
-        batch: Images a step.
-        epochs: Passes over the training part.
-        scaling: What pixels are scaled to, a name in `leukobench.cnn.scaling`.
+        batch_size: Number of images in a batch.
+        epochs: Number of passes over the training part.
+        scaling: How pixels are scaled, a name in `leukobench.cnn.scaling`.
         pretrained: Whether the base starts from ImageNet weights.
-        trained: `all` layers, the `head` alone, or `head+batchnorm`: with it the batch normalisations of the base.
-        loss: A loss of Keras, by name; it is given one column for `sigmoid` and two (one-hot) for `softmax`.
-        schedule: `constant` learning rate, or `cosine`, down to zero at the last step.
-        class_weights: `none`; `balanced`: both classes weigh the same in the loss; `balanced-subjects`: so do all
-            subject groups of a class.
-        keep: The epoch whose weights are kept, where there is a validation part: that of the best `val_auroc` or
+        trained: `all` layers; the `head` alone, on a frozen base; or `head+batchnorm`, the head and the batch
+            normalisations of the base.
+        loss: Name of a Keras loss. Targets have one column for `sigmoid`, two (one-hot) for `softmax`.
+        schedule: `constant` learning rate, or `cosine`, which decays to zero at the last step.
+        class_weights: `none`; `balanced`: both classes have the same total weight in the loss; `balanced-subjects`: so
+            have, within a class, all subject groups.
+        keep: Which epoch's weights are kept where there is a validation part: that of the best `val_auroc` or
             `val_accuracy`, or the `last`.
-        patience: Epochs without a better one after which training stops; None for never.
+        patience: Number of epochs without improvement after which training stops; None: it never stops early.
         l2: Strength of the L2 penalty on the weights of the head's dense layers.
         frame: Side of the square cut from the middle of the image before resizing, px.
-        augmentation: Random changes, or None.
-        augmented_passes: How often the images are augmented and run through a frozen base; epochs take turns.
-        enlarged: Number of images that the training part is enlarged to, once, by drawing with replacement and turning
-            and mirroring by quarters; None for as it is. See `leukobench.cnn.epochs`.
-        views: What is averaged to a score: 1 for the image as it is, 8 for it turned by quarters and mirrored. The head
-            on a frozen base is trained on them too, unless the recipe augments; epochs take turns.
+        augmentation: Random changes of the training images, or None.
+        augmented_passes: Number of augmented copies of each training image that a frozen base is run on; successive
+            epochs use successive copies.
+        offline_augmentation: Number of images that the training part is increased to before training, by drawing with
+            replacement, rotation by multiples of 90 degrees and flipping; None: no offline augmentation. See
+            `leukobench.cnn.epochs.draw_offline_augmentation`.
+        views: Number of views that the score is the mean over: 1, the image itself, or 8, test-time augmentation by
+            4 rotations x 2 flips. Without augmentation, the head on a frozen base is trained on these views as well;
+            successive epochs use successive views.
         options: Further arguments of the architecture.
         split: How the source split its images, as a command.
-        reported: Figures in the source, with the split that they were measured on.
+        reported: Metrics in the source, and the split that they were measured on.
         left_open: What the source does not say, and what we chose.
     """
 
@@ -84,7 +89,7 @@ class Recipe:
     input_side: int
     head: tuple[str, ...]
     optimizer: Mapping[str, Any]
-    batch: int
+    batch_size: int
     epochs: int
     scaling: str = "unit"
     pretrained: bool = False
@@ -98,7 +103,7 @@ class Recipe:
     frame: int = 450
     augmentation: Augmentation | None = None
     augmented_passes: int = 4
-    enlarged: int | None = None
+    offline_augmentation: int | None = None
     views: int = 1
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     split: str = ""
@@ -107,8 +112,15 @@ class Recipe:
 
     @property
     def frozen(self) -> bool:
-        """Whether nothing of the base is trained, so that it need run only once."""
+        """Whether no layer of the base is trained, so that it needs to run only once."""
         return self.trained == "head"
+
+    def from_scratch(self) -> Recipe:
+        """Return the recipe with random initial weights and all layers trained; a changed recipe has another name."""
+        if not self.pretrained:
+            return self
+        name = f"{self.name}-from-scratch"
+        return dataclasses.replace(self, name=name, pretrained=False, trained="all", reported="")
 
     def as_json(self) -> dict[str, Any]:
         """Return every value of the recipe in types that JSON has."""

@@ -1,4 +1,4 @@
-"""What pixels are scaled to before they enter a network: each base expects what its weights were trained on."""
+"""Scaling of the pixels before they enter a network: each base expects the values that its weights were trained on."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ def _caffe(pixels: keras.KerasTensor) -> keras.KerasTensor:
 SCALINGS: dict[str, Callable[[keras.KerasTensor], keras.KerasTensor]] = {
     "unit": lambda pixels: _rescaled(1 / 255, 0.0)(pixels),  # to 0 ... 1
     "symmetric": lambda pixels: _rescaled(1 / 127.5, -1.0)(pixels),  # to -1 ... 1
-    "caffe": _caffe,  # to BGR, less ImageNet's mean of each channel
-    "none": lambda pixels: pixels,  # for a network that scales by itself
+    "caffe": _caffe,  # to BGR, minus the ImageNet mean of each channel
+    "none": lambda pixels: pixels,  # for a network with a scaling of its own
 }

@@ -1,11 +1,11 @@
-"""Training a network recipe: images + manifest + partition -> run folder."""
+"""Training a network recipe: images, manifest and split -> run folder."""
 
 from __future__ import annotations
 
-import dataclasses
+import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,235 +14,303 @@ import pandas as pd
 
 from leukobench.cells.cell import BACKGROUNDS
 from leukobench.cnn.backend import keras
-from leukobench.cnn.checkpoint import Checkpoint, Unfinished
+from leukobench.cnn.checkpoint import Checkpoint, UnfinishedTraining
 from leukobench.cnn.data import Images, load_images
-from leukobench.cnn.device import building_in, choose_devices, computing_on, name_devices, policy_for
-from leukobench.cnn.epochs import Examples, Inputs, balanced_weights, enlargement
-from leukobench.cnn.fitting import Validation, fit, score
+from leukobench.cnn.device import computing
+from leukobench.cnn.epochs import Examples, Inputs, balanced_weights, draw_offline_augmentation
+from leukobench.cnn.fitting import Fitting, Validation, mean_score
 from leukobench.cnn.frozen import base_outputs
 from leukobench.cnn.network import Network, build, targets_for
-from leukobench.cnn.plots import training_figure
-from leukobench.cnn.published import recipe_named
+from leukobench.cnn.plots import network_training_figure
+from leukobench.cnn.recipe_catalog import network_recipe
+from leukobench.cnn.recipe_changes import as_texts, change_recipe
 from leukobench.cnn.recipes import Recipe
-from leukobench.cnn.settings import with_settings
-from leukobench.cohort.manifest import POSITIVE, read_manifest
-from leukobench.cohort.partition import read_partitions
+from leukobench.cohort.manifest import POSITIVE, manifest_checksum, read_manifest
+from leukobench.cohort.partition import Split, read_split
 from leukobench.core.errors import InputError
 from leukobench.core.files import only_writer, refuse_existing, sha256_of
 from leukobench.core.plotting import save_figure
-from leukobench.results.run import Run, predictions_table, split_facts, told, write_run
+from leukobench.results.run import RunFolder, model_name, predictions_table, reported_rows, write_run
+from leukobench.results.run_info import RunInfo, command_line, split_facts
+
+AnyPath = str | os.PathLike[str]
 
 
-def train(
-    images_folder: Path,
-    manifest_path: Path,
-    partition_path: Path,
-    out: Path,
+def train_network(
+    images: AnyPath | Images,
+    manifest: AnyPath,
+    split: AnyPath,
+    out: AnyPath,
     *,
     recipe: str,
+    weights: AnyPath | None = None,
+    changes: Mapping[str, Any] | None = None,
     background: str = BACKGROUNDS[0],
-    weights: str | None = None,
-    settings: Sequence[str] = (),
     epochs: int | None = None,
-    batch: int | None = None,
+    batch_size: int | None = None,
     seed: int = 0,
     jobs: int = 1,
     device: str = "auto",
     precision: str = "auto",
     resume: bool = False,
-    whole_manifest: bool = False,
-) -> Run:
-    """Train a network on the training part, predict every part, and write the run folder.
+) -> RunFolder:
+    """Train a network on the training part of a split, predict every part, and write the run folder.
 
-    Where there is a validation part, the weights of the epoch that the recipe says are kept, else those of the last. A
-    frozen base is run once: only the head is trained, on its outputs. While it trains, `NAME.training` beside the run
-    folder holds the history so far and a checkpoint; it is removed at the end.
+    Where the split has a validation part, the run keeps the weights of the epoch that the recipe names, else those of
+    the last epoch. A frozen base runs once; only the head is trained, on the outputs of the base. During the training
+    the folder `NAME.partial` beside the run folder NAME holds the history and a checkpoint; it is removed at the end.
 
     Args:
-        images_folder: Folder that the manifest's paths are relative to.
-        manifest_path: Manifest; the partition must have been made from it.
-        partition_path: Partition, or folder of partitions: then the predictions are those of each fold's test part.
+        images: Folder that the paths of the manifest are relative to. Or images from `leukobench.cnn.data.load_images`,
+            which may be more than the split names: several trainings then share them and the outputs of a frozen base.
+        manifest: Manifest that was split (CSV).
+        split: Partition (CSV), or folder of partitions for cross-validation: then only the test part of each fold is
+            predicted.
         out: Run folder to write.
-        recipe: Name of a recipe.
-        background: What lies around the cells, see `leukobench.cells.cell.find_cell`.
-        weights: A file, "imagenet", or "none" for random ones, which names the run `<recipe>-from-scratch` where the
-            recipe starts from ImageNet, and trains the whole network; by default what the recipe says.
-        settings: Values of the recipe to change, see `leukobench.cnn.settings`.
-        epochs: Instead of the recipe's.
-        batch: Instead of the recipe's.
-        seed: For initial weights, order, dropout and augmentation.
-        jobs: Threads that read images.
+        recipe: Name of a recipe, see `leukobench.cnn.recipe_catalog`.
+        weights: Initial weights: a file, "imagenet" (downloaded), or "none" (random; then the whole network is trained,
+            and the run's recipe is named `<recipe>-from-scratch` if it starts from ImageNet weights otherwise). By
+            default what the recipe says.
+        changes: Changed values of the recipe by name, see `leukobench.cnn.recipe_changes.change_recipe`.
+        background: What surrounds the cells, see `leukobench.cells.cell.find_cell`.
+        epochs: Number of epochs, if not the recipe's.
+        batch_size: Number of images in a batch, if not the recipe's.
+        seed: Random seed of initial weights, order, dropout and augmentation.
+        jobs: Number of threads that read images.
         device: One of `leukobench.cnn.device.DEVICES`.
         precision: One of `leukobench.cnn.device.PRECISIONS`.
-        resume: Whether to continue a training of the same things that was cut short.
-        whole_manifest: Whether labelled images that the partition leaves out are read too, and a frozen base run on
-            them: then trainings on other partitions of the same manifest find all that kept.
+        resume: Whether to resume an unfinished training of the same arguments, if there is one.
+
+    Returns:
+        The run folder.
 
     Raises:
-        InputError: a file is malformed or missing, the partition is of another manifest, the weights cannot be had,
-            there is no such device, memory is too small, an unfinished training is in the way, another process is
-            training for `out`, or `out` exists.
+        InputError: a file is malformed or missing, the split was made from another manifest, a change does not fit the
+            recipe, the weights or the device are not available, memory is too small, training diverged, there is an
+            unfinished training that is not to be resumed, another process is training for `out`, or `out` exists.
+
+    >>> from leukobench.cohort.indexing import scan_folder
+    >>> from leukobench.cohort.manifest import write_manifest
+    >>> from leukobench.cohort.partition import write_partition
+    >>> from leukobench.cohort.splitting import split_by_subject
+    >>> from leukobench.cohort.synthetic import generate_cohort
+    >>> generate_cohort("images", subjects=6, cells_per_subject=2, seed=0)
+    >>> manifest = scan_folder("images")
+    >>> write_manifest(manifest, "manifest.csv")
+    >>> write_partition(split_by_subject(manifest, 0.4), "split.csv")
+    >>> changes = {"input_side": 16, "optimizer.learning_rate": 1e-3}
+    >>> run = train_network("images", "manifest.csv", "split.csv", "run",
+    ...                     recipe="small-lightxception", changes=changes, epochs=1)
+    >>> run.info.changed
+    ['epochs=1', 'input_side=16', 'optimizer.learning_rate=0.001']
     """
-    settings = [*(f"{name}={value}" for name, value in (("epochs", epochs), ("batch", batch)) if value), *settings]
-    chosen, weights = _as_asked(recipe_named(recipe), weights, settings)
+    out = Path(out)
+    changed = {"epochs": epochs, "batch_size": batch_size}
+    changed = {name: value for name, value in changed.items() if value is not None} | dict(changes or {})
+    chosen, initial = _choose_recipe(recipe, weights, changed)
     refuse_existing(out)
-    manifest, partitions = _cohort(manifest_path, partition_path, whole_manifest)
-    with only_writer(out), _computing(device, precision, chosen.batch) as (devices, policy):
-        first = _seeded(chosen, weights, seed)  # before images are read: weights that cannot be had are told at once
-        facts = split_facts(partitions, partition_path)
-        facts["checksums"]["weights"] = sha256_of(Path(weights)) if weights not in (None, "imagenet") else weights
+    table, partitions = _read_cohort(manifest, split)
+    command = _command(
+        images, manifest, split, out, changes, {"--recipe": recipe, "--weights": weights, "--background": background,
+        "--epochs": epochs, "--batch-size": batch_size, "--seed": seed, "--jobs": jobs, "--device": device,
+        "--precision": precision},
+    )  # fmt: skip
+    with only_writer(out), computing(device, precision, chosen.batch_size) as computation:
+        facts = split_facts(partitions)
+        facts["checksums"]["weights"] = initial if initial in (None, "imagenet") else sha256_of(Path(initial))
         identity = {
             "parameters": chosen.as_json(),
             "seed": seed,
             "background": background,
             "checksums": facts["checksums"],
-            "precision": policy,
-            "device": name_devices(devices),
+            "precision": computation.precision,
+            "device": computation.device,
         }
-        unfinished = Unfinished.beside(out, identity, resume)
-        images = load_images(
-            images_folder, manifest, frame=chosen.frame, side=chosen.input_side, background=background, jobs=jobs
+        training = NetworkTraining(chosen, initial, seed, UnfinishedTraining.beside(out, identity, resume))
+        first = training.build()  # before the images are read, so that an error in the weights comes at once
+        prepared = _read_images(images, table, chosen, background, jobs)
+        trained = training.run(first, prepared, partitions)
+        info = RunInfo(
+            **facts | identity,
+            family="cnn",
+            recipe=chosen.name,
+            changed=as_texts(changed),
+            excluded={path: reason for path, reason in prepared.failed.items() if path in set(table["path"])},
+            seconds=trained.seconds,
+            model_parameters=first.whole.count_params(),
+            command=command,
         )
-        trained = _train_folds(first, chosen, weights, partitions, images, seed, unfinished)
-        info = {
-            **identity,
-            **facts,
-            "family": "cnn",
-            "recipe": chosen.name,
-            "changed": settings,
-            "excluded": _named(images.failed, partitions),
-            "seconds": trained.seconds,
-            "model_parameters": first.whole.count_params(),
-        }
         result = _write(out, info, trained)
-        unfinished.remove()
+        training.unfinished.remove()
     return result
 
 
-@dataclasses.dataclass
-class _Trained:
-    """What came out of all folds."""
+@dataclass(frozen=True)
+class TrainedFold:
+    """The result of one fold, or (fold None) of a training without cross-validation."""
 
-    networks: dict[str, Network]
-    predictions: list[pd.DataFrame]
-    history: list[pd.DataFrame]
-    seconds: dict[str, float]
-
-
-@contextmanager
-def _computing(device: str, asked: str, batch: int) -> Iterator[tuple[list[str], str]]:
-    devices = choose_devices(device)
-    policy = policy_for(asked, devices)
-    with building_in(policy), computing_on(devices, batch):
-        yield devices, policy
+    fold: int | None
+    network: Network
+    predictions: pd.DataFrame
+    history: pd.DataFrame
 
 
-def _train_folds(
-    first: Network,
-    recipe: Recipe,
-    weights: str | None,
-    partitions: dict[str, pd.DataFrame],
-    images: Images,
-    seed: int,
-    unfinished: Unfinished,
-) -> _Trained:
-    """Train a network on each partition; the first is built already."""
-    trained = _Trained({}, [], [], {"frozen_base": 0.0, "fit": 0.0, "predict": 0.0})
-    inputs = Inputs.of_images(images.pixels, recipe.views)
-    if recipe.frozen:
+@dataclass(frozen=True)
+class TrainedFolds:
+    """The results of all folds, and the durations in s."""
+
+    folds: Sequence[TrainedFold]
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class NetworkTraining:
+    """The training of one recipe on the folds of a split, or on a single partition.
+
+    Every fold starts from the same initial weights. A frozen base runs once for all folds.
+
+    Attributes:
+        recipe: The recipe, with all changes.
+        weights: Initial weights of the base: a file, "imagenet", or None for random ones.
+        seed: Random seed.
+        unfinished: Where checkpoints are kept.
+    """
+
+    recipe: Recipe
+    weights: str | None
+    seed: int
+    unfinished: UnfinishedTraining
+
+    def build(self) -> Network:
+        """Build the network with its initial weights."""
+        keras.utils.set_random_seed(self.seed)
+        return build(self.recipe, self.weights)
+
+    def run(self, first: Network, images: Images, split: Split) -> TrainedFolds:
+        """Train a network on each fold, and predict; `first`, from `build`, is that of the first fold."""
+        seconds = {"frozen_base": 0.0, "fit": 0.0, "predict": 0.0}
         start = time.perf_counter()
-        parts = pd.concat(partitions.values())
-        used = parts["path"][(parts["part"] == "train") & ~parts["path"].isin(list(images.failed))].drop_duplicates()
-        inputs = base_outputs(first, recipe, images, np.sort(used.map(images.row).to_numpy()), seed)
-        trained.seconds["frozen_base"] = time.perf_counter() - start
-    for fold, partition in partitions.items():
-        network = _seeded(recipe, weights, seed) if trained.networks else first
-        model = network.head if recipe.frozen else network.whole
-        shown = partition[~partition["path"].isin(list(images.failed))]
-        rows = shown["path"].map(images.row).to_numpy()
-        start = time.perf_counter()
-        history = _fit(model, recipe, inputs, rows, shown, seed, unfinished.checkpoint(fold))
-        fitted = time.perf_counter()
-        scored = told(shown, fold)
-        scores = score(model, inputs.views, rows[scored], recipe.batch, "predicting")
-        trained.seconds["fit"] += fitted - start
-        trained.seconds["predict"] += time.perf_counter() - fitted
-        trained.networks[fold] = network
-        trained.predictions.append(predictions_table(shown[scored], scores, fold))
-        trained.history.append(pd.DataFrame(history).assign(**({"fold": fold} if fold else {})))
-    return trained
+        inputs = self.prepare(first, images, split)
+        if self.recipe.frozen:
+            seconds["frozen_base"] = time.perf_counter() - start
+        folds: list[TrainedFold] = []
+        for fold, partition in split.by_fold():
+            network = self.build() if folds else first
+            partition_rows = partition.rows[partition.rows["path"].isin(images.row)]
+            places = partition_rows["path"].map(images.row).to_numpy()
+            start = time.perf_counter()
+            history = self.fit(network, inputs, places, partition_rows, self.unfinished.checkpoint(fold))
+            fitted = time.perf_counter()
+            reported = reported_rows(partition_rows, fold)
+            score = self.predict(network, inputs, places[reported])
+            seconds["fit"] += fitted - start
+            seconds["predict"] += time.perf_counter() - fitted
+            predictions = predictions_table(partition_rows[reported], score, fold)
+            table = pd.DataFrame(history)
+            folds.append(TrainedFold(fold, network, predictions, table if fold is None else table.assign(fold=fold)))
+        return TrainedFolds(folds, seconds)
+
+    def prepare(self, network: Network, images: Images, split: Split) -> Inputs:
+        """Return the inputs of the part that is fitted: the images, or the outputs of a frozen base for them."""
+        if not self.recipe.frozen:
+            return Inputs.of_images(images.pixels, self.recipe.views)
+        paths = pd.concat([partition.part("train")["path"] for _, partition in split.by_fold()]).drop_duplicates()
+        training_rows = paths[paths.isin(images.row)].map(images.row).to_numpy()
+        return base_outputs(network, images, np.sort(training_rows), self.seed)
+
+    def fit(
+        self, network: Network, inputs: Inputs, places: np.ndarray, rows: pd.DataFrame, checkpoint: Checkpoint
+    ) -> list[dict[str, float]]:
+        """Fit a network on the training part of partition rows, whose images are at `places` of the inputs."""
+        positive = (rows["label"] == POSITIVE).to_numpy()
+        validating = (rows["part"] == "validation").to_numpy()
+        training = (rows["part"] == "train").to_numpy()
+        examples = self._examples(inputs, places[training], rows[training])
+        validation = Validation(inputs.plain, places[validating], positive[validating])
+        return Fitting(network.fitted, self.recipe, self.seed, checkpoint).fit(examples, validation)
+
+    def predict(self, network: Network, inputs: Inputs, places: np.ndarray) -> np.ndarray:
+        """Return the probability of `all` of the images at `places` of the inputs. [shape=(n,)]"""
+        return mean_score(network.fitted, inputs.views, places, self.recipe.batch_size, "predicting")
+
+    def _examples(self, inputs: Inputs, places: np.ndarray, rows: pd.DataFrame) -> Examples:
+        """Return what is trained on: the training part, with the sample weights and the offline augmentation."""
+        positive, orientations = (rows["label"] == POSITIVE).to_numpy(), None
+        group = rows["subject_group"].to_numpy() if self.recipe.class_weights == "balanced-subjects" else None
+        weights = None if self.recipe.class_weights == "none" else balanced_weights(positive, group)
+        if self.recipe.offline_augmentation is not None:
+            drawn, orientations = draw_offline_augmentation(len(places), self.recipe.offline_augmentation)
+            places, positive = places[drawn], positive[drawn]
+            weights = None if weights is None else weights[drawn]
+        return Examples(inputs.training, places, targets_for(self.recipe, positive), weights, orientations)
 
 
-def _fit(
-    model: keras.Model,
-    recipe: Recipe,
-    inputs: Inputs,
-    rows: np.ndarray,
-    partition: pd.DataFrame,
-    seed: int,
-    checkpoint: Checkpoint,
-) -> list[dict[str, float]]:
-    """Train a model on the training part of a partition, whose images stand in `rows` of the inputs."""
-    positive = (partition["label"] == POSITIVE).to_numpy()
-    training, validating = (partition["part"].to_numpy() == part for part in ("train", "validation"))
-    trained_rows, of_training, turns = rows[training], positive[training], None
-    group = partition["subject_group"].to_numpy()[training] if recipe.class_weights == "balanced-subjects" else None
-    weights = None if recipe.class_weights == "none" else balanced_weights(of_training, group)
-    if recipe.enlarged is not None:
-        drawn, turns = enlargement(len(trained_rows), recipe.enlarged)
-        trained_rows, of_training = trained_rows[drawn], of_training[drawn]
-        weights = None if weights is None else weights[drawn]
-    examples = Examples(inputs.taught, trained_rows, targets_for(recipe, of_training), weights, turns)
-    validation = Validation(inputs.plain, rows[validating], positive[validating])
-    return fit(model, recipe, examples, validation, seed, checkpoint)
+def _choose_recipe(name: str, weights: AnyPath | None, changes: Mapping[str, Any]) -> tuple[Recipe, str | None]:
+    """Return the recipe with the changes, and its initial weights: a file, "imagenet", or None for random ones."""
+    recipe = change_recipe(network_recipe(name), changes)
+    if weights is None:
+        return recipe, "imagenet" if recipe.pretrained else None
+    if weights == "none":
+        return recipe.from_scratch(), None
+    return recipe, os.fspath(weights)
 
 
-def _write(out: Path, info: dict[str, Any], trained: _Trained) -> Run:
-    history = pd.concat(trained.history, ignore_index=True)
-
-    def save(folder: Path) -> None:
-        for fold, network in trained.networks.items():
-            network.whole.save(folder / (f"model_fold_{fold}.keras" if fold else "model.keras"))
-        save_figure(training_figure(history, f"{info['recipe']}, seed {info['seed']}"), folder / "history")
-
-    libraries = ("keras", keras.backend.backend(), "numpy", "pandas", "scikit-learn")
-    return write_run(out, info, pd.concat(trained.predictions, ignore_index=True), save, history, libraries)
-
-
-def _seeded(recipe: Recipe, weights: str | None, seed: int) -> Network:
-    keras.utils.set_random_seed(seed)
-    return build(recipe, weights)
-
-
-def _as_asked(recipe: Recipe, weights: str | None, settings: Sequence[str]) -> tuple[Recipe, str | None]:
-    """Return the recipe with what was set on the command line, and its weights."""
-    recipe = with_settings(recipe, settings)
-    weights = weights or ("imagenet" if recipe.pretrained else "none")
-    if weights != "none":
-        return recipe, weights
-    if recipe.pretrained:
-        name = f"{recipe.name}-from-scratch"
-        recipe = dataclasses.replace(recipe, name=name, pretrained=False, trained="all", reported="")
-    return recipe, None
-
-
-def _named(failed: dict[str, str], partitions: dict[str, pd.DataFrame]) -> dict[str, str]:
-    """Return the images among those that could not be read that a partition names."""
-    named = {path for partition in partitions.values() for path in partition["path"]}
-    return {path: reason for path, reason in failed.items() if path in named}
-
-
-def _cohort(manifest_path: Path, partition_path: Path, whole: bool) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
-    """Read manifest and partitions; keep the manifest's rows that the partitions name, or `whole` all with a label."""
-    manifest, partitions = read_manifest(manifest_path), read_partitions(partition_path)
-    named = pd.concat([partition["path"] for partition in partitions.values()]).drop_duplicates()
-    unknown = named[~named.isin(manifest["path"])]
+def _read_cohort(manifest: AnyPath, split: AnyPath) -> tuple[pd.DataFrame, Split]:
+    """Read manifest and split; return the rows of the manifest that the split names, and the split."""
+    table, partitions = read_manifest(Path(manifest)), read_split(split)
+    named = pd.concat([partition.rows["path"] for _, partition in partitions.by_fold()]).drop_duplicates()
+    unknown = named[~named.isin(table["path"])]
     if len(unknown):
         raise InputError(
-            f"{partition_path}: names {len(unknown)} of {len(named)} images that {manifest_path} lacks "
+            f"{split}: names {len(unknown)} of {len(named)} images that {manifest} lacks "
             f"(first: {unknown.iloc[0]}); split that manifest"
         )
-    if next(iter(partitions.values()))["manifest"].iloc[0] != sha256_of(manifest_path)[:16]:
-        raise InputError(f"{partition_path}: was made from another manifest than {manifest_path}; split it again")
-    kept = manifest["path"].isin(named)
-    return manifest[kept | (manifest["label"] != "") if whole else kept], partitions
+    if partitions.manifest != manifest_checksum(table)[:16]:
+        raise InputError(f"{split}: was made from another manifest than {manifest}; split it again")
+    return table[table["path"].isin(named)], partitions
+
+
+def _read_images(
+    images: AnyPath | Images, manifest: pd.DataFrame, recipe: Recipe, background: str, jobs: int
+) -> Images:
+    """Return the images of the manifest's rows; those that were read already after a check."""
+    frame, side = recipe.frame, recipe.input_side
+    if not isinstance(images, Images):
+        return load_images(Path(images), manifest, frame=frame, side=side, background=background, jobs=jobs)
+    if (images.frame, images.side, images.background) != (frame, side, background):
+        raise InputError(
+            f"images: were read with frame {images.frame}, side {images.side}, background {images.background}; "
+            f"read them with frame {frame}, side {side}, background {background}"
+        )
+    missing = [path for path in manifest["path"] if path not in images.row and path not in images.failed]
+    if missing:
+        raise InputError(f"images: lack {len(missing)} images of the split (first: {missing[0]}); read them as well")
+    return images
+
+
+def _command(
+    images: AnyPath | Images,
+    manifest: AnyPath,
+    split: AnyPath,
+    out: Path,
+    changes: Mapping[str, Any] | None,
+    options: Mapping[str, Any],
+) -> tuple[str, ...]:
+    """Return the command line that repeats the training."""
+    folder = images.folder if isinstance(images, Images) else images
+    command = command_line("train-cnn", [folder], {"--manifest": manifest, "--split": split, **options})
+    settings = [word for text in as_texts(changes or {}) for word in ("--set", text)]
+    return (*command, *settings, "-o", os.fspath(out))
+
+
+def _write(out: Path, info: RunInfo, trained: TrainedFolds) -> RunFolder:
+    history = pd.concat([each.history for each in trained.folds], ignore_index=True)
+    predictions = pd.concat([each.predictions for each in trained.folds], ignore_index=True)
+
+    def save(folder: Path) -> None:
+        for each in trained.folds:
+            each.network.whole.save(folder / model_name(".keras", each.fold))
+        save_figure(network_training_figure(history, f"{info.recipe}, seed {info.seed}"), folder / "history")
+
+    libraries = ("keras", keras.backend.backend(), "numpy", "pandas", "scikit-learn")
+    return write_run(out, info, predictions, save, history, libraries)

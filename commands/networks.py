@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,55 +12,82 @@ from leukobench.commands.options import FILE, FOLDER, background_option, jobs_op
 from leukobench.commands.printing import print_run
 
 
+class Change(click.ParamType):
+    """A value of a recipe: NAME=VALUE. The value is JSON where it can be read as JSON, else text; a head has commas."""
+
+    name = "change"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
+        import json
+
+        name, equals, text = value.partition("=")
+        if not equals:
+            self.fail(f"{value!r}; expected NAME=VALUE, such as patience=5", param, ctx)
+        if name == "head":
+            return name, text.split(",")
+        try:
+            return name, json.loads(text)
+        except ValueError:
+            return name, text
+
+
 @click.command("train-cnn")
 @click.argument("images", type=FOLDER)
 @click.option("--manifest", type=FILE, required=True, help="Manifest that was split.")
 @split_option
-@click.option("--recipe", required=True, help="See `recipes`.")
+@click.option("--recipe", required=True, help="Name of a recipe, see `recipes`.")
 @background_option
 @click.option(
     "--weights",
     metavar="PATH|imagenet|none",
-    help="Where a recipe's pretrained weights come from: a file, a download, or none (trained from scratch, under a "
-    "name that says so). By default what the recipe says.",
+    help="Initial weights: a file, imagenet (downloaded), or none (random; the run's recipe is then named "
+    "<recipe>-from-scratch). By default what the recipe says.",
 )
 @output("Run folder")
-@click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's.")
-@click.option("--batch", type=click.IntRange(min=1), help="Images a step, instead of the recipe's.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Number of epochs, if not the recipe's.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Number of images in a batch, if not the recipe's.")
 @click.option(
     "--set",
-    "settings",
+    "changes",
+    type=Change(),
     metavar="NAME=VALUE",
     multiple=True,
-    help="Any other value of the recipe, as `recipes NAME` shows it: optimizer.learning_rate=1e-5, "
-    "class_weights=balanced, patience=5. May be given several times; all are recorded in run.json.",
+    help="Change another value of the recipe, as `recipes NAME` prints them: optimizer.learning_rate=1e-5, "
+    "class_weights=balanced, patience=5, head=average,dropout=0.5,sigmoid. May be given several times; run.json "
+    "records all.",
 )
 @click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "gpu"]),
     default="auto",
     show_default=True,
-    help="auto: GPUs where there are any. gpu: an error where there is none.",
+    help="auto: the GPUs if there are any, else the CPU. gpu: an error if there is none.",
 )
 @click.option(
     "--precision",
     type=click.Choice(["auto", "float32", "mixed"]),
     default="auto",
     show_default=True,
-    help="auto: 16 and 32 bits mixed on a GPU that gains from it. mixed: on a CPU with bfloat16 instructions too.",
+    help="auto: mixed 16 and 32 bits on a GPU that computes faster with it, else float32. mixed: also on a CPU with "
+    "bfloat16 instructions.",
 )
-@click.option("--resume", is_flag=True, help="Go on with a training that was cut short, with the same arguments.")
+@click.option("--resume", is_flag=True, help="Resume an unfinished training of the same arguments, if there is one.")
 @seed_option
 @jobs_option
-def train_cnn(images: Path, manifest: Path, partition: Path, out: Path, **options: Any) -> None:
-    """Train a network on the folder IMAGES.
+def train_cnn(
+    images: Path, manifest: Path, partition: Path, out: Path, changes: Sequence[tuple[str, Any]], **options: Any
+) -> None:
+    """Train a network on the images of the folder IMAGES.
 
-    Where the split has a validation part, the weights of the epoch with the best validation AUROC are kept, or as the
-    recipe says. Images are read and resized once and kept in $LEUKOBENCH_CACHE, by default leukobench in your cache
-    folder; so is what a frozen base puts out. While it trains, the folder NAME.training beside the run folder NAME
-    holds the history so far and a checkpoint; --resume goes on from there and, on a CPU, ends in the same result as an
-    unbroken run. Set KERAS_BACKEND=jax to compute with JAX, which shares each batch among all GPUs of the machine
-    (TensorFlow takes one).
+    If the split has a validation part, the run keeps the weights of the epoch with the best validation AUROC, or of the
+    epoch that the recipe names. Images are read and resized once and kept in $LEUKOBENCH_CACHE, by default leukobench
+    in your cache folder; so are the outputs of a frozen base.
+
+    During the training the folder NAME.partial beside the run folder NAME holds the history and a checkpoint. After an
+    interruption, rerun the command with --resume; on a CPU the result is that of an uninterrupted training.
+
+    Set KERAS_BACKEND=jax to compute with JAX, which distributes each batch over all GPUs of the machine (TensorFlow
+    uses one).
 
     \b
     Example:  leukobench train-cnn C-NMC_Leukemia --manifest manifest.csv --split split.csv \\
@@ -67,6 +95,6 @@ def train_cnn(images: Path, manifest: Path, partition: Path, out: Path, **option
               leukobench train-cnn C-NMC_Leukemia --manifest manifest.csv --split split.csv \\
                   --recipe leukobench-efficientnetb1 --set optimizer.learning_rate=1e-5 -o runs/b1 --resume
     """
-    from leukobench.cnn.training import train
+    from leukobench.cnn.training import train_network
 
-    print_run(train(images, manifest, partition, out, **options))
+    print_run(train_network(images, manifest, partition, out, changes=dict(changes), **options))

@@ -19,7 +19,7 @@ def recipes(name: str | None) -> None:
     import json
 
     from leukobench.classifiers.recipes import RECIPES as CLASSICAL
-    from leukobench.cnn.published import RECIPES as NETWORKS
+    from leukobench.cnn.recipe_catalog import RECIPES as NETWORKS
 
     known = CLASSICAL | NETWORKS
     if name is None:

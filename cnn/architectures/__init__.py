@@ -1,4 +1,4 @@
-"""Network architectures: each a function that returns the convolutional part as a Keras model.
+"""Network architectures: functions that return the convolutional part of a network as a Keras model.
 
 An entry of `ARCHITECTURES` takes the side of the square input (px) and the weights (a file, "imagenet", or None for
 random ones) and maps pixels [shape=(n, side, side, 3)], already scaled, to feature maps

@@ -7,17 +7,17 @@ from leukobench.cnn.backend import keras
 
 
 def alexnet(side: int, weights: str | None = None) -> keras.Model:
-    """Build the five convolutions of AlexNet; with 227 px in, they put out 6 x 6 x 256.
+    """Build the five convolutions of AlexNet; an input of 227 px gives maps of 6 x 6 x 256.
 
-    The two dense layers of 4096 belong to the head. Convolutions are not divided into two groups, which was done to fit
-    two GPUs, and the local response normalisation is left out, as in every later implementation.
+    The two dense layers of 4096 belong to the head. Convolutions are not divided into two groups, which served two
+    GPUs, and there is no local response normalisation, as in every later implementation.
 
     Args:
         side: Side of the input, px; 227 in the original.
         weights: Must be None: Keras offers none.
 
     Raises:
-        InputError: weights were asked for.
+        InputError: weights are given.
     """
     refuse_weights("AlexNet", weights)
 

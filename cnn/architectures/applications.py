@@ -28,8 +28,8 @@ class Application:
     """A network of Keras Applications.
 
     Attributes:
-        function: What builds it.
-        scaling: What its ImageNet weights expect of the pixels, a name in `leukobench.cnn.scaling`.
+        function: The function that builds it.
+        scaling: Scaling of the pixels that its ImageNet weights expect, a name in `leukobench.cnn.scaling`.
     """
 
     function: Callable[..., keras.Model]
@@ -44,7 +44,7 @@ TABLE = {
     "xception": Application(keras.applications.Xception, "symmetric"),
     "nasnetlarge": Application(keras.applications.NASNetLarge, "symmetric"),
     "mobilenet": Application(keras.applications.MobileNet, "symmetric"),
-    "efficientnetb1": Application(keras.applications.EfficientNetB1, "none"),  # scales by itself
+    "efficientnetb1": Application(keras.applications.EfficientNetB1, "none"),  # has a scaling layer of its own
 }
 
 
@@ -57,12 +57,12 @@ def application(
         name: Its name there.
         side: Side of the input, px.
         weights: A file, "imagenet" (downloaded by Keras), or None for random ones.
-        until: Name of the layer that the network ends with; by default its last. What comes after the middle was
-            learned for the things in photographs, and is worth less on cells (Raghu et al. 2019, arXiv 1902.07208). Of
-            several layers the maps are put one behind the other, larger ones averaged down to the smallest.
+        until: Name of the layer that the network ends with; by default its last. Later layers are specific to the
+            objects in photographs and transfer less to cells (Raghu et al. 2019, arXiv 1902.07208). The maps of several
+            layers are concatenated, larger ones averaged down to the size of the smallest.
 
     Raises:
-        InputError: the weights cannot be had, or there is no such layer.
+        InputError: the weights are not available, or there is no such layer.
     """
     network = with_weights(TABLE[name].function, weights, input_shape=(side, side, 3), include_top=False, name=name)
     if until is None:
@@ -71,15 +71,17 @@ def application(
     ends = [until] if isinstance(until, str) else [*until]
     for end in ends:
         if end not in found:
-            raise InputError(f"options.until={end}: {name} has no such layer; its last are {', '.join([*found][-3:])}")
-    return keras.Model(network.input, _side_by_side([found[end] for end in ends]), name=name)
+            raise InputError(
+                f"options.until={end}: {name} has no such layer; its last layers are {', '.join([*found][-3:])}"
+            )
+    return keras.Model(network.input, _concatenated([found[end] for end in ends]), name=name)
 
 
-def _side_by_side(maps: Sequence[keras.KerasTensor]) -> keras.KerasTensor:
-    """Return feature maps one behind the other, the larger ones averaged down to the size of the smallest."""
+def _concatenated(maps: Sequence[keras.KerasTensor]) -> keras.KerasTensor:
+    """Concatenate feature maps, the larger ones averaged down to the size of the smallest."""
     smallest = min(of.shape[1] for of in maps)
-    alike = [averaged_down(of, smallest) for of in maps]
-    return keras.layers.Concatenate()(alike) if len(alike) > 1 else alike[0]
+    resized = [averaged_down(of, smallest) for of in maps]
+    return keras.layers.Concatenate()(resized) if len(resized) > 1 else resized[0]
 
 
 APPLICATIONS = {name: partial(application, name) for name in TABLE}

@@ -17,11 +17,11 @@ def light_xception(side: int, weights: str | None = None, *, batch_norm_momentum
 
     Args:
         side: Side of the input, px.
-        weights: Must be None: nobody has published any.
-        batch_norm_momentum: Of the moving averages; lower it where an epoch has few steps.
+        weights: Must be None: none are published.
+        batch_norm_momentum: Momentum of the running averages; choose a lower one if an epoch has few steps.
 
     Raises:
-        InputError: weights were asked for.
+        InputError: weights are given.
     """
     refuse_weights("the light Xception", weights)
 

@@ -9,7 +9,7 @@ BLOCKS = ((32, 3), (64, 2), (128, 2), (256, 2), (384, 2), (512, 2))  # filters, 
 
 
 def mir_proposed(side: int, weights: str | None = None) -> keras.Model:
-    """Build the 13 convolutions of `BLOCKS`; with 300 px in, they put out 5 x 5 x 512.
+    """Build the 13 convolutions of `BLOCKS`; an input of 300 px gives maps of 5 x 5 x 512.
 
     Each is 3x3 and same-padded, with ReLU and then batch normalisation; each block ends in a 2x2 max pool with the same
     padding. Three convolutions in the first block and two in each of the others is the only arrangement that gives the
@@ -17,10 +17,10 @@ def mir_proposed(side: int, weights: str | None = None) -> keras.Model:
 
     Args:
         side: Side of the input, px; 300 in the report.
-        weights: Must be None: nobody has published any.
+        weights: Must be None: none are published.
 
     Raises:
-        InputError: weights were asked for.
+        InputError: weights are given.
     """
     refuse_weights("Mir & Un Nissa's network", weights)
     pixels = x = keras.layers.Input((side, side, 3))

@@ -1,4 +1,4 @@
-"""Pretrained weights: had, or an error that says how to get them. Never random ones in their place."""
+"""Pretrained weights, or an error that says how to get them; never random weights in their place."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from leukobench.cnn.backend import keras
 from leukobench.core.errors import InputError
 
 _REMEDY = (
-    "connect to the internet for --weights imagenet, or download the file without top that Keras Applications "
-    "offers and name it: --weights PATH; --weights none trains from scratch, under a name that says so"
+    "connect to the internet to download the ImageNet weights (imagenet), or name a file of the weights without top "
+    "from Keras Applications; the weights none train from scratch"
 )
 
 
 def with_weights(network: Callable[..., keras.Model], weights: str | None, **arguments: Any) -> keras.Model:
-    """Build a network of Keras Applications with the weights that were asked for.
+    """Build a network of Keras Applications with given weights.
 
     Args:
         network: The function of `keras.applications`.
@@ -30,7 +30,7 @@ def with_weights(network: Callable[..., keras.Model], weights: str | None, **arg
     if weights not in (None, "imagenet") and not Path(weights).is_file():
         raise InputError(f"{weights}: no such file of weights; {_REMEDY}")
     try:
-        # where a file lacks a layer Keras only warns, and goes on with random weights in it
+        # if a file lacks a layer, Keras only warns, and leaves random weights in it
         with warnings.catch_warnings(action="error", category=UserWarning):
             return network(weights=weights, **arguments)
     except (OSError, ValueError, KeyError, UserWarning) as error:
@@ -43,9 +43,9 @@ def with_weights(network: Callable[..., keras.Model], weights: str | None, **arg
 
 
 def refuse_weights(network: str, weights: str | None) -> None:
-    """Raise InputError where weights are asked for of a network that nobody has published any of."""
+    """Raise InputError if weights are given for a network without published weights."""
     if weights is not None:
-        raise InputError(f"no pretrained weights of {network} exist: it is trained from scratch (--weights none)")
+        raise InputError(f"no pretrained weights of {network} exist; choose the weights none to train from scratch")
 
 
 def _unusable(network: str, weights: str | None, problem: str, error: Exception) -> InputError:

@@ -1,4 +1,4 @@
-"""The recipes: the fourteen networks of four studies of C-NMC 2019, and our own, as data."""
+"""The recipes as data: fourteen networks of four studies of C-NMC 2019, and our own."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _CLINTON: dict[str, Any] = {
     "optimizer": MappingProxyType(
         {"name": "Adam", "learning_rate": 1e-4, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}
     ),
-    "batch": 10,
+    "batch_size": 10,
     "epochs": 30,
     "scaling": "unit",
     "pretrained": True,
     "augmentation": Augmentation(rotation=40, shift=0.2, shear=0.2, zoom=0.2, flip=True),
     "split": "split --method image --test-size 0.15 --validation-size 0.1 --seed 121",
     "left_open": "shear 0.2: radians; which epoch is kept: best validation AUROC; test part: that of their SVM. Pixels "
-    "are divided by 255 as they did, although the weights expect -1 to 1: --set scaling=symmetric",
+    "are divided by 255 as they did, although the weights expect -1 to 1 (scaling=symmetric)",
 }
 # Mir & Un Nissa 2019: 400 px from the middle, resized to 300
 _MIR: dict[str, Any] = {
@@ -30,12 +30,12 @@ _MIR: dict[str, Any] = {
     "input_side": 300,
     "frame": 400,
     "optimizer": MappingProxyType({"name": "SGD", "learning_rate": 2e-4}),
-    "batch": 30,
+    "batch_size": 30,
     "epochs": 100,
     "loss": "CategoricalCrossentropy",
     "keep": "val_accuracy",
     "l2": 1e-4,
-    "enlarged": 20_000,
+    "offline_augmentation": 20_000,
     "split": "split --method image --test-size 0.2 (training phase only)",
 }
 _MIR_OPEN = "L2 penalty: 1e-4 on the head's dense layers, no L1; loss: categorical cross-entropy; dropout: 0.5"
@@ -51,7 +51,7 @@ _DHURI: dict[str, Any] = {
     "source": "Dhuri & Guinde 2020, Goa College of Engineering",
     "input_side": 224,
     "optimizer": MappingProxyType({"name": "SGD", "learning_rate": 1e-4, "momentum": 0.9}),
-    "batch": 32,
+    "batch_size": 32,
     "epochs": 100,
     "loss": "CategoricalCrossentropy",
     "pretrained": True,
@@ -59,8 +59,8 @@ _DHURI: dict[str, Any] = {
     "split": "split --method image --balance (6,036 train, 70 validation, 70 test)",
     "left_open": "dropout: 0.5; which top layers are trained: the head; which epoch is kept: best validation AUROC",
 }
-_DHURI_FIGURE = "accuracy {} in test (70 images, balanced, split by image)"
-# Ours: the first half of MobileNet, looking at the cell alone
+_DHURI_REPORTED = "accuracy {} in test (70 images, balanced, image-level split)"
+# Ours: the first half of MobileNet
 _LEUKOBENCH: dict[str, Any] = {
     "source": "leukobench",
     "architecture": "mobilenet",
@@ -78,26 +78,26 @@ _LEUKOBENCH: dict[str, Any] = {
 _ALL = (
     Recipe(
         name="clinton-inceptionv3",
-        description="InceptionV3 from ImageNet, whole network trained",
+        description="InceptionV3 from ImageNet, whole network fine-tuned",
         architecture="inceptionv3",
         input_side=299,
-        reported="accuracy about 90% in validation (10% of the images, split by image)",
+        reported="accuracy about 90% in validation (10% of the images, image-level split)",
         **_CLINTON,
     ),
     Recipe(
         name="clinton-xception",
-        description="Xception from ImageNet, whole network trained",
+        description="Xception from ImageNet, whole network fine-tuned",
         architecture="xception",
         input_side=299,
-        reported="accuracy 91%, recall 98% in validation (10% of the images, split by image): their best",
+        reported="accuracy 91%, recall 98% in validation (10% of the images, image-level split): their best",
         **_CLINTON,
     ),
     Recipe(
         name="clinton-nasnetlarge",
-        description="NASNetLarge from ImageNet, whole network trained",
+        description="NASNetLarge from ImageNet, whole network fine-tuned",
         architecture="nasnetlarge",
         input_side=331,
-        reported="accuracy about 90% in validation (10% of the images, split by image); slow start, noisy",
+        reported="accuracy about 90% in validation (10% of the images, image-level split); slow start, noisy",
         **_CLINTON,
     ),
     Recipe(
@@ -105,7 +105,7 @@ _ALL = (
         description="AlexNet from scratch",
         architecture="alexnet",
         input_side=227,
-        reported="accuracy 68% (split by image)",
+        reported="accuracy 68% (image-level split)",
         **_CLINTON
         | {
             "pretrained": False,
@@ -118,13 +118,13 @@ _ALL = (
         description="light Xception from scratch, 1,248,060 parameters",
         architecture="lightxception",
         input_side=450,
-        reported="accuracy 91.07% in training, 82.53% in validation (15% of the images, split by image)",
+        reported="accuracy 91.07% in training, 82.53% in validation (15% of the images, image-level split)",
         **_CLINTON
         | {
             "pretrained": False,
             "head": ("average", "dropout=0.2", "sigmoid"),
             "optimizer": MappingProxyType({"name": "SGD", "learning_rate": 0.02, "momentum": 0.4, "nesterov": True}),
-            "batch": 32,
+            "batch_size": 32,
             "epochs": 10,
             "augmentation": Augmentation(rotation=30, shift=0.2, shear=0.2, zoom=0.2),
             "split": "split --method image --test-size 0.15 --validation-size 0.15 --seed 121",
@@ -136,41 +136,41 @@ _ALL = (
         name="mir-alexnet",
         description="AlexNet from scratch",
         architecture="alexnet",
-        reported="accuracy 81.62% (20% of the images, split by image)",
+        reported="accuracy 81.62% (20% of the images, image-level split)",
         head=("flatten", "dense=4096", "dropout=0.5", "dense=4096", "dropout=0.5", "softmax"),
         left_open=f"{_MIR_OPEN}; head: AlexNet's own; optimiser, batch and epochs: as for their own network",
         **_MIR,
     ),
     Recipe(
         name="mir-vgg16",
-        description="VGG16 from ImageNet, whole network trained",
+        description="VGG16 from ImageNet, whole network fine-tuned",
         architecture="vgg16",
         scaling="caffe",
-        reported="accuracy 84.8% (20% of the images, split by image)",
+        reported="accuracy 84.8% (20% of the images, image-level split)",
         **_MIR_TRANSFER,
     ),
     Recipe(
         name="mir-resnet50",
-        description="ResNet50 from ImageNet, whole network trained",
+        description="ResNet50 from ImageNet, whole network fine-tuned",
         architecture="resnet50",
         scaling="caffe",
-        reported="accuracy 84.77% (20% of the images, split by image)",
+        reported="accuracy 84.77% (20% of the images, image-level split)",
         **_MIR_TRANSFER,
     ),
     Recipe(
         name="mir-inceptionv3",
-        description="InceptionV3 from ImageNet, whole network trained",
+        description="InceptionV3 from ImageNet, whole network fine-tuned",
         architecture="inceptionv3",
         scaling="symmetric",
-        reported="accuracy 83.67% (20% of the images, split by image)",
+        reported="accuracy 83.67% (20% of the images, image-level split)",
         **_MIR_TRANSFER,
     ),
     Recipe(
         name="mir-proposed",
-        description="their own network of 17 layers from scratch, 64,066,938 parameters",
+        description="the authors' own network of 17 layers from scratch, 64,066,938 parameters",
         architecture="mir-proposed",
         reported="accuracy 93.02%, precision 0.89, recall 0.89, confusion [[1370, 77], [71, 603]] (20% of the images, "
-        "split by image)",
+        "image-level split)",
         head=_MIR_DENSE,
         left_open=_MIR_OPEN,
         **_MIR,
@@ -184,13 +184,13 @@ _ALL = (
         scaling="caffe",
         head=("flatten", "dense=256", "dropout=0.5", "softmax"),
         optimizer=MappingProxyType({"name": "Adam", "learning_rate": 1e-4}),
-        batch=32,
+        batch_size=32,
         epochs=30,
         loss="CategoricalCrossentropy",
         pretrained=True,
         trained="head",
         split="split --method image --balance (2,227 all and 2,226 hem in test)",
-        reported="accuracy 99.19% in test (2213 + 2204 of 4453 right, balanced, split by image)",
+        reported="accuracy 99.19% in test (2213 + 2204 of 4453 right, balanced, image-level split)",
         left_open="dropout: 0.5; Adam 1e-4, batch 32, 30 epochs; loss: categorical cross-entropy; no augmentation; "
         "which epoch is kept: best validation AUROC",
     ),
@@ -200,7 +200,7 @@ _ALL = (
         architecture="mobilenet",
         scaling="symmetric",
         head=("average", "dropout=0.5", "dense=2048", "dropout=0.5", "softmax"),
-        reported=_DHURI_FIGURE.format("91.4%"),
+        reported=_DHURI_REPORTED.format("91.4%"),
         **_DHURI,
     ),
     Recipe(
@@ -209,27 +209,27 @@ _ALL = (
         architecture="vgg16",
         scaling="caffe",
         head=("flatten", "dense=4096", "dense=4096", "dropout=0.5", "dense=2048", "dropout=0.5", "softmax"),
-        reported=_DHURI_FIGURE.format("92.8%"),
+        reported=_DHURI_REPORTED.format("92.8%"),
         **_DHURI,
     ),
     Recipe(
         name="dhuri-resnet50",
-        description="ResNet50 from ImageNet, frozen but for its batch normalisation; the head is trained",
+        description="ResNet50 from ImageNet, frozen except for its batch normalisation; the head is trained",
         architecture="resnet50",
         scaling="caffe",
         head=("average", "dropout=0.5", "softmax"),
-        reported=_DHURI_FIGURE.format("51.4%"),
+        reported=_DHURI_REPORTED.format("51.4%"),
         **_DHURI | {"trained": "head+batchnorm"},
     ),
-    # layers, frame, weights and turns by the hunt of benchmarks/network_recipe.py; varying the stain lost there. It
-    # averages over the cell: over the whole image, the black around it is as much evidence as it is area (RESULTS.md)
+    # Layers, frame, sample weights and views were selected by benchmarks/network_recipe.py; stain augmentation did not
+    # help. The average is over the cell: over the whole image, the black background counts by its area (RESULTS.md)
     Recipe(
         name="leukobench",
-        description="two middle blocks of MobileNet from ImageNet, frozen, under a linear head: for people never seen",
+        description="two middle blocks of MobileNet from ImageNet, frozen, with a linear head: for unseen subjects",
         options=MappingProxyType({"until": ("conv_pw_5_relu", "conv_pw_8_relu")}),
         head=("cell-average", "batchnorm", "sigmoid"),
         optimizer=MappingProxyType({"name": "Adam", "learning_rate": 1e-2}),
-        batch=64,
+        batch_size=64,
         epochs=80,
         trained="head",
         l2=1e-3,
@@ -237,11 +237,11 @@ _ALL = (
     ),
     Recipe(
         name="leukobench-finetuned",
-        description="the first half of MobileNet from ImageNet, trained on: beside the frozen one",
+        description="the first half of MobileNet from ImageNet, fine-tuned: for comparison with the frozen one",
         options=MappingProxyType({"until": "conv_pw_8_relu"}),
         head=("average", "dropout=0.3", "sigmoid"),
         optimizer=MappingProxyType({"name": "Adam", "learning_rate": 3e-4}),
-        batch=32,
+        batch_size=32,
         epochs=5,
         augmentation=Augmentation(rotation=180, flip=True),
         **_LEUKOBENCH,
@@ -249,13 +249,13 @@ _ALL = (
     Recipe(
         name="leukobench-efficientnetb1",
         source="leukobench",
-        description="EfficientNet-B1 from ImageNet, whole network trained: for people never seen",
+        description="EfficientNet-B1 from ImageNet, whole network fine-tuned: for unseen subjects",
         architecture="efficientnetb1",
         input_side=240,
         frame=320,
         head=("average", "dropout=0.3", "sigmoid"),
         optimizer=MappingProxyType({"name": "Adam", "learning_rate": 1e-4}),
-        batch=32,
+        batch_size=32,
         epochs=20,
         scaling="none",
         pretrained=True,
@@ -268,13 +268,13 @@ _ALL = (
     Recipe(
         name="small-lightxception",
         source="leukobench",
-        description="light Xception at 96 px for a few epochs: what a laptop trains in a minute; for the demo",
+        description="light Xception at 96 px for a few epochs: trains on a laptop in a minute; for the demo",
         architecture="lightxception",
         input_side=96,
         frame=320,
         head=("average", "dropout=0.2", "sigmoid"),
         optimizer=MappingProxyType({"name": "Adam", "learning_rate": 3e-4}),
-        batch=16,
+        batch_size=16,
         epochs=10,
         augmentation=Augmentation(rotation=180, flip=True, stain=0.2),
         options=MappingProxyType({"batch_norm_momentum": 0.9}),
@@ -284,12 +284,15 @@ _ALL = (
 RECIPES = {recipe.name: recipe for recipe in _ALL}
 
 
-def recipe_named(name: str) -> Recipe:
-    """Return a recipe.
+def network_recipe(name: str) -> Recipe:
+    """Return the recipe of a network.
 
     Raises:
-        InputError: no recipe of that name.
+        InputError: no network has a recipe of that name.
+
+    >>> network_recipe("leukobench").architecture
+    'mobilenet'
     """
     if name not in RECIPES:
-        raise InputError(f"no network recipe {name!r}; there is {', '.join(RECIPES)}")
+        raise InputError(f"no network recipe {name!r}; choose from {', '.join(RECIPES)}")
     return RECIPES[name]
