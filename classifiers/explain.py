@@ -19,7 +19,7 @@ from leukobench.results.run import DECIMALS
 
 
 @dataclass(frozen=True)
-class Explanation:
+class ClassifierExplanation:
     """Why a classifier called one cell what it did.
 
     Contributions are in probability of `all`: positive towards `all`, negative towards `hem`. Together they are `score`
@@ -68,7 +68,7 @@ def explain_cell(
     values: Mapping[str, float],
     path: Path,
     units: Mapping[str, str],
-) -> Explanation:
+) -> ClassifierExplanation:
     """Explain what a model calls one cell; see `leukobench.classifiers.attribution`.
 
     The standard error of a contribution is that of the mean over the reference cells, each walked from in its own
@@ -104,7 +104,7 @@ def explain_cell(
     families, sizes = np.unique(family, return_counts=True)
     of_family = np.column_stack([moved[:, family == name].sum(axis=1) for name in families])
     by_family = pd.DataFrame({"family": families, "features": sizes, **_mean_and_error(of_family)})
-    return Explanation(
+    return ClassifierExplanation(
         path=path,
         score=float(own[0]),
         predicted=str(predicted_class(own)[0]),
@@ -115,7 +115,7 @@ def explain_cell(
     )
 
 
-def explanations_table(explanations: Sequence[Explanation]) -> pd.DataFrame:
+def explanations_table(explanations: Sequence[ClassifierExplanation]) -> pd.DataFrame:
     """Return one row an image: how it was called, and the sum of each family's contributions."""
     return pd.DataFrame(
         {

@@ -22,7 +22,7 @@ ops = keras.ops
 
 
 @dataclass(frozen=True)
-class Explanation:
+class NetworkExplanation:
     """The explanation of one prediction.
 
     Attributes:
@@ -58,7 +58,7 @@ class Explanation:
         """Summarise the explanation in a line.
 
         >>> half = np.arange(4).reshape(2, 2) < 2
-        >>> found = Explanation(Path("cell.bmp"), 0.9, "all", np.zeros((2, 2, 3)), half, np.array([[1, 0.5], [0.5, 0]]))
+        >>> found = NetworkExplanation(Path("cell.bmp"), 0.9, "all", np.zeros((2, 2, 3)), half, np.array([[1, 0.5], [0.5, 0]]))
         >>> print(found.line())
         cell.bmp: predicted all (probability of all 0.900); 25% of the attribution on the background, which is 50% of...
         """
@@ -70,7 +70,7 @@ class Explanation:
         )
 
 
-def explain_pixels(model: keras.Model, path: Path, pixels: np.ndarray, mask: np.ndarray, views: int = 1) -> Explanation:
+def explain_pixels(model: keras.Model, path: Path, pixels: np.ndarray, mask: np.ndarray, views: int = 1) -> NetworkExplanation:
     """Explain the prediction of a network for one image.
 
     Args:
@@ -87,7 +87,7 @@ def explain_pixels(model: keras.Model, path: Path, pixels: np.ndarray, mask: np.
     upright = [undo_orientation(found, orientation) for orientation, found in enumerate(of_views)]
     coarse = _scaled_to_one(np.mean(upright, axis=0))
     attribution = cv2.resize(coarse, mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return Explanation(path, score, predicted, pixels, mask, attribution)
+    return NetworkExplanation(path, score, predicted, pixels, mask, attribution)
 
 
 def grad_cam(model: keras.Model, pixels: np.ndarray, *, positive: bool) -> np.ndarray:

@@ -12,7 +12,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from leukobench.cells.cell import Cell, read_cell
-from leukobench.cnn.attribution import Explanation, explain_pixels, feature_maps
+from leukobench.cnn.attribution import NetworkExplanation, explain_pixels, feature_maps
 from leukobench.cnn.backend import keras
 from leukobench.cnn.data import square
 from leukobench.cnn.network import HEAD, NETWORK, load_network
@@ -32,7 +32,7 @@ def explain(
     *,
     fold: int | None = None,
     brief: bool = False,
-) -> list[Explanation]:
+) -> list[NetworkExplanation]:
     """Explain the predictions of a network for images, and write the folder `out`, completely or not at all.
 
     The folder contains summary.csv, diagram.png and diagram.svg of the network, explanations.csv and, unless `brief`, a
@@ -70,7 +70,7 @@ def explain(
     return explanations
 
 
-def mean_line(explanations: Sequence[Explanation]) -> str:
+def mean_line(explanations: Sequence[NetworkExplanation]) -> str:
     """Return in a line the mean share of the attribution on the background, over the images with any attribution."""
     explained = [each for each in explanations if each.on_background is not None]
     if not explained:
@@ -110,7 +110,7 @@ def _read_input(run: RunFolder, path: Path) -> tuple[np.ndarray, np.ndarray]:
     return square(cell, frame, side), mask
 
 
-def _table(explanations: Sequence[Explanation]) -> pd.DataFrame:
+def _table(explanations: Sequence[NetworkExplanation]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "path": found.path.as_posix(),
@@ -123,7 +123,7 @@ def _table(explanations: Sequence[Explanation]) -> pd.DataFrame:
     )
 
 
-def _draw(model: keras.Model, found: Explanation, folder: Path) -> None:
+def _draw(model: keras.Model, found: NetworkExplanation, folder: Path) -> None:
     layers = folder / "layers"
     layers.mkdir(parents=True)
     save_figure(grad_cam_figure(found), folder / "grad_cam", formats=["png"])

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from leukobench.cnn.attribution import Explanation
+from leukobench.cnn.attribution import NetworkExplanation
 from leukobench.cnn.backend import keras
 from leukobench.cnn.network import HEAD, NETWORK
 from leukobench.cnn.pooling import POOL, pooling_of
@@ -54,7 +54,7 @@ def network_training_figure(history: pd.DataFrame, title: str) -> Figure:
 
 
 @style()
-def grad_cam_figure(found: Explanation) -> Figure:
+def grad_cam_figure(found: NetworkExplanation) -> Figure:
     """Draw a cell, the attribution within the cell, and the whole attribution map with the outline of the cell."""
     figure = Figure(figsize=(10.5, 4.0), layout="constrained")
     cell, inside, everywhere = figure.subplots(1, 3)

@@ -14,36 +14,36 @@ from leukobench.commands.options import FILE, FOLDER, jobs_option, output
 @click.argument("run", type=FOLDER)
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
 @output("Predictions (CSV)")
-@click.option("--manifest", type=FILE, help="Networks: score the images of this manifest only, not the whole folder.")
-@click.option("--fold", help="Networks of a cross-validation: take that of this fold, not the mean of all.")
-@click.option("--batch", type=click.IntRange(min=1), help="Networks: images a step; by default as in training.")
+@click.option("--manifest", type=FILE, help="Predict the images of this manifest only, not all of the folder.")
+@click.option("--fold", type=int, help="Of a cross-validation: predict with the model of this fold.")
+@click.option("--batch", "batch_size", type=click.IntRange(min=1), help="Networks: batch size; by default as trained.")
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "gpu"]), help="Networks: as for `train-cnn`; by default auto."
 )
 @jobs_option
 def predict(run: Path, source: Path, out: Path, **options: Any) -> None:
-    """Score new cells by the model of the folder RUN; labels are not needed.
+    """Predict new cells with the model of the folder RUN; labels are not needed.
 
-    Of train-svm or train-knn, SOURCE is a feature table. It must have been extracted as the training table was: the
-    same features, set, version, settings and background. Of a cross-validation, the model fitted on every image is
-    taken.
+    SOURCE is a folder of images. They are read, and for SVM and k-NN measured, as the training images were. For SVM and
+    k-NN, SOURCE may also be a feature table that was extracted like the training table.
 
-    Of train-cnn, SOURCE is a folder of images. They are cut, resized and cleared of their background as for training.
-    Of a cross-validation, the mean of the scores of all folds' networks is taken, or of one with --fold: on an image of
-    the training cohort that is no test, because all networks but one have learned from it. An image that cannot be read
-    costs its own row only; it is listed with the reason in <name>.failures.csv, and the command ends with exit code 1.
+    Of a cross-validation, SVM and k-NN predict with the final model, which was fitted on every image; of networks, the
+    mean score of all folds is taken. Predictions of images that were used for training are not a test. An image that
+    cannot be read gets no row. It is listed with the reason in <name>.failures.csv, and the command ends with exit
+    code 1.
 
     \b
-    Example:  leukobench predict runs/svm new.csv -o predictions.csv
+    Example:  leukobench predict runs/svm new_images -o predictions.csv --jobs 2
+              leukobench predict runs/svm new.csv -o predictions.csv
               leukobench predict runs/mobilenet C-NMC_Leukemia/testing_data -o final.csv --jobs 2
               leukobench predict runs/folds C-NMC_Leukemia --manifest new.csv --fold 0 -o fold_0.csv
     """
     from leukobench.results.failures import failures_path
-    from leukobench.workflows.prediction import predict as score
+    from leukobench.workflows import prediction
 
-    done = score(run, source, out, **options)
+    done = prediction.predict(run, source, out, **options)
     counts = ", ".join(f"{count} {label}" for label, count in done.scored["predicted"].value_counts().items())
-    click.echo(f"{out}: {len(done.scored)} cells scored ({counts})")
+    click.echo(f"{out}: {len(done.scored)} cells predicted ({counts})")
     if done.failed:
         path, reason = next(iter(done.failed.items()))
         raise click.ClickException(
@@ -56,31 +56,31 @@ def predict(run: Path, source: Path, out: Path, **options: Any) -> None:
 @click.argument("run", type=FOLDER)
 @click.argument("images", type=FILE, nargs=-1, required=True)
 @output("Folder")
-@click.option("--fold", help="Of a run of a cross-validation: the fold whose model is taken. Networks need it there.")
-@click.option("--brief", is_flag=True, help="Leave out what is written of each image by itself: for many images.")
-def explain(run: Path, images: tuple[Path, ...], out: Path, fold: str | None, brief: bool) -> None:
-    """Show why the model of a RUN calls the cells in IMAGES what it does.
+@click.option("--fold", type=int, help="Of a cross-validation: explain the model of this fold. Networks need it there.")
+@click.option("--brief", is_flag=True, help="Write no figures for single images: for many images.")
+def explain(run: Path, images: tuple[Path, ...], out: Path, fold: int | None, brief: bool) -> None:
+    """Explain the predictions of a RUN for the cells in IMAGES.
 
-    Of a network, for each image: Grad-CAM of the class it is called, on the cell and beyond, with the share of the heat
-    that falls on the background (a network that looks there has learned the wrong thing), and the feature maps of every
-    layer as tiles. For the network: its summary and a diagram. One cell proves little: take the share over a hundred.
+    For a network, each image gets the Grad-CAM attribution of its predicted class, with the share of the attribution
+    that falls on the background (a network that relies on the background has learned the wrong thing), and the feature
+    maps of every layer as tiles. The network gets a summary and a diagram. A single cell shows little: average the
+    share over a hundred.
 
-    Of train-svm and train-knn, for each image: which features pushed this cell which way, as a figure and tables. The
-    image is measured as the training table was. From each of some training cells that the run folder keeps, the
-    features are moved to this cell's in small steps; what the probability of all gains while a feature moves is its
-    contribution. Contributions add up to this cell's probability less the mean of the others. Features that are
-    correlated share the credit or push against each other, so read the families first. With hundreds of features an
-    image takes seconds.
+    For SVM and k-NN, each image gets the contribution of every feature to its probability of all, as a figure and
+    tables. Training keeps some reference cells in the run folder. From each of them, the features are moved to those of
+    this cell in small steps; the change of the probability while a feature moves is its contribution. The contributions
+    add up to this cell's probability minus the mean of the reference cells. Correlated features share the credit or
+    compensate each other, so read the families of features first. With hundreds of features an image takes seconds.
 
     \b
-    Example:  leukobench explain runs/mobilenet UID_H1_1_1_hem.bmp UID_1_1_1_all.bmp -o seen
-              leukobench explain runs/svm UID_H1_1_1_hem.bmp -o why
-              leukobench explain runs/knn-5-folds UID_H1_1_1_hem.bmp --fold 2 -o why-fold-2
-              leukobench explain runs/mobilenet fold_2/hem/*.bmp --brief -o seen-of-many
+    Example:  leukobench explain runs/mobilenet UID_H1_1_1_hem.bmp UID_1_1_1_all.bmp -o explained
+              leukobench explain runs/svm UID_H1_1_1_hem.bmp -o explained-svm
+              leukobench explain runs/knn-5-folds UID_H1_1_1_hem.bmp --fold 2 -o explained-fold-2
+              leukobench explain runs/mobilenet fold_2/hem/*.bmp --brief -o explained-many
     """
-    from leukobench.workflows.explanation import explain as look_inside
+    from leukobench.workflows import explanation
 
-    done = look_inside(run, images, out, fold=fold, brief=brief)
+    done = explanation.explain(run, images, out, fold=fold, brief=brief)
     for line in done.lines:
         click.echo(line)
-    click.echo(f"{out}: {done.holds}")
+    click.echo(f"{out}: {done.contains}")

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    from leukobench.results.run import RunFolder
 
-def print_run(run: Any) -> None:
-    """Print where a run lies and its figures on the last part."""
-    figures = run.metrics["test"]
+
+def print_run(run: RunFolder) -> None:
+    """Print the folder of a run and its metrics on the test part."""
+    metrics = run.metrics["test"]
     rows = run.part("test")
-    people = "LEAKY split by image" if run.info.leaky else "people not seen in training"
+    subjects = "LEAKY: image-level split" if run.info.leaky else "unseen subjects"
     click.echo(
-        f"{run.folder}: test AUROC {figures['auroc']:.3f}, accuracy {figures['accuracy']:.3f}, "
-        f"sensitivity {figures['sensitivity']:.3f}, specificity {figures['specificity']:.3f} "
-        f"on {len(rows)} cells of {rows['subject_group'].nunique()} subject groups ({people})"
+        f"{run.folder}: test AUROC {metrics['auroc']:.3f}, accuracy {metrics['accuracy']:.3f}, "
+        f"sensitivity {metrics['sensitivity']:.3f}, specificity {metrics['specificity']:.3f} "
+        f"on {len(rows)} cells of {rows['subject_group'].nunique()} subject groups ({subjects})"
     )
     if run.info.note:
         click.echo(f"note: {run.info.note}")

@@ -98,7 +98,10 @@ def _estimates(metrics: dict[str, np.ndarray], draws: Draws) -> dict[str, Estima
 
 
 def _differences(
-    runs: dict[str, RunFolder], scored: dict[tuple[str, str], Scored], auroc: dict[tuple[str, str], np.ndarray], draws: Draws
+    runs: dict[str, RunFolder],
+    scored: dict[tuple[str, str], Scored],
+    auroc: dict[tuple[str, str], np.ndarray],
+    draws: Draws,
 ) -> list[Difference]:
     """Test every pair of runs, and correct each kind of test over the pairs."""
     cells, subjects = LEVELS

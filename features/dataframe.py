@@ -19,6 +19,7 @@ from leukobench.core.errors import InputError
 from leukobench.features.batch import Measurement, StrPath, measure_files
 from leukobench.features.catalog import DEFAULT_SET, settings_of
 from leukobench.features.settings import SettingChanges
+from leukobench.results.feature_table import TableFacts
 
 ON_ERROR = ("raise", "skip")
 
@@ -82,6 +83,38 @@ def extract_features(
         raise InputError(f"no background {background!r}; there is {', '.join(BACKGROUNDS)}")
     folder, paths = _listed(images)
     how = Measurement(folder, feature_set, settings_of(feature_set, **settings), background)
+    table = _measured(how, paths, images, on_error, jobs)
+    if failures := table.attrs["failures"]:
+        _warn(failures, len(paths))
+    return table
+
+
+def measure_like(facts: TableFacts, images: StrPath | Sequence[StrPath], *, jobs: int = 1) -> pd.DataFrame:
+    """Measure images as the cells of a feature table were measured; see `extract_features`.
+
+    Args:
+        facts: How the cells of the table were measured.
+        images: A folder, searched with its subfolders, or image files.
+        jobs: Number of parallel processes.
+
+    Returns:
+        The features; images that cannot be measured are in `attrs["failures"]`.
+
+    Raises:
+        InputError: the facts are of another version of the feature catalogue, there is no image, or none can be
+            measured.
+    """
+    folder, paths = _listed(images)
+    table = _measured(Measurement.from_facts(facts, folder), paths, images, "skip", jobs)
+    if table.empty:
+        path, reason = next(iter(table.attrs["failures"].items()))
+        raise InputError(f"none of {len(paths)} images could be measured; the first: {path}: {reason}")
+    return table
+
+
+def _measured(
+    how: Measurement, paths: list[str], images: StrPath | Sequence[StrPath], on_error: str, jobs: int
+) -> pd.DataFrame:
     blocks = [np.empty((0, len(how.columns)))]
     measured: list[str] = []
     failures: dict[str, str] = {}
@@ -97,8 +130,6 @@ def extract_features(
             failures |= {paths[first + place]: reason for place, reason in batch.failed.items()}
             blocks.append(batch.values[good])
             progress.update(len(batch))
-    if failures:
-        _warn(failures, len(paths))
     table = pd.DataFrame(np.concatenate(blocks), pd.Index(measured, dtype=object, name="path"), list(how.columns))
     table.attrs["failures"] = failures
     return table

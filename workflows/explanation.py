@@ -1,17 +1,19 @@
-"""Seeing inside a trained model: image files -> what pushed each of them which way, or where a network looked.
+"""Explaining predictions: which features of a cell, or which places of its image, led to its predicted class.
 
-Of a run of `train-cnn`, see `cnn.explain`. Of `train-svm` and `train-knn` the images are measured as the training table
-was, and then explained:
+For a network see `leukobench.cnn.explain`. For SVM and k-NN the images are measured like the training table, and then
+explained:
 
-    explanations.csv    one row an image: score, call, mean score of the reference cells, contribution of each family
-    NNN_NAME/           of each image, unless asked to be brief:
-        features.csv        value, place among the reference cells, and contribution of each feature
+    explanations.csv    one row an image: score, predicted class, mean score of the reference cells, contribution of
+                        each family of features
+    NNN_NAME/           for each image, unless `brief`:
+        features.csv        value, percentile among the reference cells, and contribution of each feature
         families.csv        the contributions of each family together
         contributions.png, contributions.svg
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from leukobench.cells.cell import read_cell
-from leukobench.classifiers.explain import Explanation, explain_cell, explanations_table
+from leukobench.classifiers.explain import ClassifierExplanation, explain_cell, explanations_table
 from leukobench.classifiers.plots import explanation_figure
 from leukobench.classifiers.prediction import load_trained
 from leukobench.classifiers.reference import read_reference
@@ -29,73 +31,81 @@ from leukobench.core.files import refuse_existing, whole_folder, write_csv
 from leukobench.core.plotting import save_figure
 from leukobench.features.batch import Measurement, measure_batch
 from leukobench.features.catalog import features_of
-from leukobench.results.run import read_info
+from leukobench.results.run_info import read_run_info
 
 
 @dataclass(frozen=True)
 class Explained:
-    """What was seen: a line an image, and what the folder holds."""
+    """A line for each image, and what the folder contains."""
 
     lines: list[str]
-    holds: str
+    contains: str
 
 
 def explain(
-    run_folder: Path, images: Sequence[Path], out: Path, *, fold: str | None = None, brief: bool = False
+    run_folder: str | os.PathLike[str],
+    images: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    fold: int | None = None,
+    brief: bool = False,
 ) -> Explained:
-    """Write why a run's model calls images what it does, whole or not at all.
+    """Explain the predictions of a run for images, and write the folder `out`, completely or not at all.
 
     Args:
-        run_folder: A run folder of any family.
+        run_folder: A run folder of either family.
         images: Image files.
         out: Folder to write.
-        fold: Of a run of a cross-validation, the fold whose model is taken. Without it SVM and k-NN take the model that
-            was fitted on every image; of networks there is none.
-        brief: Whether to leave out what is written for each image by itself.
+        fold: Of a cross-validation, the fold whose model is explained. By default the final model; of networks there is
+            none.
+        brief: Whether to write nothing for single images.
 
     Raises:
-        InputError: no run folder, one of an earlier version, a fold that is missing or needless, an image that cannot
-            be measured or read, or `out` exists.
+        InputError: no run folder, one of an earlier version, a missing or superfluous fold, an image that cannot be
+            read or measured, or `out` exists.
     """
+    run_folder, files, out = Path(run_folder), [Path(image) for image in images], Path(out)
     refuse_existing(out)
-    if read_info(run_folder)["family"] == "cnn":
-        from leukobench.cnn.explain import explain as explain_network  # loads TensorFlow, which the others do without
-        from leukobench.cnn.explain import mean_line
+    if read_run_info(run_folder).family == "cnn":
+        from leukobench.cnn import explain as networks  # here: classifiers need no TensorFlow
 
-        seen = explain_network(run_folder, images, out, fold=fold, brief=brief)
-        holds = "" if brief else ", and of each image grad_cam.png and feature maps"
-        mean = [mean_line(seen)] if len(seen) > 1 else []
-        return Explained([each.line() for each in seen] + mean, f"explanations.csv, summary.csv, diagram.png{holds}")
-    explanations = explain_by_features(run_folder, images, out, fold=fold, brief=brief)
-    holds = "" if brief else ", and of each image contributions.png, features.csv and families.csv"
-    return Explained([each.line() for each in explanations], f"explanations.csv{holds}")
+        found = networks.explain(run_folder, files, out, fold=fold, brief=brief)
+        single = "" if brief else ", and for each image grad_cam.png and feature maps"
+        mean = [networks.mean_line(found)] if len(found) > 1 else []
+        return Explained([each.line() for each in found] + mean, f"explanations.csv, summary.csv, diagram.png{single}")
+    explanations = explain_by_features(run_folder, files, fold=fold)
+    with whole_folder(out) as partial:
+        if not brief:
+            for number, (path, (explanation, rgb)) in enumerate(zip(files, explanations, strict=True)):
+                _write_one(explanation, rgb, partial / f"{number + 1:03}_{path.stem}")
+        write_csv(explanations_table([explanation for explanation, _ in explanations]), partial / "explanations.csv")
+    single = "" if brief else ", and for each image contributions.png, features.csv and families.csv"
+    return Explained([explanation.line() for explanation, _ in explanations], f"explanations.csv{single}")
 
 
 def explain_by_features(
-    run_folder: Path, images: Sequence[Path], out: Path, *, fold: str | None = None, brief: bool = False
-) -> list[Explanation]:
-    """Write which features pushed the cells of images which way; see `explain`."""
+    run_folder: Path, images: Sequence[Path], *, fold: int | None = None
+) -> list[tuple[ClassifierExplanation, np.ndarray]]:
+    """Explain the predictions of an SVM or k-NN run: the contributions of features, and the pixels of each cell."""
     trained = load_trained(run_folder, fold)
     reference = read_reference(run_folder)
     try:
+        if trained.facts is None:
+            raise InputError("no features.json said how the cells of its table were measured")
         how = Measurement.from_facts(trained.facts, Path.cwd())
         lacking = sorted(set(trained.columns) - set(how.columns))
         if lacking:
-            raise InputError(f"the feature set {how.feature_set} does not measure {lacking[0]}")
+            raise InputError(f"the feature set {how.feature_set} does not contain {lacking[0]}")
     except InputError as error:
-        raise InputError(f"{run_folder}: {error}, so that no image can be measured as they were; train again") from None
+        raise InputError(f"{run_folder}: {error}, so that no image can be measured like them; train again") from None
     units = {feature.name: feature.unit for feature in features_of(how.feature_set, how.settings)}
     measured = _measured(how, images)
     explanations = []
-    with whole_folder(out) as partial:
-        for number, path in enumerate(tqdm(images, unit="image", disable=None)):
-            of_cell = dict(zip(how.columns, measured[number], strict=True))
-            wanted = {column: of_cell[column] for column in trained.columns}
-            explanations.append(explain_cell(trained.model, reference, wanted, path, units))
-            if not brief:
-                picture = read_cell(path, how.background).rgb
-                _write_one(explanations[-1], picture, partial / f"{number + 1:03}_{path.stem}")
-        write_csv(explanations_table(explanations), partial / "explanations.csv")
+    for number, path in enumerate(tqdm(images, desc="explaining", unit="image", disable=None)):
+        of_cell = dict(zip(how.columns, measured[number], strict=True))
+        wanted = {column: of_cell[column] for column in trained.columns}
+        explanation = explain_cell(trained.model, reference, wanted, path, units)
+        explanations.append((explanation, read_cell(path, how.background).rgb))
     return explanations
 
 
@@ -108,7 +118,7 @@ def _measured(how: Measurement, images: Sequence[Path]) -> np.ndarray:
     return batch.values
 
 
-def _write_one(found: Explanation, picture: np.ndarray, folder: Path) -> None:
+def _write_one(found: ClassifierExplanation, picture: np.ndarray, folder: Path) -> None:
     folder.mkdir()
     write_csv(found.by_feature, folder / "features.csv")
     write_csv(found.by_family, folder / "families.csv")

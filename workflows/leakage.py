@@ -27,7 +27,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from leukobench.classifiers.training import train as train_classifier
+from leukobench.classifiers.training import train_classifier
 from leukobench.cohort.manifest import POSITIVE, manifest_checksum, read_manifest
 from leukobench.cohort.partition import Partition, write_split
 from leukobench.cohort.splitting import SplitOptions, split_by_image, split_by_subject

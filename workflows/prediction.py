@@ -1,63 +1,134 @@
-"""Applying a run to new cells: a classical one to a feature table, a network to images."""
+"""Applying a trained run of either family to new images, or a classifier to a feature table."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
+from leukobench.cohort.manifest import read_manifest
 from leukobench.core.errors import InputError
 from leukobench.core.files import refuse_existing, write_csv
 from leukobench.results.failures import failures_path, write_failures
-from leukobench.results.run_info import read_run_info
+from leukobench.results.run import RunFolder, read_run_folder
+
+StrPath = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What was scored (`path`, `score`, `predicted`), and the reason of each image that could not be read, by path."""
+    """Predictions of images.
+
+    Attributes:
+        scored: `path`, `score` (the probability of `all`) and `predicted`, one row an image.
+        failed: Reason of each image that could not be read or measured, by path.
+    """
 
     scored: pd.DataFrame
     failed: dict[str, str]
 
 
-def predict(run: Path, source: Path, out: Path, *, jobs: int = 1, **of_networks: Any) -> Predictions:
-    """Score cells by the model of a run folder, and write the table; failures are listed beside it.
+def predict(
+    run: RunFolder | StrPath,
+    source: StrPath,
+    out: StrPath,
+    *,
+    manifest: StrPath | None = None,
+    fold: int | None = None,
+    batch_size: int | None = None,
+    device: str | None = None,
+    jobs: int = 1,
+) -> Predictions:
+    """Predict new cells with a trained run, and write the table; images that failed are listed beside it.
 
     Args:
-        run: The run folder.
-        source: Feature table for a run of `train-svm` or `train-knn`, folder of images for one of `train-cnn`.
-        out: Table to write.
-        jobs: Threads that read images.
-        of_networks: What only networks take, see `leukobench.cnn.prediction.predict`; None where it is not given.
+        run: The run, or its folder.
+        source: Folder of images; of SVM and k-NN also a feature table.
+        out: Table (CSV) to write.
+        manifest: Predict the images of this manifest only.
+        fold: Of a cross-validation, the fold whose model predicts. By default the final model, or the mean of the
+            networks of all folds.
+        batch_size: Of networks, the number of images in a batch.
+        device: Of networks, one of `leukobench.cnn.device.DEVICES`.
+        jobs: Number of parallel processes.
 
     Raises:
-        InputError: a source or option that is for the other kind of run, what the family's own `predict` raises, or
-            `out` exists.
+        InputError: an argument that is for the other kind of run, an unusable source, or `out` exists.
     """
+    out, source = Path(out), Path(source)
     for path in (out, failures_path(out)):
         refuse_existing(path)
-    given = {name: value for name, value in of_networks.items() if value is not None}
-    failed: dict[str, str] = {}
-    info = read_run_info(run)
-    if info.family == "cnn":
-        if not source.is_dir():
-            raise InputError(f"{source}: is a file; {run} is the run of a network, which scores a folder of images")
-        from leukobench.cnn.prediction import predict as by_network  # here, because a classical run needs no TensorFlow
-
-        scored, failed = by_network(run, source, jobs=jobs, **given)
+    trained = run if isinstance(run, RunFolder) else read_run_folder(run)
+    if source.is_dir():
+        images = source if manifest is None else [source / path for path in read_manifest(manifest)["path"]]
+        done = predict_images(trained, images, fold=fold, batch_size=batch_size, device=device, jobs=jobs)
+        if manifest is not None:
+            done = _relative_to(source, done)
     else:
-        if source.is_dir():
-            raise InputError(
-                f"{source}: is a folder; {run} is no run of a network: it scores a feature table, from `extract`"
-            )
-        if given:
-            options = ", ".join(f"--{name}" for name in given)
-            raise InputError(f"{options}: only for networks; {run} is of {info.recipe}")
-        from leukobench.classifiers.prediction import predict as by_table
+        done = _predict_table(trained, source, fold, manifest is not None)
+    write_failures(done.failed, out)
+    write_csv(done.scored, out)
+    return done
 
-        scored = by_table(run, source)
-    write_failures(failed, out)
-    write_csv(scored, out)
-    return Predictions(scored, failed)
+
+def predict_images(
+    run: RunFolder,
+    images: StrPath | Sequence[StrPath],
+    *,
+    fold: int | None = None,
+    batch_size: int | None = None,
+    device: str | None = None,
+    jobs: int = 1,
+) -> Predictions:
+    """Predict images with a run of either family, read and measured as for training; see `predict`.
+
+    Args:
+        run: The run.
+        images: A folder, searched with its subfolders, or image files.
+        fold: See `predict`.
+        batch_size: See `predict`.
+        device: See `predict`.
+        jobs: Number of parallel processes.
+
+    Raises:
+        InputError: no image could be read, the run does not say how its cells were measured, or there is no such fold.
+    """
+    if run.info.family == "cnn":
+        from leukobench.cnn import prediction  # here: a classifier needs no TensorFlow
+
+        found = prediction.predict_images(
+            run, images, fold=fold, batch_size=batch_size, device=device or "auto", jobs=jobs
+        )
+        return Predictions(*found)
+    if batch_size or device:
+        raise InputError(f"batch_size and device are for networks; {run.folder} is a run of {run.info.recipe}")
+    from leukobench.classifiers.prediction import trained_model
+    from leukobench.features.dataframe import measure_like
+
+    trained = trained_model(run, fold)
+    if trained.facts is None:
+        raise InputError(f"{run.folder}: does not say how its cells were measured; predict a feature table instead")
+    table = measure_like(trained.facts, images, jobs=jobs)
+    return Predictions(trained.score(table[trained.columns]), table.attrs["failures"])
+
+
+def _predict_table(run: RunFolder, table: Path, fold: int | None, of_manifest: bool) -> Predictions:
+    if run.info.family == "cnn":
+        raise InputError(f"{table}: is a file; {run.folder} is a run of a network, which predicts a folder of images")
+    if of_manifest:
+        raise InputError(f"{table}: is a feature table; a manifest selects images of a folder")
+    from leukobench.classifiers.prediction import trained_model
+    from leukobench.results.feature_table import read_feature_table
+
+    return Predictions(trained_model(run, fold).predict(read_feature_table(table), table), {})
+
+
+def _relative_to(folder: Path, done: Predictions) -> Predictions:
+    """Return predictions with paths relative to the folder, as in the manifest."""
+    scored = done.scored.assign(path=[Path(path).relative_to(folder).as_posix() for path in done.scored["path"]])
+    return Predictions(
+        scored, {Path(path).relative_to(folder).as_posix(): reason for path, reason in done.failed.items()}
+    )

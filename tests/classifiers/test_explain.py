@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from leukobench.classifiers.cells import LabelledCells
-from leukobench.classifiers.explain import Explanation, explain_cell, explanations_table
+from leukobench.classifiers.explain import ClassifierExplanation, explain_cell, explanations_table
 from leukobench.classifiers.plots import explanation_figure
 from leukobench.classifiers.reference import OF_EACH_CLASS, REFERENCE, choose_reference, read_reference
 from leukobench.core.errors import InputError
@@ -30,7 +30,7 @@ class Linear:
 
 
 @pytest.fixture(scope="module")
-def found() -> Explanation:
+def found() -> ClassifierExplanation:
     blasts = [[1, 0, 0, 5], [2, 0, 1, 5], [3, 2, 0, 5], [4, 2, 1, 5]]
     normal = [[0, 1, 2, 5], [0, 3, 4, 5]]
     reference = LabelledCells(np.array(blasts + normal, float), np.arange(6) < 4, np.arange(6).astype(str))
@@ -38,7 +38,7 @@ def found() -> Explanation:
     return explain_cell(Linear(), reference, values, Path("cells/a.bmp"), UNITS)
 
 
-def test_contributions_and_their_errors_are_those_worked_out_by_hand(found: Explanation) -> None:
+def test_contributions_and_their_errors_are_those_worked_out_by_hand(found: ClassifierExplanation) -> None:
     assert (found.score, found.predicted) == (0.6, "all")
     # means of the reference cells: 10/6, 8/6, 8/6
     assert found.reference_score == pytest.approx(0.2 + 1 / 6 + 0.4 / 6 - 0.16 / 6)
@@ -56,13 +56,13 @@ def test_contributions_and_their_errors_are_those_worked_out_by_hand(found: Expl
     assert by_family.loc["size", "standard_error"] == pytest.approx(of_both, abs=1e-9)
 
 
-def test_percentiles_count_half_of_those_that_have_the_same(found: Explanation) -> None:
+def test_percentiles_count_half_of_those_that_have_the_same(found: ClassifierExplanation) -> None:
     by_feature = found.by_feature.set_index("feature")
     assert by_feature["percentile_all"].to_dict() == {"size_a": 62.5, "size_b": 100, "dye_a": 100, "dye_b": 50}
     assert by_feature["percentile_hem"].to_dict() == {"size_a": 100, "size_b": 100, "dye_a": 100, "dye_b": 50}
 
 
-def test_a_line_and_a_row_say_what_pushed_which_way(found: Explanation) -> None:
+def test_a_line_and_a_row_say_what_pushed_which_way(found: ClassifierExplanation) -> None:
     assert found.line() == (
         "cells/a.bmp: called all (probability of all 0.600, mean of 6 reference cells 0.407); "
         "towards all: size +0.267, most of all size_a +0.133; towards hem: dye -0.073, most of all dye_a -0.073"
@@ -73,7 +73,7 @@ def test_a_line_and_a_row_say_what_pushed_which_way(found: Explanation) -> None:
     assert row["reference_score"] + row["dye"] + row["size"] == pytest.approx(row["score"])
 
 
-def test_the_figure_names_value_unit_and_place_of_each_feature(found: Explanation) -> None:
+def test_the_figure_names_value_unit_and_place_of_each_feature(found: ClassifierExplanation) -> None:
     figure = explanation_figure(found, np.zeros((8, 8, 3), np.uint8))
     _, families, features = (axes for part in figure.subfigs for axes in part.axes)
     assert [text.get_text() for text in families.get_yticklabels()] == ["size\n2 features", "dye\n2 features"]
@@ -84,7 +84,7 @@ def test_the_figure_names_value_unit_and_place_of_each_feature(found: Explanatio
     assert widths == pytest.approx(found.by_feature["contribution"].tolist())
 
 
-def test_of_many_features_the_figure_draws_the_others_together(found: Explanation) -> None:
+def test_of_many_features_the_figure_draws_the_others_together(found: ClassifierExplanation) -> None:
     by_feature = pd.concat([found.by_feature] * 4, ignore_index=True)  # 16, of which 12 are drawn
     many = replace(found, by_feature=by_feature)
     features = explanation_figure(many, np.zeros((8, 8, 3), np.uint8)).subfigs[1].axes[0]

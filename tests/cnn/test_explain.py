@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from leukobench.cli import main
-from leukobench.cnn.attribution import Explanation, explain_pixels, feature_maps, grad_cam
+from leukobench.cnn.attribution import NetworkExplanation, explain_pixels, feature_maps, grad_cam
 from leukobench.cnn.backend import keras
 from leukobench.cnn.epochs import turned, turned_back
 from leukobench.cnn.explain import explain, mean_line
@@ -78,11 +78,11 @@ def test_heat_on_the_background_is_counted_outside_the_mask() -> None:
     heat, mask = np.zeros((4, 4)), np.zeros((4, 4), bool)
     mask[:, :2] = True
     heat[0, 0], heat[0, 3] = 1.0, 0.25
-    found = Explanation(Path("cell.bmp"), 0.9, "all", np.zeros((4, 4, 3), np.uint8), mask, heat)
+    found = NetworkExplanation(Path("cell.bmp"), 0.9, "all", np.zeros((4, 4, 3), np.uint8), mask, heat)
     assert found.on_background == pytest.approx(0.2)
     assert found.background == 0.5
     assert "20% of the heat on the background, which is 50% of the image" in found.line()
-    cold = Explanation(Path("cell.bmp"), 0.9, "all", found.pixels, mask, np.zeros((4, 4)))
+    cold = NetworkExplanation(Path("cell.bmp"), 0.9, "all", found.pixels, mask, np.zeros((4, 4)))
     assert cold.on_background is None
     assert "no heat" in cold.line()
 
@@ -200,7 +200,7 @@ def test_in_brief_of_many_images_the_mean_share_of_heat_on_the_background_is_tol
     share, background = warm["heat_on_background"].mean(), warm["background"].mean()
     said = f"{len(warm)} images: {share:.0%} of the heat on the background, which is {background:.0%} of the images"
     assert said in result.output
-    cold = Explanation(Path("a"), 0.1, "hem", np.zeros((2, 2, 3)), np.ones((2, 2), bool), np.zeros((2, 2)))
+    cold = NetworkExplanation(Path("a"), 0.1, "hem", np.zeros((2, 2, 3)), np.ones((2, 2), bool), np.zeros((2, 2)))
     assert mean_line([cold, cold]) == "2 images: no heat"
 
 

@@ -54,9 +54,7 @@ def make_run(
     tables = [predictions_table(rows, score)]
     if folds:
         fold = rows.groupby("subject_group").ngroup() // 2 % folds
-        tables = [
-            predictions_table(rows[fold == number], score[fold == number], number) for number in range(folds)
-        ]
+        tables = [predictions_table(rows[fold == number], score[fold == number], number) for number in range(folds)]
     if validation:
         held = make_rows(6, cells, "validation", "v")
         tables.append(predictions_table(held, scores(held["label"], shift, seed + 100)))

@@ -162,7 +162,9 @@ def changed_run(run: RunFolder, folder: Path, **parameters: object) -> Path:
     return folder
 
 
-def test_a_run_that_kept_no_reference_cells_is_to_be_trained_again(run: RunFolder, cohort: Path, tmp_path: Path) -> None:
+def test_a_run_that_kept_no_reference_cells_is_to_be_trained_again(
+    run: RunFolder, cohort: Path, tmp_path: Path
+) -> None:
     older = changed_run(run, tmp_path / "older")
     (older / "reference.csv").unlink()
     command = ("explain", older, images_of(cohort, run)[0], "-o", tmp_path / "why")
@@ -193,7 +195,9 @@ def test_a_table_that_images_cannot_be_measured_like_is_named(run: RunFolder, co
     assert not (tmp_path / "why").exists()
 
 
-def test_images_without_a_usable_cell_end_in_one_line_and_leave_nothing(run: RunFolder, cohort: Path, tmp_path: Path) -> None:
+def test_images_without_a_usable_cell_end_in_one_line_and_leave_nothing(
+    run: RunFolder, cohort: Path, tmp_path: Path
+) -> None:
     good = images_of(cohort, run)[0]
     (tmp_path / "broken.bmp").write_bytes(good.read_bytes()[:999])
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "black.bmp")
@@ -210,7 +214,9 @@ def test_images_without_a_usable_cell_end_in_one_line_and_leave_nothing(run: Run
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_folds_and_outputs_that_cannot_be_are_refused(run: RunFolder, of_folds: RunFolder, cohort: Path, tmp_path: Path) -> None:
+def test_folds_and_outputs_that_cannot_be_are_refused(
+    run: RunFolder, of_folds: RunFolder, cohort: Path, tmp_path: Path
+) -> None:
     image = images_of(cohort, run)[0]
     line = refused(leukobench("explain", of_folds.folder, image, "--fold", 9, "-o", tmp_path / "why"))
     assert "holds no model_fold_9.skops; name a fold with --fold: 0, 1, 2" in line
