@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leukobench.classifiers.training import train as train_classifier
-from leukobench.cnn.training import train as train_network
+from leukobench.cnn.training import train_network
 from leukobench.cohort.indexing import index_folder
 from leukobench.cohort.manifest import read_manifest, write_manifest
 from leukobench.cohort.partition import write_split
