@@ -124,7 +124,7 @@ class Averages:
         maps = keras.Model(base.input, blocks)(SCALINGS["symmetric"](changed))
         model = keras.Model(pixels, [_averaged(probe.over, of.shape)([changed, of]) for of in maps])
         rows = self.cohort["path"].map(images.row).to_numpy()
-        dealt = Batches(images.pixels, rows, 32, turns=np.full(len(rows), turn) if turn else None)
+        dealt = Batches(images.pixels, rows, 32, orientations=np.full(len(rows), turn) if turn else None)
         found = [model.predict_on_batch(dealt[number][0]) for number in tqdm(range(len(dealt)), disable=None)]
         return [np.concatenate(of)[: len(rows)] for of in zip(*found, strict=True)]
 

@@ -39,10 +39,10 @@ from leukobench.cnn.checkpoint import Checkpoint
 from leukobench.cnn.data import CACHE_VARIABLE, Images, load_images
 from leukobench.cnn.device import DEVICES, PRECISIONS, building_in, choose_devices, name_devices, policy_for
 from leukobench.cnn.epochs import Examples
-from leukobench.cnn.fitting import Validation, fit
+from leukobench.cnn.fitting import Fitting, Validation
 from leukobench.cnn.frozen import base_outputs
 from leukobench.cnn.network import Network, build, compile_for, targets_for
-from leukobench.cnn.published import RECIPES, recipe_named
+from leukobench.cnn.recipe_catalog import RECIPES, network_recipe
 from leukobench.cnn.recipes import Augmentation, Recipe
 
 TIMED_EPOCHS = 2  # after the first
@@ -75,12 +75,12 @@ def main() -> None:
           "| input alone, images/s | GPU busy |")  # fmt: skip
     print("|---|---|---|---|---|---|---|---|")
     for name in asked.recipe or RECIPES:
-        print(f"| {name} {_measured(recipe_named(name), folder, table, policy)}", flush=True)
+        print(f"| {name} {_measured(network_recipe(name), folder, table, policy)}", flush=True)
 
 
 def _measured(recipe: Recipe, folder: Path, table: pd.DataFrame, policy: str) -> str:
     """Time a recipe in each way, and return the rest of its line of the table."""
-    short = replace(recipe, epochs=1 + TIMED_EPOCHS, enlarged=None)
+    short = replace(recipe, epochs=1 + TIMED_EPOCHS, offline_augmentation=None)
     theirs = _timed(short, folder, table, _their_way)
     with building_in(policy):
         ours = _timed(short, folder, table, _our_way)
@@ -168,7 +168,7 @@ def _their_way(network: Network, recipe: Recipe, folder: Path, table: pd.DataFra
             classes=["hem", "all"],
             class_mode="binary" if recipe.head[-1] == "sigmoid" else "categorical",
             target_size=(recipe.input_side, recipe.input_side),
-            batch_size=recipe.batch,
+            batch_size=recipe.batch_size,
             seed=0,
         )
     plain = keras.models.clone_model(network.whole)  # Keras' own layers, without what we put into them
@@ -184,8 +184,8 @@ def _our_way(network: Network, recipe: Recipe, folder: Path, table: pd.DataFrame
     if not recipe.frozen:
         return _base_every_epoch(network, recipe, folder, table)
     images = _images(recipe, folder, table)
-    features = base_outputs(network, recipe, images, np.arange(len(table)), 0)
-    return _fitted(network.head, recipe, features.taught, table)
+    features = base_outputs(network, images, np.arange(len(table)), 0)
+    return _fitted(network.head, recipe, features.training, table)
 
 
 def _base_every_epoch(network: Network, recipe: Recipe, folder: Path, table: pd.DataFrame) -> list[float]:
@@ -197,7 +197,7 @@ def _input_alone(network: Network, recipe: Recipe, folder: Path, table: pd.DataF
     examples = Examples([inputs], np.arange(len(table)), targets_for(recipe, (table["label"] == "all").to_numpy()))
     ends = []
     for epoch in range(recipe.epochs):
-        batches = examples.of_epoch(epoch, recipe.batch, 0)
+        batches = examples.of_epoch(epoch, recipe.batch_size, 0)
         for number in range(len(batches)):
             batches[number]
         ends.append(time.perf_counter())
@@ -214,7 +214,7 @@ def _fitted(model: keras.Model, recipe: Recipe, inputs: Sequence[np.ndarray], ta
     nothing = Validation(inputs[0], np.array([], int), np.array([], bool))
     with tempfile.TemporaryDirectory() as scratch:
         begun = time.perf_counter()
-        history = fit(model, recipe, examples, nothing, 0, Checkpoint(Path(scratch)))
+        history = Fitting(model, recipe, 0, Checkpoint(Path(scratch))).fit(examples, nothing)
     return [begun + row["seconds"] for row in history]
 
 

@@ -58,7 +58,8 @@ class NetworkExplanation:
         """Summarise the explanation in a line.
 
         >>> half = np.arange(4).reshape(2, 2) < 2
-        >>> found = NetworkExplanation(Path("cell.bmp"), 0.9, "all", np.zeros((2, 2, 3)), half, np.array([[1, 0.5], [0.5, 0]]))
+        >>> attribution = np.array([[1, 0.5], [0.5, 0]])
+        >>> found = NetworkExplanation(Path("cell.bmp"), 0.9, "all", np.zeros((2, 2, 3)), half, attribution)
         >>> print(found.line())
         cell.bmp: predicted all (probability of all 0.900); 25% of the attribution on the background, which is 50% of...
         """
@@ -70,7 +71,9 @@ class NetworkExplanation:
         )
 
 
-def explain_pixels(model: keras.Model, path: Path, pixels: np.ndarray, mask: np.ndarray, views: int = 1) -> NetworkExplanation:
+def explain_pixels(
+    model: keras.Model, path: Path, pixels: np.ndarray, mask: np.ndarray, views: int = 1
+) -> NetworkExplanation:
     """Explain the prediction of a network for one image.
 
     Args:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from leukobench.cnn.backend import keras
 from leukobench.core.errors import InputError
-from leukobench.core.files import whole_file, whole_folder, write_csv, write_json
+from leukobench.core.files import refuse_unfinished, unfinished_path, whole_file, whole_folder, write_csv, write_json
 
 SHARE = 0.1  # of the time may go into writing checkpoints: a small head trains thousands of epochs an hour
 HISTORY = "history.csv"
@@ -119,13 +119,13 @@ class UnfinishedTraining:
             resume: Whether to resume an unfinished training, if there is one.
 
         Raises:
-            InputError: there is an unfinished training that is not to be resumed, or one with another identity.
+            UnfinishedError: there is an unfinished training, and `resume` is false.
+            InputError: the unfinished training has another identity, or is damaged.
         """
-        folder = out.with_name(f"{out.name}.partial")
+        refuse_unfinished(out, resume=resume)
+        folder = unfinished_path(out)
         if not folder.exists():
             return cls(folder, identity)
-        if not resume:
-            raise InputError(f"{folder}: contains an unfinished training; resume it, or remove the folder")
         try:
             before = json.loads((folder / IDENTITY).read_text(encoding="utf-8"))
         except (OSError, ValueError):

@@ -86,18 +86,19 @@ def train_network(
 
     Raises:
         InputError: a file is malformed or missing, the split was made from another manifest, a change does not fit the
-            recipe, the weights or the device are not available, memory is too small, training diverged, there is an
-            unfinished training that is not to be resumed, another process is training for `out`, or `out` exists.
+            recipe, the weights or the device are not available, memory is too small, training diverged, another process
+            is training for `out`, or `out` exists.
+        UnfinishedError: there is an unfinished training, and `resume` is false.
 
-    >>> from leukobench.cohort.indexing import scan_folder
+    >>> from leukobench.cohort.indexing import index_folder
     >>> from leukobench.cohort.manifest import write_manifest
-    >>> from leukobench.cohort.partition import write_partition
+    >>> from leukobench.cohort.partition import write_split
     >>> from leukobench.cohort.splitting import split_by_subject
     >>> from leukobench.cohort.synthetic import generate_cohort
-    >>> generate_cohort("images", subjects=6, cells_per_subject=2, seed=0)
-    >>> manifest = scan_folder("images")
+    >>> truth = generate_cohort("images", subjects=6, cells_per_subject=2, seed=0)
+    >>> manifest = index_folder("images")
     >>> write_manifest(manifest, "manifest.csv")
-    >>> write_partition(split_by_subject(manifest, 0.4), "split.csv")
+    >>> write_split(split_by_subject(manifest, 0.4), "split.csv")
     >>> changes = {"input_side": 16, "optimizer.learning_rate": 1e-3}
     >>> run = train_network("images", "manifest.csv", "split.csv", "run",
     ...                     recipe="small-lightxception", changes=changes, epochs=1)

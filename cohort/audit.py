@@ -270,7 +270,7 @@ def _part_of_each(manifest: pd.DataFrame, partition: Partition) -> pd.Series:
     if strangers.any():
         raise InputError(
             f"the partition names {strangers.sum():,} of {len(strangers):,} images that are not in the manifest "
-            f"(first: {partition['path'][strangers].iloc[0]}); audit the manifest that was split"
+            f"(first: {path[strangers].iloc[0]}); audit the manifest that was split"
         )
     return manifest["path"].map(partition.rows.set_index("path")["part"])
 

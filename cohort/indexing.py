@@ -95,7 +95,7 @@ def index_folder(
 
     Example:
         >>> import leukobench as lb
-        >>> lb.generate_cohort("images", subjects=4, cells_per_subject=2)
+        >>> truth = lb.generate_cohort("images", subjects=4, cells_per_subject=2)
         >>> manifest = lb.index_folder("images")
         >>> manifest.groupby("label")["subject"].nunique().to_dict()
         {'all': 2, 'hem': 2}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from leukobench.commands.options import FILE, FOLDER, jobs_option, output, seed_option
+from leukobench.commands.options import FILE, FOLDER, jobs_option, output, resume_option, seed_option
 from leukobench.commands.printing import print_comparison
 from leukobench.core.errors import InputError
 
@@ -70,52 +71,27 @@ def compare(runs: tuple[Path, ...], out: Path, images: Path | None, common: bool
     show_default=True,
     help="Share of each class in the test part.",
 )
+@resume_option
 @seed_option
 @jobs_option
-def leakage(
-    features: Path,
-    manifest: Path,
-    out: Path,
-    family: str,
-    images: Path | None,
-    recipe: str | None,
-    weights: str | None,
-    epochs: int | None,
-    seeds: int,
-    test_size: float,
-    seed: int,
-    jobs: int,
-) -> None:
+def leakage(features: Path, manifest: Path, out: Path, **options: Any) -> None:
     """Measure the optimistic bias of an image-level split.
 
     The same model is trained with an image-level split (subjects shared between parts) and with a subject-level split,
     with the same number of images of each class in training and in test, for several random seeds. FEATURES is the
-    feature table of MANIFEST. After an interruption, the same command continues.
+    feature table of MANIFEST.
 
     \b
     Example:  leukobench leakage features.csv manifest.csv --seeds 5 -o leakage
               leukobench leakage features.csv manifest.csv --images C-NMC_Leukemia --recipe dhuri-mobilenet -o leakage
     """
-    from leukobench.workflows.leakage import measure_leakage
+    from leukobench.workflows import leakage as workflow
 
-    if (images is None) != (recipe is None):
+    if (options["images"] is None) != (options["recipe"] is None):
         raise click.UsageError("a network needs both --images and --recipe")
-    if images is None and (weights or epochs):
+    if options["images"] is None and (options["weights"] or options["epochs"]):
         raise click.UsageError("--weights and --epochs are for a network: add --images and --recipe")
-    done = measure_leakage(
-        features,
-        manifest,
-        out,
-        family=family,
-        images=images,
-        recipe=recipe,
-        weights=weights,
-        epochs=epochs,
-        test_size=test_size,
-        seeds=seeds,
-        seed=seed,
-        jobs=jobs,
-    )
+    done = workflow.leakage(features, manifest, out, **options)
     for line in done.statements:
         click.echo(f"- {line}")
     click.echo(f"\n{done.folder}: table, figure, partitions and runs")

@@ -8,7 +8,16 @@ from typing import Any
 
 import click
 
-from leukobench.commands.options import FILE, FOLDER, background_option, jobs_option, output, seed_option, split_option
+from leukobench.commands.options import (
+    FILE,
+    FOLDER,
+    background_option,
+    jobs_option,
+    output,
+    resume_option,
+    seed_option,
+    split_option,
+)
 from leukobench.commands.printing import print_run
 
 
@@ -71,7 +80,7 @@ class Change(click.ParamType):
     help="auto: mixed 16 and 32 bits on a GPU that computes faster with it, else float32. mixed: also on a CPU with "
     "bfloat16 instructions.",
 )
-@click.option("--resume", is_flag=True, help="Resume an unfinished training of the same arguments, if there is one.")
+@resume_option
 @seed_option
 @jobs_option
 def train_cnn(

@@ -85,7 +85,7 @@ def _recipe_facts(run: RunFolder) -> dict[str, Any]:
     """Return what run.json says of the recipe; it is among the parameters."""
     parameters = run.info.parameters
     recipe = parameters.get("recipe")
-    return recipe if isinstance(recipe, dict) else parameters
+    return recipe if isinstance(recipe, dict) else dict(parameters)
 
 
 def _text(value: Any) -> str:

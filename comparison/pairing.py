@@ -87,7 +87,7 @@ def _refuse_unlike(first: RunFolder, other: RunFolder, allow_leaky: bool) -> Non
             f"{pair}: are not comparable: {leaky.folder} has an image-level split (subjects shared between parts), the "
             "other run a subject-level split; to list both all the same, marked as LEAKY, set allow_leaky=True"
         )
-    manifests = [run.info.checksums["manifest"] for run in (first, other)]
+    manifests = [str(run.info.checksums["manifest"]) for run in (first, other)]
     if manifests[0] != manifests[1]:
         raise InputError(
             f"{pair}: were trained on different manifests ({' and '.join(manifests)}); train both on one manifest"

@@ -147,7 +147,7 @@ def command_line(
     >>> command_line("train-svm", ["features.csv"], {"--split": "split.csv", "--C": (1.0, 3.0), "--resume": False})
     ('leukobench', 'train-svm', 'features.csv', '--split', 'split.csv', '--C', '1.0,3.0')
     """
-    words = ["leukobench", command, *map(os.fspath, arguments)]
+    words = ["leukobench", command, *(os.fspath(argument) for argument in arguments)]
     for name, value in options.items():
         if value is None or value is False:
             continue

@@ -82,7 +82,7 @@ def test_the_second_is_told_in_one_line_and_a_kill_of_the_first_locks_nobody_out
         first.kill()
     result = leukobench(*command, "--resume")
     assert result.exit_code == 0, result.output
-    assert not [path.name for path in tmp_path.iterdir() if path.name.endswith((".lock", ".partial", ".training"))]
+    assert not [path.name for path in tmp_path.iterdir() if path.name.endswith((".lock", ".partial"))]
 
 
 def test_the_first_ends_as_if_no_second_had_tried_and_then_its_result_stands(cohort: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ seed is the metric under the image-level split minus that under the subject-leve
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -173,21 +174,30 @@ def matched_partitions(cohort: pd.DataFrame, test_size: float, seed: int) -> dic
 
 def _classical(features: Path, family: str, jobs: int) -> _Model:
     def train(partition: Path, folder: Path, seed: int) -> RunFolder:
-        return train_classifier(features, partition, folder, family=family, importance=False, seed=seed, jobs=jobs)
+        recipe = f"leukobench-{family}"
+        return train_classifier(features, partition, folder, recipe=recipe, importance=False, seed=seed, jobs=jobs)
 
     return _Model(family, train)
 
 
 def _network(images: Path, manifest: Path, options: dict[str, Any]) -> _Model:
-    from leukobench.cnn.published import recipe_named
-    from leukobench.cnn.training import (
-        train as train_network,  # here: TensorFlow is loaded only where a network is asked for
-    )
+    # here, so that TensorFlow is loaded only if a network is trained
+    from leukobench.cnn.data import Images, load_images
+    from leukobench.cnn.recipe_catalog import network_recipe
+    from leukobench.cnn.training import train_network
 
-    recipe_named(options["recipe"])  # an unknown recipe is told before anything is trained
+    recipe = network_recipe(options["recipe"])  # an unknown recipe is refused before anything is trained
+    read = {"frame": recipe.frame, "side": recipe.input_side, "jobs": options["jobs"]}
+    read |= {"background": options["background"]} if "background" in options else {}
+
+    @functools.cache
+    def all_images() -> Images:
+        """Read the images of the manifest once: the trainings share them and the outputs of a frozen base."""
+        rows = read_manifest(manifest)
+        return load_images(images, rows[rows["label"] != ""], **read)
 
     def train(partition: Path, folder: Path, seed: int) -> RunFolder:
-        return train_network(images, manifest, partition, folder, seed=seed, whole_manifest=True, **options)
+        return train_network(all_images(), manifest, partition, folder, seed=seed, **options)
 
     return _Model(options["recipe"], train)
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from scipy.ndimage import affine_transform
 
-from leukobench.results.run import Run, read_run
+from leukobench.results.run import RunFolder, read_run_folder
 from tests.conftest import REPOSITORY
 
 pytestmark = pytest.mark.skipif(
@@ -27,7 +27,7 @@ SCRIPT = """
 import dataclasses, sys
 from pathlib import Path
 import numpy as np
-import leukobench.cnn.published, leukobench.cnn.training
+import leukobench.cnn.recipe_catalog, leukobench.cnn.training
 from leukobench.cnn.architectures import ARCHITECTURES
 from leukobench.cnn.augmentation import Augment
 from leukobench.cnn.backend import keras
@@ -52,7 +52,7 @@ def build_alike(recipe, weights):
 change = Augmentation(rotation=40, shift=0.2, shear=0.2, zoom=0.2, flip=True, stain=0.1)
 plain = Recipe(
     name="plain", source="tests", description="", architecture="tiny", input_side=32, frame=320,
-    head=("average", "sigmoid"), optimizer={"name": "SGD", "learning_rate": 0.1}, batch=8, epochs=3,
+    head=("average", "sigmoid"), optimizer={"name": "SGD", "learning_rate": 0.1}, batch_size=8, epochs=3,
     class_weights="balanced", keep="last",
 )
 frozen = dataclasses.replace(
@@ -69,8 +69,8 @@ ARCHITECTURES["tiny"] = tiny
 leukobench.cnn.training.build = build_alike
 cohort, out = Path(sys.argv[1]), Path(sys.argv[2])
 for recipe in recipes:
-    leukobench.cnn.published.RECIPES[recipe.name] = recipe
-    leukobench.cnn.training.train(
+    leukobench.cnn.recipe_catalog.RECIPES[recipe.name] = recipe
+    leukobench.cnn.training.train_network(
         cohort / "images", cohort / "manifest.csv", cohort / "split.csv", out / recipe.name, recipe=recipe.name, seed=1
     )
 
@@ -108,15 +108,15 @@ def trained(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     return folders
 
 
-def both(trained: dict[str, Path], kind: str) -> list[Run]:
-    return [read_run(trained[backend] / kind) for backend in BACKENDS]
+def both(trained: dict[str, Path], kind: str) -> list[RunFolder]:
+    return [read_run_folder(trained[backend] / kind) for backend in BACKENDS]
 
 
 @pytest.mark.parametrize("kind", ["plain", "frozen"])
 def test_without_augmentation_both_write_the_same_history_and_scores(trained: dict[str, Path], kind: str) -> None:
     by_tensorflow, by_jax = both(trained, kind)
-    assert by_tensorflow.info["device"] == "tensorflow on cpu:0"
-    assert by_jax.info["device"] == "jax on cpu:0"
+    assert by_tensorflow.info.device == "tensorflow on cpu:0"
+    assert by_jax.info.device == "jax on cpu:0"
     figures = [column for column in by_tensorflow.history if column != "seconds"]
     assert len(figures) == 6
     pd.testing.assert_frame_equal(by_jax.history[figures], by_tensorflow.history[figures], rtol=1e-4)
@@ -129,8 +129,8 @@ def test_without_augmentation_both_write_the_same_history_and_scores(trained: di
 @pytest.mark.parametrize("kind", ["augmented", "frozen-augmented"])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_with_augmentation_it_learns_otherwise_than_without(trained: dict[str, Path], backend: str, kind: str) -> None:
-    plain = read_run(trained[backend] / ("frozen" if "frozen" in kind else "plain"))
-    augmented = read_run(trained[backend] / kind)
+    plain = read_run_folder(trained[backend] / ("frozen" if "frozen" in kind else "plain"))
+    augmented = read_run_folder(trained[backend] / kind)
     assert np.isfinite(augmented.history["loss"]).all()
     assert np.abs(augmented.history["loss"] - plain.history["loss"]).max() > 1e-3
     assert augmented.predictions["score"].between(0, 1).all()

@@ -14,8 +14,8 @@ import leukobench.cnn.device
 from leukobench.cnn.backend import keras
 from leukobench.cnn.device import building_in, choose_devices, memory_for, mixed_policy, mixed_policy_of_cpu, policy_for
 from leukobench.cnn.network import build
-from leukobench.cnn.published import recipe_named
-from leukobench.cnn.settings import with_settings
+from leukobench.cnn.recipe_catalog import network_recipe
+from leukobench.cnn.recipe_changes import change_recipe
 from leukobench.core.errors import InputError
 from tests.conftest import REPOSITORY
 
@@ -34,10 +34,10 @@ from leukobench.cnn.backend import keras
 from leukobench.cnn.checkpoint import Checkpoint
 from leukobench.cnn.device import choose_devices, computing_on, name_devices
 from leukobench.cnn.epochs import Examples
-from leukobench.cnn.fitting import Validation, fit, run
+from leukobench.cnn.fitting import Fitting, Validation, outputs_of
 from leukobench.cnn.network import build, positive_score, targets_for
-from leukobench.cnn.published import recipe_named
-from leukobench.cnn.settings import with_settings
+from leukobench.cnn.recipe_catalog import network_recipe
+from leukobench.cnn.recipe_changes import change_recipe
 
 def tiny(side, weights):
     pixels = x = keras.Input((side, side, 3))
@@ -47,24 +47,24 @@ def tiny(side, weights):
     return keras.Model(pixels, x)
 
 ARCHITECTURES["tiny"] = tiny
-small = dataclasses.replace(recipe_named("small-lightxception"), architecture="tiny", options={})
-recipe = with_settings(small, [
-    "input_side=32", "epochs=3", "batch=8", "augmentation=null", "head=average,sigmoid",
-    'optimizer={"name": "SGD", "learning_rate": 0.05}',
-])
+small = dataclasses.replace(network_recipe("small-lightxception"), architecture="tiny", options={})
+recipe = change_recipe(small, {
+    "input_side": 32, "epochs": 3, "batch_size": 8, "augmentation": None, "head": ["average", "sigmoid"],
+    "optimizer": {"name": "SGD", "learning_rate": 0.05},
+})
 rng = np.random.default_rng(0)
 positive = rng.random(36) < 0.5
 images = (rng.integers(0, 200, (36, 32, 32, 3)) + 40 * positive[:, None, None, None]).astype(np.uint8)
 devices = choose_devices("auto")
-with computing_on(devices, recipe.batch):
+with computing_on(devices, recipe.batch_size):
     network = build(recipe, None)
     network.whole.set_weights([
         weight if weight.ndim == 1 else rng.normal(0, 0.3, weight.shape) for weight in network.whole.get_weights()
     ])
     examples = Examples([images], np.arange(28), targets_for(recipe, positive[:28]))
     validation = Validation(images, np.arange(28, 36), positive[28:])
-    history = fit(network.whole, recipe, examples, validation, 0, Checkpoint(Path(sys.argv[1])))
-    score = positive_score(run(network.whole, images, np.arange(36), recipe.batch))
+    history = Fitting(network.whole, recipe, 0, Checkpoint(Path(sys.argv[1]))).fit(examples, validation)
+    score = positive_score(outputs_of(network.whole, images, np.arange(36), recipe.batch_size))
 print(json.dumps({"device": name_devices(devices), "loss": [row["loss"] for row in history], "score": score.tolist()}))
 """
 
@@ -108,7 +108,7 @@ def test_a_batch_that_devices_cannot_share_is_refused_with_one_that_they_can() -
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, env=os.environ | three, capture_output=True, text=True
     )
-    assert done.stdout.strip() == "a batch of 10 cannot be shared by 3 devices; try --batch 12"
+    assert done.stdout.strip() == "a batch size of 10 cannot be divided among 3 devices; try a batch size of 12"
 
 
 @pytest.mark.skipif(has_gpu, reason="this machine has a GPU")
@@ -124,7 +124,7 @@ def test_mixed_precision_on_a_cpu_takes_instructions_for_it(monkeypatch: pytest.
     assert mixed_policy_of_cpu(["avx512f", "avx512_bf16"]) == mixed_policy_of_cpu(["amx_bf16"]) == "mixed_bfloat16"
     assert mixed_policy_of_cpu(["avx2", "avx512f"]) == mixed_policy_of_cpu([]) == "float32"
     monkeypatch.setattr(leukobench.cnn.device, "_cpu_flags", lambda: ["avx2"])
-    with pytest.raises(InputError, match="--precision mixed: cpu:0 gains nothing"):
+    with pytest.raises(InputError, match="precision mixed: cpu:0 does not compute faster with it"):
         policy_for("mixed", ["cpu:0"])
     monkeypatch.setattr(leukobench.cnn.device, "_cpu_flags", lambda: ["avx2", "avx512_bf16"])
     assert policy_for("mixed", ["cpu:0"]) == "mixed_bfloat16"
@@ -139,7 +139,7 @@ def test_precision_follows_the_compute_capability_of_the_gpu() -> None:
 
 def test_networks_of_mixed_precision_compute_in_16_bits_and_put_out_32() -> None:
     with building_in("mixed_bfloat16"):
-        network = build(with_settings(recipe_named("small-lightxception"), ["input_side=32"]), None)
+        network = build(change_recipe(network_recipe("small-lightxception"), {"input_side": 32}), None)
     assert keras.config.dtype_policy().name == "float32"
     assert network.maps.layers[1].compute_dtype == "bfloat16"
     assert {weight.dtype for weight in network.whole.weights} == {"float32"}
@@ -148,11 +148,14 @@ def test_networks_of_mixed_precision_compute_in_16_bits_and_put_out_32() -> None
 
 
 def test_out_of_memory_says_which_batch_to_try() -> None:
-    with pytest.raises(InputError, match="out of memory in steps of 32 images; try --batch 16"), memory_for(32):
+    with (
+        pytest.raises(InputError, match="out of memory with a batch size of 32; try a batch size of 16"),
+        memory_for(32),
+    ):
         keras.ops.zeros((10**7, 10**7))  # 400 TB: the backend's own error
-    with pytest.raises(InputError, match="try --batch 4"), memory_for(8):
+    with pytest.raises(InputError, match="try a batch size of 4"), memory_for(8):
         np.ones((10**7, 10**7))
-    with pytest.raises(InputError, match="take a smaller --set input_side"), memory_for(1):
+    with pytest.raises(InputError, match="choose a smaller input_side"), memory_for(1):
         np.ones((10**7, 10**7))
     with pytest.raises(ZeroDivisionError), memory_for(8):
         1 / 0  # noqa: B018

@@ -16,31 +16,33 @@ from PIL import Image
 from leukobench.cli import main
 from leukobench.cnn.attribution import NetworkExplanation, explain_pixels, feature_maps, grad_cam
 from leukobench.cnn.backend import keras
-from leukobench.cnn.epochs import turned, turned_back
+from leukobench.cnn.epochs import orient, undo_orientation
 from leukobench.cnn.explain import explain, mean_line
 from leukobench.cnn.network import build, positive_score
 from leukobench.cnn.plots import diagram, tile_grid
-from leukobench.cnn.published import recipe_named
-from leukobench.cnn.settings import with_settings
-from leukobench.cnn.training import train
+from leukobench.cnn.recipe_catalog import network_recipe
+from leukobench.cnn.recipe_changes import change_recipe
+from leukobench.cnn.training import train_network
 from leukobench.core.errors import InputError
-from leukobench.results.run import Run
+from leukobench.results.run import RunFolder
 from tests.conftest import REPOSITORY
 
 
 @pytest.fixture(scope="module")
-def run(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return train(
+def run(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return train_network(
         *(cohort / name for name in ("images", "manifest.csv", "split.csv")),
         tmp_path_factory.mktemp("run") / "small",
         recipe="small-lightxception",
-        settings=["epochs=1", "input_side=64"],
+        epochs=1,
+        changes={"input_side": 64},
     )
 
 
-def network(*settings: str) -> keras.Model:
+def network(head: str | None = None, **changes: str) -> keras.Model:
     keras.utils.set_random_seed(3)
-    return build(with_settings(recipe_named("small-lightxception"), ["input_side=64", *settings]), None).whole
+    changed = {"input_side": 64} | ({} if head is None else {"head": head.split(",")}) | changes
+    return build(change_recipe(network_recipe("small-lightxception"), changed), None).whole
 
 
 def pixels() -> np.ndarray:
@@ -53,8 +55,8 @@ HEADS = "average,sigmoid average,softmax average,batchnorm,sigmoid cell-average,
 @pytest.mark.parametrize("head", HEADS.split())
 def test_after_average_pooling_and_one_dense_layer_grad_cam_is_the_class_activation_map(head: str) -> None:
     # Selvaraju et al. 2017, section 3: there the weights of the maps are the dense layer's, over height times width
-    loss = "loss=CategoricalCrossentropy" if "softmax" in head else "loss=BinaryCrossentropy"
-    model, seen, weight = network(f"head={head}", loss), pixels(), np.ones((4, 4, 1))
+    loss = "CategoricalCrossentropy" if "softmax" in head else "BinaryCrossentropy"
+    model, seen, weight = network(head, loss=loss), pixels(), np.ones((4, 4, 1))
     if head.startswith("cell"):  # the left half is background
         seen[:, :32], weight[:, :2], weight[:, 2:] = 0, 0, 2
     maps = feature_maps(model, seen)
@@ -74,30 +76,30 @@ def test_after_average_pooling_and_one_dense_layer_grad_cam_is_the_class_activat
         assert grad_cam(model, seen, positive=positive) == pytest.approx(expected, abs=1e-4)
 
 
-def test_heat_on_the_background_is_counted_outside_the_mask() -> None:
+def test_attribution_on_the_background_is_that_outside_the_mask() -> None:
     heat, mask = np.zeros((4, 4)), np.zeros((4, 4), bool)
     mask[:, :2] = True
     heat[0, 0], heat[0, 3] = 1.0, 0.25
     found = NetworkExplanation(Path("cell.bmp"), 0.9, "all", np.zeros((4, 4, 3), np.uint8), mask, heat)
     assert found.on_background == pytest.approx(0.2)
     assert found.background == 0.5
-    assert "20% of the heat on the background, which is 50% of the image" in found.line()
+    assert "20% of the attribution on the background, which is 50% of the image" in found.line()
     cold = NetworkExplanation(Path("cell.bmp"), 0.9, "all", found.pixels, mask, np.zeros((4, 4)))
     assert cold.on_background is None
-    assert "no heat" in cold.line()
+    assert "no attribution" in cold.line()
 
 
-def test_what_is_explained_is_the_class_that_the_network_calls() -> None:
+def test_what_is_explained_is_the_predicted_class() -> None:
     model = network()
     found = explain_pixels(model, Path("cell.bmp"), pixels(), np.ones((64, 64), bool))
     assert found.score == pytest.approx(float(model.predict(pixels()[None], verbose=0)[0, 0]))
     assert found.predicted == ("all" if found.score >= 0.5 else "hem")
-    assert found.heat.shape == (64, 64)
+    assert found.attribution.shape == (64, 64)
     assert found.on_background == 0
 
 
 def test_what_is_usual_at_each_place_of_flattened_maps_is_no_evidence() -> None:
-    model = network("head=flatten,batchnorm,sigmoid")
+    model = network("flatten,batchnorm,sigmoid")
     *_, last = feature_maps(model, pixels()).values()
     usual = last.copy()
     usual[1, 2] = 0
@@ -107,9 +109,9 @@ def test_what_is_usual_at_each_place_of_flattened_maps_is_no_evidence() -> None:
     assert np.argwhere(speaks_for > 1e-2).tolist() == [[1, 2]]
 
 
-def test_of_a_network_that_averages_over_views_so_do_score_and_heat() -> None:
-    model, mask = network("head=average,sigmoid"), np.ones((64, 64), bool)
-    views = turned(np.repeat(pixels()[None], 8, axis=0), np.arange(8))
+def test_score_and_attribution_are_means_over_the_views_of_the_recipe() -> None:
+    model, mask = network("average,sigmoid"), np.ones((64, 64), bool)
+    views = orient(np.repeat(pixels()[None], 8, axis=0), np.arange(8))
     scores = positive_score(model.predict(views, verbose=0))
     found = explain_pixels(model, Path("a.bmp"), pixels(), mask, views=8)
     assert found.score == pytest.approx(scores.mean(), abs=1e-6)
@@ -118,9 +120,9 @@ def test_of_a_network_that_averages_over_views_so_do_score_and_heat() -> None:
     for turn in (1, 6):
         same = explain_pixels(model, Path("a.bmp"), views[turn], mask, views=8)
         assert same.score == pytest.approx(found.score, abs=1e-6)
-        assert turned_back(same.heat, turn) == pytest.approx(found.heat, abs=1e-4)
+        assert undo_orientation(same.attribution, turn) == pytest.approx(found.attribution, abs=1e-4)
     one = explain_pixels(model, Path("a.bmp"), pixels(), mask)
-    assert not np.allclose(one.heat, found.heat, atol=1e-2)
+    assert not np.allclose(one.heat, found.attribution, atol=1e-2)
 
 
 def test_tiles_show_each_channel_from_its_lowest_to_its_highest_value() -> None:
@@ -136,7 +138,7 @@ def test_tiles_show_each_channel_from_its_lowest_to_its_highest_value() -> None:
 
 @pytest.mark.parametrize("pooling", ["average", "cell-average", "flatten"])
 def test_the_diagram_names_the_pooling_and_every_layer_of_the_head(pooling: str) -> None:
-    drawn = diagram(network(f"head={pooling},dropout=0.2,batchnorm,dense=8,sigmoid"), "any")
+    drawn = diagram(network(f"{pooling},dropout=0.2,batchnorm,dense=8,sigmoid"), "any")
     texts = [text.get_text().replace("\n", " ") for text in drawn.axes[0].texts]
     assert texts[-5:] == [
         pooling.replace("-", " "),
@@ -147,7 +149,7 @@ def test_the_diagram_names_the_pooling_and_every_layer_of_the_head(pooling: str)
     ]
 
 
-def test_explain_writes_heat_maps_and_the_maps_of_every_layer(run: Run, cohort: Path, tmp_path: Path) -> None:
+def test_explain_writes_grad_cam_and_the_maps_of_every_layer(run: RunFolder, cohort: Path, tmp_path: Path) -> None:
     paths = [cohort / "images" / path for path in run.predictions["path"][:2]]
     found = explain(run.folder, paths, tmp_path / "seen")
     assert [each.score for each in found] == pytest.approx(run.predictions["score"][:2].tolist(), abs=1e-5)
@@ -164,32 +166,32 @@ def test_explain_writes_heat_maps_and_the_maps_of_every_layer(run: Run, cohort: 
     assert (tmp_path / "seen" / "diagram.svg").is_file()
 
 
-def test_explain_refuses_what_it_cannot_explain(run: Run, cohort: Path, tmp_path: Path) -> None:
+def test_explain_refuses_what_it_cannot_explain(run: RunFolder, cohort: Path, tmp_path: Path) -> None:
     image = cohort / "images" / run.predictions["path"][0]
     (tmp_path / "broken.bmp").write_bytes(image.read_bytes()[:999])
     with pytest.raises(InputError, match=r"broken\.bmp: cannot be read"):
         explain(run.folder, [image, tmp_path / "broken.bmp"], tmp_path / "seen")
-    with pytest.raises(InputError, match=r"holds no model_fold_1\.keras; it is of no cross-validation"):
-        explain(run.folder, [image], tmp_path / "seen", fold="1")
+    with pytest.raises(InputError, match=r"contains no model_fold_1\.keras; it is not a cross-validation"):
+        explain(run.folder, [image], tmp_path / "seen", fold=1)
     shutil.copytree(run.folder, tmp_path / "svm")
     text = (tmp_path / "svm" / "run.json").read_text()
     (tmp_path / "svm" / "run.json").write_text(text.replace('"family": "cnn"', '"family": "svm"'))
-    with pytest.raises(InputError, match="no network; name one of train-cnn"):
+    with pytest.raises(InputError, match="which is no network; name a run of a network"):
         explain(tmp_path / "svm", [image], tmp_path / "seen")
     assert not (tmp_path / "seen").exists()
 
 
-def test_the_command_explains_a_network_too(run: Run, cohort: Path, tmp_path: Path) -> None:
+def test_the_command_explains_a_network_too(run: RunFolder, cohort: Path, tmp_path: Path) -> None:
     image = cohort / "images" / run.predictions["path"][0]
     result = CliRunner().invoke(main, ["explain", str(run.folder), str(image), "-o", str(tmp_path / "seen")])
     assert result.exit_code == 0, result.output
-    assert result.output.splitlines()[-2].startswith(f"{image}: called ")
-    assert "heat on the background" in result.output.splitlines()[-2] or "no heat" in result.output
+    assert result.output.splitlines()[-2].startswith(f"{image}: predicted ")
+    assert "attribution on the background" in result.output.splitlines()[-2] or "no attribution" in result.output
     assert (tmp_path / "seen" / f"001_{image.stem}" / "grad_cam.png").is_file()
 
 
-def test_in_brief_of_many_images_the_mean_share_of_heat_on_the_background_is_told(
-    run: Run, cohort: Path, tmp_path: Path
+def test_brief_explanations_report_the_mean_share_of_attribution_on_the_background(
+    run: RunFolder, cohort: Path, tmp_path: Path
 ) -> None:
     images = [str(cohort / "images" / path) for path in run.predictions["path"][:4]]
     result = CliRunner().invoke(main, ["explain", str(run.folder), *images, "--brief", "-o", str(tmp_path / "seen")])
@@ -197,17 +199,19 @@ def test_in_brief_of_many_images_the_mean_share_of_heat_on_the_background_is_tol
     names = {file.name for file in (tmp_path / "seen").iterdir()}
     assert names == {"summary.csv", "diagram.png", "diagram.svg", "explanations.csv"}
     warm = pd.read_csv(tmp_path / "seen" / "explanations.csv").dropna()
-    share, background = warm["heat_on_background"].mean(), warm["background"].mean()
-    said = f"{len(warm)} images: {share:.0%} of the heat on the background, which is {background:.0%} of the images"
+    share, background = warm["attribution_on_background"].mean(), warm["background"].mean()
+    said = (
+        f"{len(warm)} images: {share:.0%} of the attribution on the background, which is {background:.0%} of the images"
+    )
     assert said in result.output
     cold = NetworkExplanation(Path("a"), 0.1, "hem", np.zeros((2, 2, 3)), np.ones((2, 2), bool), np.zeros((2, 2)))
-    assert mean_line([cold, cold]) == "2 images: no heat"
+    assert mean_line([cold, cold]) == "2 images: no attribution"
 
 
 @pytest.mark.skipif(
     importlib.util.find_spec("jax") is None, reason="JAX is not installed: pip install 'leukobench[jax]'"
 )
-def test_tensorflow_and_jax_give_the_same_heat_and_load_the_same_file(run: Run, tmp_path: Path) -> None:
+def test_tensorflow_and_jax_give_the_same_grad_cam_and_load_the_same_file(run: RunFolder, tmp_path: Path) -> None:
     code = (
         "import sys, numpy as np\n"
         "from leukobench.cnn.attribution import grad_cam\n"

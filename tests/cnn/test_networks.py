@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 
@@ -13,14 +14,15 @@ from leukobench.cnn.architectures.lightxception import light_xception
 from leukobench.cnn.augmentation import Augment
 from leukobench.cnn.backend import keras
 from leukobench.cnn.data import square
-from leukobench.cnn.epochs import Examples, balanced_weights, enlargement, turned
+from leukobench.cnn.epochs import Examples, balanced_weights, draw_offline_augmentation, orient
 from leukobench.cnn.network import build, load_network, positive_score
 from leukobench.cnn.normalization import begin_averages
 from leukobench.cnn.pooling import POOLINGS, averaged_down
-from leukobench.cnn.published import RECIPES, recipe_named
+from leukobench.cnn.recipe_catalog import RECIPES, network_recipe
+from leukobench.cnn.recipe_changes import as_texts, change_recipe
 from leukobench.cnn.recipes import Augmentation
 from leukobench.cnn.scaling import SCALINGS
-from leukobench.cnn.settings import with_settings
+from leukobench.commands.networks import Change
 from leukobench.core.errors import InputError
 
 
@@ -39,7 +41,7 @@ PUBLISHED = {
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_networks_have_the_published_numbers_of_parameters_and_shapes(name: str) -> None:
     parameters, trainable, side, maps, outputs = PUBLISHED[name]
-    network = build(recipe_named(name), None)
+    network = build(network_recipe(name), None)
     assert network.whole.count_params() == parameters
     assert trainable is None or count(network.whole.trainable_weights) == trainable
     assert network.whole.input_shape == (None, side, side, 3)
@@ -53,7 +55,7 @@ def test_the_convolutions_of_mir_and_un_nissa_have_their_totals_and_sizes() -> N
     assert count(maps.non_trainable_weights) == 5_568
     pools = [layer.output.shape[1] for layer in maps.layers if isinstance(layer, keras.layers.MaxPooling2D)]
     assert pools == [150, 75, 38, 19, 10, 5]
-    dense = [layer for layer in build(recipe_named("mir-proposed"), None).head.layers if layer.weights]
+    dense = [layer for layer in build(network_recipe("mir-proposed"), None).head.layers if layer.weights]
     convolutions = [layer for layer in maps.layers if isinstance(layer, keras.layers.Conv2D)]
     assert (len(convolutions), len(dense)) == (13, 3)  # and the flattening makes 17
     assert dense[0].kernel.shape == (12_800, 4096)
@@ -64,7 +66,7 @@ def test_the_convolutions_of_mir_and_un_nissa_have_their_totals_and_sizes() -> N
     [("clinton-inceptionv3", 312, 22), ("clinton-xception", 133, 21), ("clinton-nasnetlarge", 1040, 86)],
 )
 def test_the_transfer_models_have_the_published_layers_and_trainable_millions(name, layers, millions) -> None:
-    network = build(recipe_named(name), None)
+    network = build(network_recipe(name), None)
     assert len(network.maps.layers) + 1 == layers
     assert round(count(network.whole.trainable_weights) / 1e6) == millions
 
@@ -138,9 +140,9 @@ def test_bases_have_the_parameters_of_keras_applications(name: str) -> None:
 
 
 def test_a_frozen_base_is_not_trained_and_of_resnet50_the_batch_normalisation_is() -> None:
-    mobilenet = build(recipe_named("dhuri-mobilenet"), None)
+    mobilenet = build(network_recipe("dhuri-mobilenet"), None)
     assert count(mobilenet.whole.trainable_weights) == 1024 * 2048 + 2048 + 2048 * 2 + 2
-    resnet = build(recipe_named("dhuri-resnet50"), None)
+    resnet = build(network_recipe("dhuri-resnet50"), None)
     normalised = [layer for layer in resnet.maps.layers if isinstance(layer, keras.layers.BatchNormalization)]
     channels = sum(layer.gamma.shape[0] for layer in normalised)
     assert len(normalised) == 53
@@ -154,12 +156,12 @@ def test_every_recipe_names_an_architecture_and_keeps_its_own_name() -> None:
         assert recipe.head[0] in POOLINGS
         assert recipe.head[-1] in ("sigmoid", "softmax")
         assert recipe.as_json()["name"] == name
-    with pytest.raises(InputError, match="no network recipe 'resnet'; there is"):
-        recipe_named("resnet")
+    with pytest.raises(InputError, match="no network recipe 'resnet'; choose from"):
+        network_recipe("resnet")
 
 
 def test_the_whole_is_the_head_on_the_base() -> None:
-    recipe = dataclasses.replace(recipe_named("dhuri-mobilenet"), input_side=64)
+    recipe = dataclasses.replace(network_recipe("dhuri-mobilenet"), input_side=64)
     network = build(recipe, None)
     images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3)).astype(np.uint8)
     features = network.base.predict(images, verbose=0)
@@ -197,64 +199,73 @@ def test_all_fourteen_published_networks_say_what_was_reported_and_what_was_left
 
 
 def test_values_of_a_recipe_are_set_by_name_and_the_rest_stays() -> None:
-    recipe = recipe_named("clinton-xception")
-    changed = with_settings(
+    recipe = network_recipe("clinton-xception")
+    changed = change_recipe(
         recipe,
-        [
-            "batch=4",
-            "optimizer.learning_rate=1e-5",
-            "augmentation.flip=false",
-            "head=average,dense=8,softmax",
-            "loss=CategoricalCrossentropy",
-            "patience=3",
-        ],
+        {
+            "batch_size": 4,
+            "optimizer.learning_rate": 1e-5,
+            "augmentation.flip": False,
+            "head": ["average", "dense=8", "softmax"],
+            "loss": "CategoricalCrossentropy",
+            "patience": 3,
+        },
     )
-    assert (changed.batch, changed.patience, changed.head) == (4, 3, ("average", "dense=8", "softmax"))
+    assert (changed.batch_size, changed.patience, changed.head) == (4, 3, ("average", "dense=8", "softmax"))
     assert changed.optimizer == dict(recipe.optimizer) | {"learning_rate": 1e-5}
     assert changed.augmentation == dataclasses.replace(recipe.augmentation, flip=False)
-    assert with_settings(recipe, ["augmentation=null"]).augmentation is None
-    assert with_settings(recipe, []) == recipe
+    assert change_recipe(recipe, {"augmentation": None}).augmentation is None
+    assert change_recipe(recipe, {}) == recipe
 
 
 @pytest.mark.parametrize(
-    ("setting", "says"),
+    ("name", "value", "says"),
     [
-        ("batch", "expected NAME=VALUE"),
-        ("batches=3", "no such value to set; there is architecture"),
-        ("name=mine", "no such value to set"),
-        ("pretrained=false", "no such value to set"),
-        ("batch=0", "expected a whole number above 0"),
-        ("batch=2.5", "expected a whole number above 0"),
-        ("epochs=true", "expected a whole number above 0"),
-        ("trained=some", "expected one of all, head, head"),
-        ("loss=Best", "expected the name of a Keras loss"),
-        ("optimizer.name=Best", "expected the name of a Keras optimiser"),
-        ("optimizer.momentum_of_mine=1", "expected the name of a Keras optimiser"),
-        ("augmentation.rotation=-3", "expected a number of at least 0"),
-        ("augmentation.flip=1", "expected true or false"),
-        ("augmentation.colour=1", "an augmentation has no colour"),
-        ("augmentation=much", "expected null or an object"),
-        ("head=dense=8", "expected average, cell-average or flatten"),
-        ("head=average,dropout=1.5,sigmoid", "expected average, cell-average or flatten"),
-        ("frame.side=3", "frame has no parts"),
-        ("loss=CategoricalCrossentropy", "takes a head that ends in softmax"),
+        ("batches", 3, "no such value to change; choose from architecture"),
+        ("name", "mine", "no such value to change"),
+        ("pretrained", False, "no such value to change"),
+        ("batch_size", 0, "expected a whole number above 0"),
+        ("batch_size", 2.5, "expected a whole number above 0"),
+        ("epochs", True, "expected a whole number above 0"),
+        ("trained", "some", "expected one of all, head, head"),
+        ("loss", "Best", "expected the name of a Keras loss"),
+        ("optimizer.name", "Best", "expected the name of a Keras optimiser"),
+        ("optimizer.momentum_of_mine", 1, "expected the name of a Keras optimiser"),
+        ("augmentation.rotation", -3, "expected a number of at least 0"),
+        ("augmentation.flip", 1, "expected true or false"),
+        ("augmentation.colour", 1, "an augmentation has no colour"),
+        ("augmentation", "much", "expected nothing .null., or values by name"),
+        ("head", ["dense=8"], "expected a list of layers: average, cell-average or flatten"),
+        ("head", ["average", "dropout=1.5", "sigmoid"], "expected a list of layers: average, cell-average or flatten"),
+        ("head", "average,sigmoid", "expected a list of layers"),
+        ("frame.side", 3, "frame has no entries"),
+        ("loss", "CategoricalCrossentropy", "needs a head that ends in softmax"),
     ],
 )
-def test_settings_that_do_not_fit_are_refused(setting: str, says: str) -> None:
+def test_changes_that_do_not_fit_are_refused(name: str, value: object, says: str) -> None:
     with pytest.raises(InputError, match=says):
-        with_settings(recipe_named("clinton-xception"), [setting])
+        change_recipe(network_recipe("clinton-xception"), {name: value})
+
+
+def test_the_command_reads_changes_as_they_are_written() -> None:
+    changes = {"batch_size": 4, "keep": "last", "augmentation.flip": False, "head": ["flatten", "sigmoid"], "l2": 1e-5}
+    changes |= {"patience": None, "options.until": ["a", "b"], "loss": "3", "optimizer": {"name": "SGD"}}
+    read = dict(Change().convert(text, None, None) for text in as_texts(changes))
+    assert read == changes
+    with pytest.raises(click.BadParameter, match="expected NAME=VALUE"):
+        Change().convert("batch_size", None, None)
 
 
 def test_a_base_of_random_weights_cannot_be_frozen() -> None:
     with pytest.raises(InputError, match="starts from random weights"):
-        with_settings(recipe_named("clinton-lightxception"), ["trained=head"])
-    with pytest.raises(InputError, match="enlarged takes a base that is trained"):
-        with_settings(recipe_named("garg-vgg19"), ["enlarged=100"])
+        change_recipe(network_recipe("clinton-lightxception"), {"trained": "head"})
+    with pytest.raises(InputError, match="offline_augmentation needs a base that is trained"):
+        change_recipe(network_recipe("garg-vgg19"), {"offline_augmentation": 100})
 
 
-def test_weights_that_cannot_be_had_stop_the_training_with_a_remedy(tmp_path: Path) -> None:
-    recipe = recipe_named("dhuri-mobilenet")
-    with pytest.raises(InputError, match=r"no such file of weights; .*--weights PATH"):
+def test_weights_that_are_not_available_stop_the_training_with_a_remedy(tmp_path: Path) -> None:
+    recipe = network_recipe("dhuri-mobilenet")
+    with pytest.raises(InputError, match=r"no such file of weights; .*name a file of the weights"):
         build(recipe, str(tmp_path / "missing.h5"))
     (tmp_path / "broken.h5").write_bytes(b"no weights")
     with pytest.raises(InputError, match="do not fit the network or cannot be read"):
@@ -263,14 +274,14 @@ def test_weights_that_cannot_be_had_stop_the_training_with_a_remedy(tmp_path: Pa
     with pytest.raises(InputError, match="do not fit the network or cannot be read"):
         build(recipe, str(tmp_path / "other.weights.h5"))
     with pytest.raises(InputError, match="no pretrained weights of the light Xception exist"):
-        build(recipe_named("clinton-lightxception"), "imagenet")
+        build(network_recipe("clinton-lightxception"), "imagenet")
 
 
 def test_weights_given_by_path_are_the_ones_used(tmp_path: Path) -> None:
     keras.utils.set_random_seed(5)
     source = keras.applications.MobileNet(weights=None, include_top=False, input_shape=(64, 64, 3))
     source.save_weights(tmp_path / "mobilenet.weights.h5")
-    recipe = dataclasses.replace(recipe_named("dhuri-mobilenet"), input_side=64)
+    recipe = dataclasses.replace(network_recipe("dhuri-mobilenet"), input_side=64)
     network = build(recipe, str(tmp_path / "mobilenet.weights.h5"))
     image = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype(np.float32)
     expected = source.predict(image / 127.5 - 1, verbose=0).mean(axis=(1, 2))
@@ -278,8 +289,8 @@ def test_weights_given_by_path_are_the_ones_used(tmp_path: Path) -> None:
 
 
 def test_of_the_cell_alone_each_place_counts_by_how_much_of_it_is_cell(tmp_path: Path) -> None:
-    settings = ["input_side=64", "head=cell-average,sigmoid"]
-    network = build(with_settings(recipe_named("small-lightxception"), settings), None)
+    changes = {"input_side": 64, "head": ["cell-average", "sigmoid"]}
+    network = build(change_recipe(network_recipe("small-lightxception"), changes), None)
     images = np.random.default_rng(0).integers(1, 256, (2, 64, 64, 3)).astype(np.uint8)
     images[0, :, :24] = 0  # of the 4 x 4 places the first column is background, the second is half
     maps = network.maps.predict(images / 255, verbose=0)
@@ -301,7 +312,9 @@ def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
 
 def test_averages_that_begin_with_a_batch_normalise_it_as_training_does() -> None:
     keras.utils.set_random_seed(0)
-    recipe = with_settings(recipe_named("small-lightxception"), ["input_side=64", "head=average,batchnorm,sigmoid"])
+    recipe = change_recipe(
+        network_recipe("small-lightxception"), {"input_side": 64, "head": ["average", "batchnorm", "sigmoid"]}
+    )
     model = build(recipe, None).whole
     images = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3)).astype(np.uint8)
     weights = [np.asarray(variable) for variable in model.trainable_variables]
@@ -379,23 +392,23 @@ def test_an_epoch_deals_out_every_row_in_an_order_of_its_own_and_fills_the_last_
     assert deal(0)[1].tolist() == first[1].tolist()
 
 
-def test_epochs_take_turns_with_the_augmented_copies_of_a_frozen_base() -> None:
+def test_successive_epochs_use_successive_augmented_copies_of_a_frozen_base() -> None:
     copies = [np.full((5, 1), number) for number in (1, 2)]
     examples = Examples(copies, np.array([1, 4]), np.zeros((2, 1)))
     assert [int(examples.of_epoch(epoch, 2, seed=0)[0][0].max()) for epoch in range(4)] == [1, 2, 1, 2]
 
 
-def test_the_enlargement_turns_and_mirrors_in_all_eight_ways_as_often_as_chance_has_it() -> None:
+def test_offline_augmentation_draws_all_eight_orientations_equally_often() -> None:
     image = np.arange(9).reshape(1, 3, 3, 1)
-    ways = {turned(image, np.array([turn])).tobytes() for turn in range(8)}
+    ways = {orient(image, np.array([orientation])).tobytes() for orientation in range(8)}
     assert len(ways) == 8
-    assert np.array_equal(turned(image, np.array([1]))[0], np.rot90(image[0]))
-    assert np.array_equal(turned(image, np.array([4]))[0], np.fliplr(image[0]))
-    assert np.array_equal(turned(image, np.array([6]))[0], np.flipud(image[0]))
-    drawn, turns = enlargement(1000, 20_000)
+    assert np.array_equal(orient(image, np.array([1]))[0], np.rot90(image[0]))
+    assert np.array_equal(orient(image, np.array([4]))[0], np.fliplr(image[0]))
+    assert np.array_equal(orient(image, np.array([6]))[0], np.flipud(image[0]))
+    drawn, orientations = draw_offline_augmentation(1000, 20_000)
     assert np.array_equal(np.unique(drawn), np.arange(1000))
     # none, 90, 270 and both are as likely, and half of the images are then turned by 180 with one of the mirrors
-    assert np.bincount(turns, minlength=8) / 20_000 == pytest.approx(np.full(8, 1 / 8), abs=0.01)
+    assert np.bincount(orientations, minlength=8) / 20_000 == pytest.approx(np.full(8, 1 / 8), abs=0.01)
 
 
 def test_balanced_weights_make_both_classes_weigh_the_same() -> None:

@@ -8,8 +8,8 @@ import pytest
 from leukobench.cnn.backend import keras
 from leukobench.cnn.network import build, load_network
 from leukobench.cnn.normalization import fuse_batch_normalization
-from leukobench.cnn.published import recipe_named
-from leukobench.cnn.settings import with_settings
+from leukobench.cnn.recipe_catalog import network_recipe
+from leukobench.cnn.recipe_changes import change_recipe
 
 on_cpu = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow" or not keras.distribution.list_devices()[0].startswith("cpu"),
@@ -66,7 +66,7 @@ def test_channels_leave_with_mean_zero_and_variance_one(policy: str) -> None:
 
 @on_cpu
 def test_a_stored_network_holds_keras_own_layers(tmp_path: Path) -> None:
-    network = build(with_settings(recipe_named("small-lightxception"), ["input_side=32"]), None)
+    network = build(change_recipe(network_recipe("small-lightxception"), {"input_side": 32}), None)
     network.whole.save(tmp_path / "model.keras")
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
     plain = keras.saving.load_model(tmp_path / "model.keras", compile=False)

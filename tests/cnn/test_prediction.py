@@ -15,17 +15,18 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-import leukobench.cnn.published
+import leukobench.cnn.recipe_catalog
 from leukobench.cells.decoding import read_image
 from leukobench.cli import main
 from leukobench.cnn.architectures import ARCHITECTURES
 from leukobench.cnn.backend import keras
 from leukobench.cnn.recipes import Recipe
-from leukobench.cnn.training import train
+from leukobench.cnn.training import train_network
 from leukobench.cohort.indexing import index_folder
 from leukobench.cohort.manifest import write_manifest
-from leukobench.cohort.partition import Choice, split_by_subject, write_partition
-from leukobench.results.run import Run
+from leukobench.cohort.partition import write_split
+from leukobench.cohort.splitting import split
+from leukobench.results.run import RunFolder
 from tests.conftest import REPOSITORY
 
 
@@ -45,7 +46,7 @@ TINY = Recipe(
     frame=320,
     head=("average", "sigmoid"),
     optimizer={"name": "Adam", "learning_rate": 0.02},
-    batch=16,
+    batch_size=16,
     epochs=4,
 )
 
@@ -62,23 +63,23 @@ def refused(result: Result) -> str:
     return line
 
 
-def trained(images: Path, manifest: Path, partition: Path, out: Path, *settings: str) -> Run:
+def trained(images: Path, manifest: Path, partition: Path, out: Path, **changes: int) -> RunFolder:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(ARCHITECTURES, TINY.architecture, two_convolutions)
-        patch.setitem(leukobench.cnn.published.RECIPES, TINY.name, TINY)
-        run = train(images, manifest, partition, out, recipe=TINY.name, settings=settings, seed=1)
+        patch.setitem(leukobench.cnn.recipe_catalog.RECIPES, TINY.name, TINY)
+        run = train_network(images, manifest, partition, out, recipe=TINY.name, changes=changes, seed=1)
     assert run.predictions["score"].std() > 0.005  # scores that differ, so that equal ones mean something
     return run
 
 
 @pytest.fixture(scope="module")
-def run(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     files = (cohort / name for name in ("images", "manifest.csv", "split.csv"))
     return trained(*files, tmp_path_factory.mktemp("run") / "run")
 
 
 @pytest.fixture(scope="module")
-def run_of_folds(cohort: Path, folds: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run_of_folds(cohort: Path, folds: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return trained(cohort / "images", cohort / "manifest.csv", folds, tmp_path_factory.mktemp("run") / "folds")
 
 
@@ -95,7 +96,7 @@ def unlabelled(cohort: Path, tmp_path: Path) -> tuple[Path, dict[str, str]]:
 
 
 def test_images_without_labels_get_the_scores_that_training_wrote_for_them(
-    run: Run, unlabelled: tuple[Path, dict[str, str]], tmp_path: Path
+    run: RunFolder, unlabelled: tuple[Path, dict[str, str]], tmp_path: Path
 ) -> None:
     folder, known = unlabelled
     result = leukobench("predict", run.folder, folder, "-o", tmp_path / "scores.csv", "--jobs", 2)
@@ -110,7 +111,7 @@ def test_images_without_labels_get_the_scores_that_training_wrote_for_them(
     assert not (tmp_path / "scores.failures.csv").exists()
 
 
-def test_of_a_manifest_its_rows_are_scored_in_its_order(run: Run, cohort: Path, tmp_path: Path) -> None:
+def test_of_a_manifest_its_rows_are_scored_in_its_order(run: RunFolder, cohort: Path, tmp_path: Path) -> None:
     rows = pd.read_csv(cohort / "manifest.csv", dtype=str, keep_default_na=False)[::-3]
     rows.assign(label="", subject="", subject_group="").to_csv(tmp_path / "some.csv", index=False)
     out = tmp_path / "scores.csv"
@@ -123,7 +124,7 @@ def test_of_a_manifest_its_rows_are_scored_in_its_order(run: Run, cohort: Path, 
 
 
 def test_of_a_cross_validation_the_mean_of_the_folds_or_one_of_them_scores(
-    run_of_folds: Run, cohort: Path, tmp_path: Path
+    run_of_folds: RunFolder, cohort: Path, tmp_path: Path
 ) -> None:
     def scores(name: str, *options: object) -> pd.Series:
         out = tmp_path / f"{name}.csv"
@@ -133,18 +134,18 @@ def test_of_a_cross_validation_the_mean_of_the_folds_or_one_of_them_scores(
 
     by_fold = {fold: scores(fold, "--fold", fold) for fold in "012"}
     for fold, of_fold in by_fold.items():
-        tested = run_of_folds.predictions[run_of_folds.predictions["fold"] == fold].set_index("path")["score"]
+        tested = run_of_folds.predictions[run_of_folds.predictions["fold"] == int(fold)].set_index("path")["score"]
         assert len(tested) >= 8
         assert of_fold[tested.index].to_numpy() == pytest.approx(tested.to_numpy(), abs=1e-6)
     mean = sum(by_fold.values()) / 3
     assert (by_fold["0"] - mean).abs().max() > 0.01
     assert scores("mean").to_numpy() == pytest.approx(mean.to_numpy(), abs=1e-8)
     result = leukobench("predict", run_of_folds.folder, cohort / "images", "--fold", 3, "-o", tmp_path / "out.csv")
-    assert refused(result).endswith("holds no model_fold_3.keras; name a fold with --fold: 0, 1, 2")
+    assert refused(result).endswith("contains no model_fold_3.keras; choose a fold: 0, 1, 2")
 
 
 def test_images_that_cannot_be_read_are_listed_and_the_others_scored(
-    run: Run, unlabelled: tuple[Path, dict[str, str]], tmp_path: Path
+    run: RunFolder, unlabelled: tuple[Path, dict[str, str]], tmp_path: Path
 ) -> None:
     folder, known = unlabelled
     truncated, text, lost = (folder / name for name in sorted(known)[:20:7])
@@ -168,7 +169,9 @@ def test_images_that_cannot_be_read_are_listed_and_the_others_scored(
     assert scored["score"].to_numpy() == pytest.approx(written.to_numpy(), abs=1e-6)
 
 
-def test_an_image_of_the_manifest_that_is_not_there_is_one_that_failed(run: Run, cohort: Path, tmp_path: Path) -> None:
+def test_an_image_of_the_manifest_that_is_not_there_is_one_that_failed(
+    run: RunFolder, cohort: Path, tmp_path: Path
+) -> None:
     shutil.copytree(cohort / "images", tmp_path / "images")
     gone = pd.read_csv(cohort / "manifest.csv")["path"][5]
     (tmp_path / "images" / gone).unlink()
@@ -179,7 +182,9 @@ def test_an_image_of_the_manifest_that_is_not_there_is_one_that_failed(run: Run,
     assert len(pd.read_csv(out)) == 39
 
 
-def test_a_source_or_an_option_for_the_other_kind_of_run_is_refused(run: Run, cohort: Path, tmp_path: Path) -> None:
+def test_a_source_or_an_option_for_the_other_kind_of_run_is_refused(
+    run: RunFolder, cohort: Path, tmp_path: Path
+) -> None:
     shutil.copytree(run.folder, tmp_path / "svm")
     text = (tmp_path / "svm" / "run.json").read_text()
     (tmp_path / "svm" / "run.json").write_text(text.replace('"family": "cnn"', '"family": "svm"'))
@@ -192,7 +197,7 @@ def test_a_source_or_an_option_for_the_other_kind_of_run_is_refused(run: Run, co
         ((run.folder, table), f"{table}: is a file; {run.folder} is the run of a network, which scores a folder of im"),
         ((svm, images), f"{images}: is a folder; {svm} is no run of a network: it scores a feature table"),
         ((svm, table, "--fold", 1, "--device", "cpu"), "--fold, --device: only for networks"),
-        ((run.folder, images, "--fold", 1), "holds no model_fold_1.keras; it is of no cross-validation"),
+        ((run.folder, images, "--fold", 1), "contains no model_fold_1.keras; it is not a cross-validation"),
         ((run.folder, tmp_path / "empty"), "holds no image"),
         ((run.folder, tmp_path / "broken"), "none of 1 images could be read; the first: cell.bmp: "),
         ((tmp_path / "empty", images), "is no run folder"),
@@ -207,7 +212,9 @@ def test_a_source_or_an_option_for_the_other_kind_of_run_is_refused(run: Run, co
 @pytest.mark.skipif(
     importlib.util.find_spec("jax") is None, reason="JAX is not installed: pip install 'leukobench[jax]'"
 )
-def test_jax_gives_the_scores_of_the_network_that_tensorflow_trained(run: Run, cohort: Path, tmp_path: Path) -> None:
+def test_jax_gives_the_scores_of_the_network_that_tensorflow_trained(
+    run: RunFolder, cohort: Path, tmp_path: Path
+) -> None:
     done = subprocess.run(
         [sys.executable, "cli.py", "predict", run.folder, cohort / "images", "-o", tmp_path / "scores.csv"],
         cwd=REPOSITORY,
@@ -230,10 +237,9 @@ def test_real_cells_that_lie_elsewhere_and_without_labels_get_the_scores_of_trai
         target.symlink_to(path)
     manifest = index_folder(tmp_path / "images")
     write_manifest(manifest, tmp_path / "manifest.csv")
-    partition = split_by_subject(manifest, 0.3, Choice(validation_size=0.2))
-    write_partition(partition, tmp_path / "manifest.csv", tmp_path / "split.csv")
+    write_split(split(manifest, test_size=0.3, validation_size=0.2), tmp_path / "split.csv")
     files = (tmp_path / name for name in ("images", "manifest.csv", "split.csv"))
-    run = trained(*files, tmp_path / "run", "frame=450")
+    run = trained(*files, tmp_path / "run", frame=450)
     (tmp_path / "new").mkdir()
     for number, path in enumerate(run.predictions["path"]):
         # the final test's images have 600 px a side, with the cell in the middle as in those of 450

@@ -8,24 +8,26 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 import leukobench.cnn.data
 import leukobench.cnn.frozen
-import leukobench.cnn.published
+import leukobench.cnn.recipe_catalog
 from leukobench.cells.decoding import read_image
+from leukobench.cli import main
 from leukobench.cnn.backend import keras
 from leukobench.cnn.checkpoint import Checkpoint
 from leukobench.cnn.data import Images, load_images
-from leukobench.cnn.epochs import Examples, Inputs, turned
-from leukobench.cnn.fitting import Validation, fit, run
+from leukobench.cnn.epochs import Examples, Inputs, orient
+from leukobench.cnn.fitting import Fitting, Validation, outputs_of
 from leukobench.cnn.frozen import base_outputs
 from leukobench.cnn.network import build, load_network, positive_score, targets_for
 from leukobench.cnn.recipes import Augmentation, Recipe
-from leukobench.cnn.training import train
+from leukobench.cnn.training import train_network
 from leukobench.cohort.manifest import read_manifest
 from leukobench.core.errors import InputError
-from leukobench.results.run import Run
+from leukobench.results.run import RunFolder, read_run_folder
 
 TINY = Recipe(
     name="tiny",
@@ -36,7 +38,7 @@ TINY = Recipe(
     frame=320,
     head=("average", "dropout=0.2", "sigmoid"),
     optimizer={"name": "Adam", "learning_rate": 1e-3},
-    batch=8,
+    batch_size=8,
     epochs=2,
     augmentation=Augmentation(rotation=30, flip=True),
 )
@@ -49,7 +51,7 @@ TINY_FROZEN = Recipe(
     frame=320,
     head=("average", "dense=8", "softmax"),
     optimizer={"name": "Adam", "learning_rate": 1e-3},
-    batch=8,
+    batch_size=8,
     epochs=3,
     loss="CategoricalCrossentropy",
     scaling="symmetric",
@@ -60,8 +62,8 @@ TINY_FROZEN = Recipe(
 
 @pytest.fixture(autouse=True)
 def _tiny_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(leukobench.cnn.published.RECIPES, "tiny", TINY)
-    monkeypatch.setitem(leukobench.cnn.published.RECIPES, "tiny-frozen", TINY_FROZEN)
+    monkeypatch.setitem(leukobench.cnn.recipe_catalog.RECIPES, "tiny", TINY)
+    monkeypatch.setitem(leukobench.cnn.recipe_catalog.RECIPES, "tiny-frozen", TINY_FROZEN)
 
 
 def enliven(network: keras.Model) -> None:
@@ -82,9 +84,9 @@ def weights(tmp_path: Path) -> Path:
     return tmp_path / "mobilenet.weights.h5"
 
 
-def run_tiny(cohort: Path, out: Path, **changes) -> Run:
-    arguments = {"recipe": "tiny", "seed": 1} | changes
-    return train(cohort / "images", cohort / "manifest.csv", cohort / "split.csv", out, **arguments)
+def run_tiny(cohort: Path, out: Path, **different) -> RunFolder:
+    arguments = {"recipe": "tiny", "seed": 1} | different
+    return train_network(cohort / "images", cohort / "manifest.csv", cohort / "split.csv", out, **arguments)
 
 
 def test_equal_seeds_give_equal_runs(cohort: Path, tmp_path: Path) -> None:
@@ -101,8 +103,8 @@ def test_a_run_predicts_the_same_rows_as_a_classical_one(cohort: Path, tmp_path:
         assert run.predictions[column].tolist() == partition[column].tolist()
     assert run.history["epoch"].tolist() == [1, 2]
     assert {"loss", "accuracy", "val_loss", "val_auroc"} <= set(run.history.columns)
-    assert run.info["recipe"] == "tiny"
-    assert run.info["model_parameters"] == 1_248_060
+    assert run.info.recipe == "tiny"
+    assert run.info.model_parameters == 1_248_060
 
 
 def test_the_stored_network_gives_the_scores_that_were_written(cohort: Path, tmp_path: Path) -> None:
@@ -116,14 +118,14 @@ def test_the_stored_network_gives_the_scores_that_were_written(cohort: Path, tmp
 
 
 def test_views_are_the_mean_over_quarter_turns_and_mirrors(cohort: Path, tmp_path: Path) -> None:
-    settings = ["views=8", "options.batch_norm_momentum=0.5", "augmentation=null"]
-    run = run_tiny(cohort, tmp_path / "run", settings=settings, epochs=3)
-    assert run.info["parameters"]["views"] == 8
+    changes = {"views": 8, "options.batch_norm_momentum": 0.5, "augmentation": None}
+    run = run_tiny(cohort, tmp_path / "run", changes=changes, epochs=3)
+    assert run.info.parameters["views"] == 8
     images = load_images(cohort / "images", read_manifest(cohort / "manifest.csv"), frame=320, side=32)
     pixels = np.asarray(images.pixels[run.predictions["path"].map(images.row).to_numpy()])
     model = load_network(str(run.folder / "model.keras"))
-    turned = [np.rot90(view, quarters, (1, 2)) for view in (pixels, pixels[:, :, ::-1]) for quarters in range(4)]
-    scores = [positive_score(model.predict(view, verbose=0)) for view in turned]
+    views = [np.rot90(view, quarters, (1, 2)) for view in (pixels, pixels[:, :, ::-1]) for quarters in range(4)]
+    scores = [positive_score(model.predict(view, verbose=0)) for view in views]
     assert run.predictions["score"].to_numpy() == pytest.approx(np.mean(scores, axis=0), abs=1e-5)
     assert np.ptp(scores, axis=0).max() > 1e-4  # and the views do differ
 
@@ -140,7 +142,7 @@ def test_a_frozen_base_keeps_its_weights_and_the_head_learns(cohort: Path, tmp_p
     for ours, theirs in zip(stored.get_layer("network").get_weights(), source.get_weights(), strict=True):
         assert np.array_equal(ours, theirs)
     assert run.history["loss"].nunique() == 3
-    assert len(run.info["checksums"]["weights"]) == 64
+    assert len(run.info.checksums["weights"]) == 64
 
 
 def test_a_head_trained_on_kept_outputs_is_the_one_trained_with_its_frozen_base(tmp_path: Path) -> None:
@@ -155,12 +157,12 @@ def test_a_head_trained_on_kept_outputs_is_the_one_trained_with_its_frozen_base(
         network = build(recipe, None)
         enliven(network.maps)
         loaded = Images("random", images, {str(row): row for row in range(30)}, {})
-        inputs = Inputs.of_images(images, 1) if whole else base_outputs(network, recipe, loaded, rows, 0)
-        examples = Examples(inputs.taught, rows, targets_for(recipe, positive[rows]))
+        inputs = Inputs.of_images(images, 1) if whole else base_outputs(network, loaded, rows, 0)
+        examples = Examples(inputs.training, rows, targets_for(recipe, positive[rows]))
         validation = Validation(inputs.plain, np.arange(20, 30), positive[20:])
         model = network.whole if whole else network.head
-        history = fit(model, recipe, examples, validation, 0, Checkpoint(tmp_path / str(whole)))
-        results.append(([row["loss"] for row in history], run(network.whole, images, np.arange(30), 8)))
+        history = Fitting(model, recipe, 0, Checkpoint(tmp_path / str(whole))).fit(examples, validation)
+        results.append(([row["loss"] for row in history], outputs_of(network.whole, images, np.arange(30), 8)))
     assert results[0][0] == pytest.approx(results[1][0], rel=1e-5)
     assert results[0][1] == pytest.approx(results[1][1], abs=1e-5)
     assert len(set(results[0][0])) == 3
@@ -171,21 +173,21 @@ def test_the_views_of_a_frozen_base_are_run_once_learned_from_and_averaged(
     cohort: Path, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LEUKOBENCH_CACHE", str(tmp_path / "cache"))
-    settings = ["views=8", "head=average,batchnorm,sigmoid", "loss=BinaryCrossentropy", "epochs=16"]
-    run = run_tiny(cohort, tmp_path / "run", recipe="tiny-frozen", weights=str(weights), settings=settings)
+    changes = {"views": 8, "head": ["average", "batchnorm", "sigmoid"], "loss": "BinaryCrossentropy", "epochs": 16}
+    run = run_tiny(cohort, tmp_path / "run", recipe="tiny-frozen", weights=str(weights), changes=changes)
     images = load_images(cohort / "images", read_manifest(cohort / "manifest.csv"), frame=320, side=32)
     pixels = np.asarray(images.pixels[run.predictions["path"].map(images.row).to_numpy()])
     model = load_network(str(run.folder / "model.keras"))
-    scores = [positive_score(model.predict(turned(pixels, np.full(40, turn)), verbose=0)) for turn in range(8)]
+    scores = [positive_score(model.predict(orient(pixels, np.full(40, view)), verbose=0)) for view in range(8)]
     assert run.predictions["score"].to_numpy() == pytest.approx(np.mean(scores, axis=0), abs=1e-5)
     assert np.ptp(scores, axis=0).max() > 1e-4  # and the views do differ
     (kept,) = (tmp_path / "cache" / "features").rglob("features.npy")
     features = np.load(kept)  # the base on each view; an epoch trains on one of them
     assert features.shape == (8, 40, 1024)
     base = keras.Model(model.input, model.get_layer("pool").output)
-    assert features[5] == pytest.approx(base.predict(turned(images.pixels, np.full(40, 5)), verbose=0), abs=1e-5)
-    monkeypatch.setattr(leukobench.cnn.frozen, "run", None)  # the base is not run again
-    again = run_tiny(cohort, tmp_path / "again", recipe="tiny-frozen", weights=str(weights), settings=settings)
+    assert features[5] == pytest.approx(base.predict(orient(images.pixels, np.full(40, 5)), verbose=0), abs=1e-5)
+    monkeypatch.setattr(leukobench.cnn.frozen, "outputs_of", None)  # the base is not run again
+    again = run_tiny(cohort, tmp_path / "again", recipe="tiny-frozen", weights=str(weights), changes=changes)
     assert again.predictions.equals(run.predictions)
 
 
@@ -197,26 +199,34 @@ def test_trainings_on_parts_of_a_manifest_share_what_is_kept_of_it(
     left_out = partition.groupby("subject")["path"].first()
     partition[~partition["path"].isin(left_out)].to_csv(tmp_path / "fewer.csv", index=False)
 
-    def train_on(split: Path, name: str, **options) -> Run:
+    def train_on(split: Path, name: str, **options) -> RunFolder:
         arguments = {"recipe": "tiny-frozen", "weights": str(weights), "seed": 1} | options
-        return train(cohort / "images", cohort / "manifest.csv", split, tmp_path / name, **arguments)
+        images = arguments.pop("images", cohort / "images")
+        return train_network(images, cohort / "manifest.csv", split, tmp_path / name, **arguments)
 
     alone = train_on(tmp_path / "fewer.csv", "alone")
     shutil.rmtree(tmp_path / "cache")
     train_on(cohort / "split.csv", "all")
-    shared = train_on(tmp_path / "fewer.csv", "shared", whole_manifest=True)
+    images = load_images(cohort / "images", read_manifest(cohort / "manifest.csv"), frame=320, side=32)
+    shared = train_on(tmp_path / "fewer.csv", "shared", images=images)
     for kind in ("images", "features"):
         assert len([*(tmp_path / "cache" / kind).iterdir()]) == 1
     assert shared.predictions["path"].tolist() == alone.predictions["path"].tolist()
     assert shared.predictions["score"].to_numpy() == pytest.approx(alone.predictions["score"].to_numpy(), abs=1e-6)
+    assert shared.info.command[2] == str(cohort / "images")
+    few = load_images(cohort / "images", read_manifest(cohort / "manifest.csv")[:9], frame=320, side=32)
+    with pytest.raises(InputError, match="images: lack 31 images of the split"):
+        train_on(cohort / "split.csv", "too-few", images=few)
+    with pytest.raises(InputError, match="images: were read with frame 320, side 32, background black"):
+        train_on(cohort / "split.csv", "other", images=images, background="white")
 
 
 def test_a_frozen_base_sees_as_many_augmented_copies_as_the_recipe_says_and_is_run_once(
     cohort: Path, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LEUKOBENCH_CACHE", str(tmp_path / "cache"))
-    settings = ['augmentation={"flip": true, "rotation": 30}', "augmented_passes=2"]
-    arguments = {"recipe": "tiny-frozen", "weights": str(weights), "settings": settings}
+    changes = {"augmentation": {"flip": True, "rotation": 30}, "augmented_passes": 2}
+    arguments = {"recipe": "tiny-frozen", "weights": str(weights), "changes": changes}
     run = run_tiny(cohort, tmp_path / "run", **arguments)
     (kept,) = (tmp_path / "cache" / "features").rglob("features.npy")
     features = np.load(kept).reshape(3, 40, 1024)
@@ -232,16 +242,18 @@ def test_a_frozen_base_sees_as_many_augmented_copies_as_the_recipe_says_and_is_r
     assert again.predictions["score"].tolist() == run.predictions["score"].tolist()
 
 
-def test_a_training_that_diverges_at_once_says_what_to_lower_and_leaves_nothing(cohort: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no finite number any more; lower the rate: --set optimizer\.learning_rate"):
-        run_tiny(cohort, tmp_path / "run", settings=["input_side=16", "optimizer.learning_rate=1e38"])
+def test_a_training_that_diverges_at_once_names_the_value_to_lower_and_leaves_nothing(
+    cohort: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"training diverged .*; lower the learning rate \(optimizer\.learning_rate\)"):
+        run_tiny(cohort, tmp_path / "run", changes={"input_side": 16, "optimizer.learning_rate": 1e38})
     assert not list(tmp_path.iterdir())
 
 
 def test_training_stops_after_as_many_epochs_without_a_better_one_as_the_recipe_has_patience(
     cohort: Path, tmp_path: Path
 ) -> None:
-    run = run_tiny(cohort, tmp_path / "run", settings=["patience=1", "epochs=30", "input_side=16", "keep=val_auroc"])
+    run = run_tiny(cohort, tmp_path / "run", changes={"patience": 1, "epochs": 30, "input_side": 16})
     best = run.history["val_auroc"].idxmax()
     assert len(run.history) == best + 2 < 30
     assert run.metrics["validation"]["auroc"] == pytest.approx(run.history["val_auroc"].max(), abs=1e-9)
@@ -252,32 +264,34 @@ def test_a_cross_validation_keeps_each_image_as_it_was_tested(
 ) -> None:
     arguments = {"recipe": "tiny-frozen", "weights": str(weights), "seed": 1}
     images, manifest = cohort / "images", cohort / "manifest.csv"
-    run = train(images, manifest, folds, tmp_path / "folds", **arguments)
+    run = train_network(images, manifest, folds, tmp_path / "folds", **arguments)
     assert sorted(run.predictions["path"]) == sorted(read_manifest(manifest)["path"])
-    single = train(images, manifest, folds / "fold_1.csv", tmp_path / "single", **arguments)
+    single = train_network(images, manifest, folds / "fold_1.csv", tmp_path / "single", **arguments)
     expected = single.part("test").set_index("path")["score"].to_dict()
-    tested = run.predictions[run.predictions["fold"] == "1"].set_index("path")["score"].to_dict()
+    tested = run.predictions[run.predictions["fold"] == 1].set_index("path")["score"].to_dict()
     assert tested == pytest.approx(expected, abs=1e-5)
     assert {file.name for file in run.folder.glob("*.keras")} == {f"model_fold_{fold}.keras" for fold in range(3)}
     assert run.history.groupby("fold").size().to_dict() == {0: 3, 1: 3, 2: 3}
 
 
-def test_missing_weights_are_told_before_the_images_are_read(cohort: Path, tmp_path: Path) -> None:
+def test_missing_weights_are_refused_before_the_images_are_read(cohort: Path, tmp_path: Path) -> None:
     arguments = {"recipe": "tiny-frozen", "weights": str(tmp_path / "none.h5")}
     with pytest.raises(InputError, match="no such file of weights"):
-        train(tmp_path / "no-images", cohort / "manifest.csv", cohort / "split.csv", tmp_path / "run", **arguments)
+        train_network(
+            tmp_path / "no-images", cohort / "manifest.csv", cohort / "split.csv", tmp_path / "run", **arguments
+        )
 
 
 def test_training_from_scratch_goes_by_another_name(cohort: Path, tmp_path: Path) -> None:
     run = run_tiny(cohort, tmp_path / "run", recipe="tiny-frozen", weights="none", epochs=1)
-    assert run.info["recipe"] == "tiny-frozen-from-scratch"
-    assert run.info["parameters"]["pretrained"] is False
-    assert run.info["parameters"]["trained"] == "all"
+    assert run.info.recipe == "tiny-frozen-from-scratch"
+    assert run.info.parameters["pretrained"] is False
+    assert run.info.parameters["trained"] == "all"
 
 
-def test_what_is_set_on_the_command_line_is_recorded(cohort: Path, tmp_path: Path) -> None:
-    run = run_tiny(cohort, tmp_path / "run", epochs=1, batch=5)
-    assert (run.info["parameters"]["epochs"], run.info["parameters"]["batch"]) == (1, 5)
+def test_changed_epochs_and_batch_size_are_recorded(cohort: Path, tmp_path: Path) -> None:
+    run = run_tiny(cohort, tmp_path / "run", epochs=1, batch_size=5)
+    assert (run.info.parameters["epochs"], run.info.parameters["batch_size"]) == (1, 5)
     assert len(run.history) == 1
 
 
@@ -285,10 +299,14 @@ def test_a_partition_of_another_manifest_is_refused(cohort: Path, tmp_path: Path
     manifest = pd.read_csv(cohort / "manifest.csv", dtype=str, keep_default_na=False)
     manifest.drop(index=0).to_csv(tmp_path / "shorter.csv", index=False)
     with pytest.raises(InputError, match=rf"names 1 of 40 images that .* lacks \(first: {manifest['path'][0]}\)"):
-        train(cohort / "images", tmp_path / "shorter.csv", cohort / "split.csv", tmp_path / "run", recipe="tiny")
+        train_network(
+            cohort / "images", tmp_path / "shorter.csv", cohort / "split.csv", tmp_path / "run", recipe="tiny"
+        )
     manifest.assign(fold="1").to_csv(tmp_path / "changed.csv", index=False)
     with pytest.raises(InputError, match="was made from another manifest"):
-        train(cohort / "images", tmp_path / "changed.csv", cohort / "split.csv", tmp_path / "run", recipe="tiny")
+        train_network(
+            cohort / "images", tmp_path / "changed.csv", cohort / "split.csv", tmp_path / "run", recipe="tiny"
+        )
     assert not (tmp_path / "run").exists()
 
 
@@ -374,3 +392,25 @@ def test_the_run_says_on_what_it_was_computed(cohort: Path, tmp_path: Path) -> N
     assert {"history.png", "history.svg"} <= set(info["files"])
     assert {"python", "keras", keras.backend.backend()} <= set(info["versions"])
     assert info["seconds"]["fit"] > 0
+
+
+@pytest.mark.parametrize("recipe", ["tiny", "tiny-frozen"])
+def test_the_recorded_command_repeats_a_run_that_python_started(
+    cohort: Path, folds: Path, tmp_path: Path, weights: Path, recipe: str
+) -> None:
+    arguments: dict[str, object] = {"epochs": 2, "batch_size": 5, "seed": 4, "device": "cpu", "precision": "float32"}
+    changes: dict[str, object] = {"optimizer.learning_rate": 0.003, "schedule": "cosine", "patience": None}
+    split = cohort / "split.csv"
+    if recipe == "tiny-frozen":
+        arguments |= {"weights": weights, "jobs": 2, "background": "black"}
+        changes |= {"head": ["average", "dense=4", "softmax"], "augmentation": {"flip": True, "rotation": 30}}
+        split = folds
+    images, manifest = cohort / "images", cohort / "manifest.csv"
+    run = train_network(images, manifest, split, tmp_path / "run", recipe=recipe, changes=changes, **arguments)
+    program, *words = run.info.command
+    assert (program, words[-2:]) == ("leukobench", ["-o", str(tmp_path / "run")])
+    result = CliRunner().invoke(main, [*words[:-1], str(tmp_path / "again")])
+    assert result.exit_code == 0, result.output
+    repeated = (tmp_path / "again" / "predictions.csv").read_bytes()
+    assert repeated == (tmp_path / "run" / "predictions.csv").read_bytes()
+    assert read_run_folder(tmp_path / "again").info.changed == run.info.changed
