@@ -58,7 +58,7 @@ def contributions(
     for number, start in enumerate(reference):
         orders = [turn for _ in range(pairs) for turn in _there_and_back(rng.permutation(features))]
         stops = np.linspace(start, cell, len(orders) + 1)
-        steps = [_one_after_another(*stops[at : at + 2], order) for at, order in enumerate(orders)]
+        steps = [_one_after_another(stops[at], stops[at + 1], order) for at, order in enumerate(orders)]
         gained = np.diff(score(np.concatenate(steps)).reshape(len(orders), features + 1))
         for order, gain in zip(orders, gained, strict=True):
             moved[number, order] += gain

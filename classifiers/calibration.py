@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from scipy.special import expit
@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from leukobench.classifiers.settings import NO
 
-Calibrator = LogisticRegression | IsotonicRegression
+Calibrator: TypeAlias = LogisticRegression | IsotonicRegression
 Folds = list[tuple[np.ndarray, np.ndarray]]  # training and held-out row numbers
 
 NOT_CALIBRATED = (

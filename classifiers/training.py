@@ -105,7 +105,7 @@ def train_classifier(
         except InputError as error:
             raise InputError(f"{split}: {error}") from None
         why = _importance(fits, inputs, seed, jobs) if importance else None
-        options = {"--split": os.fspath(split), "--recipe": recipe, **_as_options(changes)}
+        options: dict[str, Any] = {"--split": os.fspath(split), "--recipe": recipe, **_as_options(changes)}
         options |= {"--no-importance": not importance, "--seed": seed, "--jobs": jobs, "--out": os.fspath(out)}
         info = RunInfo(
             family=chosen.family,

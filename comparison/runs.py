@@ -132,6 +132,8 @@ def compare(
         [['good', 'poor', True]]
         >>> folder.cleanup()
     """
+    if isinstance(runs, RunFolder | str | os.PathLike):
+        raise InputError("runs: is one run; give a list of runs")
     if not runs:
         raise InputError("runs: is empty; give at least one run")
     read = [run if isinstance(run, RunFolder) else read_run_folder(Path(run)) for run in runs]

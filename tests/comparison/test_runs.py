@@ -14,7 +14,6 @@ from leukobench.comparison.runs import compare
 from leukobench.comparison.tables import PAIR_COLUMNS, latex, markdown
 from leukobench.core.errors import InputError
 from tests.comparison.cohorts import make_run
-from tests.conftest import REPOSITORY
 
 
 def test_runs_and_paths_of_run_folders_give_the_same_comparison(tmp_path: Path) -> None:
@@ -23,6 +22,8 @@ def test_runs_and_paths_of_run_folders_give_the_same_comparison(tmp_path: Path) 
         assert compare(given).table.equals(compare(made).table)
     with pytest.raises(InputError, match="runs: is empty"):
         compare([])
+    with pytest.raises(InputError, match="runs: is one run; give a list"):
+        compare(str(made[0].folder))
 
 
 def test_the_table_holds_numbers_one_row_a_run(tmp_path: Path) -> None:
@@ -87,10 +88,21 @@ def test_names_are_escaped_in_latex_and_in_markdown(tmp_path: Path) -> None:
     assert r"b\|c{}" in markdown(comparison)
 
 
-def test_heavy_libraries_are_imported_only_where_they_are_needed() -> None:
-    code = "import sys, leukobench.comparison.runs, leukobench.comparison.scores\nprint('statsmodels' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+def test_it_works_from_any_folder_and_imports_heavy_libraries_only_where_they_are_needed(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "a")
+    code = (
+        "import sys\n"
+        "from leukobench.comparison.runs import compare\n"
+        f"comparison = compare([{str(run.folder)!r}])\n"
+        "print(sorted({'statsmodels', 'matplotlib', 'cv2', 'jinja2'} & set(sys.modules)))\n"
+        "print(comparison.report('report'))"
+    )
+    (tmp_path / "elsewhere").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path / "elsewhere", capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["[]", "report/report.html"]
+    assert (tmp_path / "elsewhere" / "report" / "report.html").is_file()
 
 
 def test_the_example_runs() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from leukobench.cohort.partition import read_partition, shared_groups
+from leukobench.cohort.partition import read_partition
 from leukobench.results.run import read_run_folder
 from leukobench.workflows.demo import run_demo
 
@@ -15,5 +15,5 @@ def test_the_demo_walks_the_whole_path(tmp_path: Path) -> None:
     runs = [read_run_folder(tmp_path / "demo" / "runs" / name) for name in ("svm", "knn", "cnn")]
     tested = [tuple(run.part("test")["path"]) for run in runs]
     assert tested[0] == tested[1] == tested[2]
-    assert shared_groups(read_partition(tmp_path / "demo" / "split.csv")) == []
+    assert read_partition(tmp_path / "demo" / "split.csv").shared_groups == []
     assert demo.comparison.table["run"].tolist() == ["svm", "knn", "cnn"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from leukobench.classifiers.training import train
+from leukobench.classifiers.training import train_classifier
 from leukobench.cohort.indexing import index_folder
 from leukobench.cohort.manifest import read_manifest, write_manifest
 from leukobench.cohort.partition import write_split
@@ -23,7 +23,7 @@ def auroc_by_image_and_by_subject(folder: Path, seed: int) -> tuple[float, float
     write_split(by_image, folder / "image.csv")
     write_split(split(manifest, "kfold", folds=3, validation_size=0, seed=seed), folder / "folds")
     runs = [
-        train(folder / "features.csv", folder / name, folder / f"run-{name}", family="svm", jobs=2)
+        train_classifier(folder / "features.csv", folder / name, folder / f"run-{name}", jobs=2)
         for name in ("image.csv", "folds")
     ]
     assert [run.info.leaky for run in runs] == [True, False]
