@@ -44,7 +44,7 @@ def paired_test_rows(runs: Sequence[RunFolder], *, common: bool = False, allow_l
 
     Raises:
         InputError: a run is given twice; the manifests, backgrounds, kinds of split, test rows or labels differ; there
-            is no test row, a duplicate, a score that is no probability, or one class only.
+            is no test row, a duplicate, or one class only.
     """
     names = run_names(runs)
     tested = [_test_rows(run) for run in runs]
@@ -73,9 +73,6 @@ def _test_rows(run: RunFolder) -> pd.DataFrame:
         raise InputError(f"{run.folder}: has no test row; train on a partition with a test part")
     if rows.index.duplicated().any():
         raise InputError(f"{run.folder}: {rows.index[rows.index.duplicated()][0]!r} is tested twice; train again")
-    wrong = ~rows["score"].between(0, 1)
-    if wrong.any():
-        raise InputError(f"{run.folder}: {rows.index[wrong][0]!r} has a score that is no probability; train again")
     return rows
 
 

@@ -151,9 +151,9 @@ def fold_aurocs(comparison: ComparedRuns) -> dict[str, pd.DataFrame]:
     found = {}
     for name, run in comparison.runs.items():
         tested = run.part("test").set_index("path").loc[comparison.rows.index]
-        if tested["fold"].any():
+        if tested["fold"].notna().any():
             folds = {
-                fold: {
+                int(fold): {
                     "auroc": classification_metrics(rows["label"].to_numpy(), rows["score"].to_numpy())["auroc"],
                     "cells": len(rows),
                     "groups": rows["subject_group"].nunique(),

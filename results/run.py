@@ -191,12 +191,19 @@ def read_run_folder(folder: str | os.PathLike[str]) -> RunFolder:
 def _read_predictions(path: Path) -> pd.DataFrame:
     table = read_csv_columns(path, PREDICTION_COLUMNS, "predictions table")
     for column, allowed in (("part", PARTS), ("label", LABELS)):
-        if not table[column].isin(allowed).all():
-            raise InputError(f"{path}: has a {column} other than {', '.join(allowed)}; train again")
+        wrong = ~table[column].isin(allowed)
+        if wrong.any():
+            raise InputError(
+                f"{path}: {table['path'][wrong].iloc[0]!r} has a {column} other than {', '.join(allowed)}; train again"
+            )
     score = pd.to_numeric(table["score"], errors="coerce")
     fold = pd.to_numeric(table["fold"].replace("", None), errors="coerce")
-    if not score.between(0, 1).all() or (fold.isna() & (table["fold"] != "")).any():
-        raise InputError(f"{path}: has a score that is no probability, or a fold that is no number; train again")
+    for wrong, what in (
+        (~score.between(0, 1), "score that is no probability"),
+        (fold.isna() & (table["fold"] != ""), "fold that is no number"),
+    ):
+        if wrong.any():
+            raise InputError(f"{path}: {table['path'][wrong].iloc[0]!r} has a {what}; train again")
     return table.assign(score=score, fold=fold.astype("Int64"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -97,7 +98,11 @@ def stands_twice(folder: Path) -> list[object]:
 
 
 def no_probability(folder: Path) -> list[object]:
-    make_run(folder / "b", score=np.linspace(-1, 1, 120))
+    run = make_run(folder / "b")
+    table, info = folder / "b" / "predictions.csv", folder / "b" / "run.json"
+    run.predictions.assign(score=np.linspace(-1, 1, 120)).to_csv(table, index=False)
+    files = {name: checksum for name, checksum in run.info.files.items() if name != table.name}
+    info.write_text(json.dumps(json.loads(info.read_text()) | {"files": files}))
     return [folder / "b"]
 
 
@@ -128,10 +133,10 @@ def lacking_images(folder: Path) -> list[object]:
         (other_manifest, "different manifests (0123456789abcdef and fedcba9876543210)"),
         (other_background, "read the cells on black and smear; train both with the same --background"),
         (other_label, "1 test images have a different label (first: H0_5.bmp)"),
-        (torn, "is torn: predictions.csv is missing"),
-        (changed, "predictions.csv: was changed since the run was written"),
+        (torn, "is incomplete: predictions.csv is missing"),
+        (changed, "predictions.csv: was changed after the run was written"),
         (half_written, "run.json: cannot be read"),
-        (no_run, "is no run folder, or a torn one"),
+        (no_run, "is no run folder, or an incomplete one"),
         (one_class, "the 60 test rows are all hem"),
         (no_test_part, "has no test row"),
         (stands_twice, "'H0_0.bmp' is tested twice"),

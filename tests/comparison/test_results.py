@@ -100,8 +100,8 @@ def test_folds_are_pooled_by_row_and_shown_one_by_one(tmp_path: Path) -> None:
     folds = fold_aurocs(comparison)["a"]
     assert folds["cells"].tolist() == [40, 40, 40]
     assert folds["groups"].tolist() == [4, 4, 4]
-    first = test[test["fold"] == "0"]
-    assert folds.loc["0", "auroc"] == pytest.approx(roc_auc_score(first["label"] == "all", first["score"]))
+    first = test[test["fold"] == 0]
+    assert folds.loc[0, "auroc"] == pytest.approx(roc_auc_score(first["label"] == "all", first["score"]))
     assert fold_aurocs(compare([make_run(tmp_path / "b")])) == {}
 
 
