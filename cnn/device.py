@@ -192,7 +192,10 @@ def _capability() -> tuple[int, int] | None:
         import jax
 
         found = getattr(jax.devices()[0], "compute_capability", None)
-        return None if found is None else tuple(int(number) for number in str(found).split("."))[:2]
+        if found is None:
+            return None
+        major, minor = str(found).split(".")[:2]
+        return int(major), int(minor)
     import tensorflow as tf
 
     details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])

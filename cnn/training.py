@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from leukobench.cells.cell import BACKGROUNDS
+from leukobench.cnn.architectures.pretrained import refuse_missing_weights
 from leukobench.cnn.backend import keras
 from leukobench.cnn.checkpoint import Checkpoint, UnfinishedTraining
 from leukobench.cnn.data import Images, load_images
@@ -118,7 +119,7 @@ def train_network(
     )  # fmt: skip
     with only_writer(out), computing(device, precision, chosen.batch_size) as computation:
         facts = split_facts(partitions)
-        facts["checksums"]["weights"] = initial if initial in (None, "imagenet") else sha256_of(Path(initial))
+        facts["checksums"]["weights"] = _weights_checksum(initial)
         identity = {
             "parameters": chosen.as_json(),
             "seed": seed,
@@ -253,7 +254,13 @@ def _choose_recipe(name: str, weights: AnyPath | None, changes: Mapping[str, Any
         return recipe, "imagenet" if recipe.pretrained else None
     if weights == "none":
         return recipe.from_scratch(), None
+    refuse_missing_weights(os.fspath(weights))
     return recipe, os.fspath(weights)
+
+
+def _weights_checksum(weights: str | None) -> str | None:
+    """Return the checksum of a file of weights; "imagenet" and None are returned as they are."""
+    return weights if weights is None or weights == "imagenet" else sha256_of(Path(weights))
 
 
 def _read_cohort(manifest: AnyPath, split: AnyPath) -> tuple[pd.DataFrame, Split]:

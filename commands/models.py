@@ -15,8 +15,10 @@ from leukobench.commands.options import FILE, FOLDER, jobs_option, output
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
 @output("Predictions (CSV)")
 @click.option("--manifest", type=FILE, help="Networks: score the images of this manifest only, not the whole folder.")
-@click.option("--fold", help="Networks of a cross-validation: take that of this fold, not the mean of all.")
-@click.option("--batch", type=click.IntRange(min=1), help="Networks: images a step; by default as in training.")
+@click.option("--fold", type=int, help="Networks of a cross-validation: take that of this fold, not the mean of all.")
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), help="Networks: number of images in a batch; by default as in training."
+)
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "gpu"]), help="Networks: as for `train-cnn`; by default auto."
 )
@@ -56,9 +58,11 @@ def predict(run: Path, source: Path, out: Path, **options: Any) -> None:
 @click.argument("run", type=FOLDER)
 @click.argument("images", type=FILE, nargs=-1, required=True)
 @output("Folder")
-@click.option("--fold", help="Of a run of a cross-validation: the fold whose model is taken. Networks need it there.")
+@click.option(
+    "--fold", type=int, help="Of a run of a cross-validation: the fold whose model is taken. Networks need it there."
+)
 @click.option("--brief", is_flag=True, help="Leave out what is written of each image by itself: for many images.")
-def explain(run: Path, images: tuple[Path, ...], out: Path, fold: str | None, brief: bool) -> None:
+def explain(run: Path, images: tuple[Path, ...], out: Path, fold: int | None, brief: bool) -> None:
     """Show why the model of a RUN calls the cells in IMAGES what it does.
 
     Of a network, for each image: Grad-CAM of the class it is called, on the cell and beyond, with the share of the heat

@@ -29,7 +29,7 @@ from leukobench.core.files import refuse_existing, whole_folder, write_csv
 from leukobench.core.plotting import save_figure
 from leukobench.features.batch import Measurement, measure_batch
 from leukobench.features.catalog import features_of
-from leukobench.results.run import read_info
+from leukobench.results.run_info import read_run_info
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Explained:
 
 
 def explain(
-    run_folder: Path, images: Sequence[Path], out: Path, *, fold: str | None = None, brief: bool = False
+    run_folder: Path, images: Sequence[Path], out: Path, *, fold: int | None = None, brief: bool = False
 ) -> Explained:
     """Write why a run's model calls images what it does, whole or not at all.
 
@@ -58,7 +58,7 @@ def explain(
             be measured or read, or `out` exists.
     """
     refuse_existing(out)
-    if read_info(run_folder)["family"] == "cnn":
+    if read_run_info(run_folder).family == "cnn":
         from leukobench.cnn.explain import explain as explain_network  # loads TensorFlow, which the others do without
         from leukobench.cnn.explain import mean_line
 
@@ -72,7 +72,7 @@ def explain(
 
 
 def explain_by_features(
-    run_folder: Path, images: Sequence[Path], out: Path, *, fold: str | None = None, brief: bool = False
+    run_folder: Path, images: Sequence[Path], out: Path, *, fold: int | None = None, brief: bool = False
 ) -> list[Explanation]:
     """Write which features pushed the cells of images which way; see `explain`."""
     trained = load_trained(run_folder, fold)

@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from leukobench.cohort.manifest import read_manifest
 from leukobench.core.errors import InputError
 from leukobench.core.files import refuse_existing, write_csv
 from leukobench.results.failures import failures_path, write_failures
-from leukobench.results.run import read_info
+from leukobench.results.run import read_run_folder
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def predict(run: Path, source: Path, out: Path, *, jobs: int = 1, **of_networks:
         source: Feature table for a run of `train-svm` or `train-knn`, folder of images for one of `train-cnn`.
         out: Table to write.
         jobs: Threads that read images.
-        of_networks: What only networks take, see `leukobench.cnn.prediction.predict`; None where it is not given.
+        of_networks: What only networks take, see `leukobench.cnn.prediction.predict_images`; and `manifest`; None where it is not given.
 
     Raises:
         InputError: a source or option that is for the other kind of run, what the family's own `predict` raises, or
@@ -40,13 +41,16 @@ def predict(run: Path, source: Path, out: Path, *, jobs: int = 1, **of_networks:
         refuse_existing(path)
     given = {name: value for name, value in of_networks.items() if value is not None}
     failed: dict[str, str] = {}
-    info = read_info(run)
-    if info["family"] == "cnn":
+    stored = read_run_folder(run)
+    if stored.info.family == "cnn":
         if not source.is_dir():
             raise InputError(f"{source}: is a file; {run} is the run of a network, which scores a folder of images")
-        from leukobench.cnn.prediction import predict as by_network  # here, because a classical run needs no TensorFlow
+        from leukobench.cnn.prediction import predict_images  # here, because a classical run needs no TensorFlow
 
-        scored, failed = by_network(run, source, jobs=jobs, **given)
+        manifest = given.pop("manifest", None)
+        images = source if manifest is None else read_manifest(manifest)["path"]
+        folder = None if manifest is None else source
+        scored, failed = predict_images(stored, images, folder=folder, jobs=jobs, **given)
     else:
         if source.is_dir():
             raise InputError(
@@ -54,7 +58,7 @@ def predict(run: Path, source: Path, out: Path, *, jobs: int = 1, **of_networks:
             )
         if given:
             options = ", ".join(f"--{name}" for name in given)
-            raise InputError(f"{options}: only for networks; {run} is of {info['recipe']}")
+            raise InputError(f"{options}: only for networks; {run} is of {stored.info.recipe}")
         from leukobench.classifiers.prediction import predict as by_table
 
         scored = by_table(run, source)
