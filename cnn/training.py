@@ -96,7 +96,7 @@ def train_network(
     >>> from leukobench.cohort.partition import write_split
     >>> from leukobench.cohort.splitting import split_by_subject
     >>> from leukobench.cohort.synthetic import generate_cohort
-    >>> generate_cohort("images", subjects=6, cells_per_subject=2, seed=0)
+    >>> truth = generate_cohort(Path("images"), subjects=6, cells_per_subject=2, seed=0)
     >>> manifest = index_folder("images")
     >>> write_manifest(manifest, "manifest.csv")
     >>> write_split(split_by_subject(manifest, 0.4), "split.csv")

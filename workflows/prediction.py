@@ -31,7 +31,8 @@ def predict(run: Path, source: Path, out: Path, *, jobs: int = 1, **of_networks:
         source: Feature table for a run of `train-svm` or `train-knn`, folder of images for one of `train-cnn`.
         out: Table to write.
         jobs: Threads that read images.
-        of_networks: What only networks take, see `leukobench.cnn.prediction.predict_images`; and `manifest`; None where it is not given.
+        of_networks: Options of networks: `manifest`, and those of `leukobench.cnn.prediction.predict_images`; None where
+            one is not given.
 
     Raises:
         InputError: a source or option that is for the other kind of run, what the family's own `predict` raises, or
@@ -57,7 +58,7 @@ def predict(run: Path, source: Path, out: Path, *, jobs: int = 1, **of_networks:
                 f"{source}: is a folder; {run} is no run of a network: it scores a feature table, from `extract`"
             )
         if given:
-            options = ", ".join(f"--{name}" for name in given)
+            options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
             raise InputError(f"{options}: only for networks; {run} is of {stored.info.recipe}")
         from leukobench.classifiers.prediction import predict as by_table
 

@@ -24,7 +24,8 @@ from leukobench.cnn.recipes import Recipe
 from leukobench.cnn.training import train_network
 from leukobench.cohort.indexing import index_folder
 from leukobench.cohort.manifest import write_manifest
-from leukobench.cohort.partition import Choice, split_by_subject, write_partition
+from leukobench.cohort.partition import write_split
+from leukobench.cohort.splitting import SplitOptions, split_by_subject
 from leukobench.results.run import RunFolder
 from tests.conftest import REPOSITORY
 
@@ -236,8 +237,8 @@ def test_real_cells_that_lie_elsewhere_and_without_labels_get_the_scores_of_trai
         target.symlink_to(path)
     manifest = index_folder(tmp_path / "images")
     write_manifest(manifest, tmp_path / "manifest.csv")
-    partition = split_by_subject(manifest, 0.3, Choice(validation_size=0.2))
-    write_partition(partition, tmp_path / "manifest.csv", tmp_path / "split.csv")
+    partition = split_by_subject(manifest, 0.3, SplitOptions(validation_size=0.2))
+    write_split(partition, tmp_path / "split.csv")
     files = (tmp_path / name for name in ("images", "manifest.csv", "split.csv"))
     run = trained(*files, tmp_path / "run", frame=450)
     (tmp_path / "new").mkdir()
