@@ -100,11 +100,11 @@ def train_network(
     >>> manifest = index_folder("images")
     >>> write_manifest(manifest, "manifest.csv")
     >>> write_split(split_by_subject(manifest, 0.4), "split.csv")
-    >>> changes = {"input_side": 16, "optimizer.learning_rate": 1e-3}
+    >>> changes = {"input_side": 67, "head": ["average", "sigmoid"], "augmentation": None}
     >>> run = train_network("images", "manifest.csv", "split.csv", "run",
-    ...                     recipe="small-lightxception", changes=changes, epochs=1)
+    ...                     recipe="clinton-alexnet", changes=changes, epochs=1)
     >>> run.info.changed
-    ['epochs=1', 'input_side=16', 'optimizer.learning_rate=0.001']
+    ['epochs=1', 'input_side=67', 'head=average,sigmoid', 'augmentation=null']
     """
     out = Path(out)
     changed = {"epochs": epochs, "batch_size": batch_size}

@@ -31,8 +31,8 @@ def predict(run: Path, source: Path, out: Path, *, jobs: int = 1, **of_networks:
         source: Feature table for a run of `train-svm` or `train-knn`, folder of images for one of `train-cnn`.
         out: Table to write.
         jobs: Threads that read images.
-        of_networks: Options of networks: `manifest`, and those of `leukobench.cnn.prediction.predict_images`; None where
-            one is not given.
+        of_networks: Options of networks: `manifest`, and those of `leukobench.cnn.prediction.predict_images`;
+            None where one is not given.
 
     Raises:
         InputError: a source or option that is for the other kind of run, what the family's own `predict` raises, or
