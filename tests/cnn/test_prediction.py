@@ -15,11 +15,11 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-import leukobench.cnn.recipe_catalog
 from leukobench.cells.decoding import read_image
 from leukobench.cli import main
 from leukobench.cnn.architectures import ARCHITECTURES
 from leukobench.cnn.backend import keras
+from leukobench.cnn.recipe_catalog import RECIPES
 from leukobench.cnn.recipes import Recipe
 from leukobench.cnn.training import train_network
 from leukobench.cohort.indexing import index_folder
@@ -66,7 +66,7 @@ def refused(result: Result) -> str:
 def trained(images: Path, manifest: Path, partition: Path, out: Path, **changes: int) -> RunFolder:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(ARCHITECTURES, TINY.architecture, two_convolutions)
-        patch.setitem(leukobench.cnn.recipe_catalog.RECIPES, TINY.name, TINY)
+        patch.setitem(RECIPES, TINY.name, TINY)
         run = train_network(images, manifest, partition, out, recipe=TINY.name, changes=changes, seed=1)
     assert run.predictions["score"].std() > 0.005  # scores that differ, so that equal ones mean something
     return run
