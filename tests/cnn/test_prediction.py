@@ -160,7 +160,7 @@ def test_images_that_cannot_be_read_are_listed_and_the_others_scored(
     assert f"3 of 40 images could not be read, listed in {tmp_path / 'scores.failures.csv'}; the first: {first}" in line
     failed = pd.read_csv(tmp_path / "scores.failures.csv")
     assert failed["path"].tolist() == [path.relative_to(folder).as_posix() for path in (truncated, text, lost)]
-    for reason, says in zip(failed["reason"], ("truncated", "no image", "no cell within the 320 px"), strict=True):
+    for reason, says in zip(failed["reason"], ("truncated", "not an image", "no cell within the 320 px"), strict=True):
         assert says in reason
         assert str(tmp_path) not in reason
     scored = pd.read_csv(out)
