@@ -16,7 +16,7 @@ from leukobench.commands.options import FILE, FOLDER, jobs_option, output
 @output("Predictions (CSV)")
 @click.option("--manifest", type=FILE, help="Predict the images of this manifest only, not all of the folder.")
 @click.option("--fold", type=int, help="Of a cross-validation: predict with the model of this fold.")
-@click.option("--batch", "batch_size", type=click.IntRange(min=1), help="Networks: batch size; by default as trained.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Networks: batch size; by default as trained.")
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "gpu"]), help="Networks: as for `train-cnn`; by default auto."
 )

@@ -27,8 +27,7 @@ def with_weights(network: Callable[..., keras.Model], weights: str | None, **arg
     Raises:
         InputError: the file is missing or does not fit, or the download failed.
     """
-    if weights not in (None, "imagenet") and not Path(weights).is_file():
-        raise InputError(f"{weights}: no such file of weights; {_REMEDY}")
+    refuse_missing_weights(weights)
     try:
         # if a file lacks a layer, Keras only warns, and leaves random weights in it
         with warnings.catch_warnings(action="error", category=UserWarning):
@@ -40,6 +39,12 @@ def with_weights(network: Callable[..., keras.Model], weights: str | None, **arg
         if weights == "imagenet" and "URL fetch failure" in str(error):  # keras raises a bare Exception here
             raise _unusable(network.__name__, weights, "cannot be downloaded", error) from None
         raise
+
+
+def refuse_missing_weights(weights: str | None) -> None:
+    """Raise InputError if weights are a file that does not exist."""
+    if weights is not None and weights != "imagenet" and not Path(weights).is_file():
+        raise InputError(f"{weights}: no such file of weights; {_REMEDY}")
 
 
 def refuse_weights(network: str, weights: str | None) -> None:

@@ -116,13 +116,13 @@ def test_score_and_attribution_are_means_over_the_views_of_the_recipe() -> None:
     found = explain_pixels(model, Path("a.bmp"), pixels(), mask, views=8)
     assert found.score == pytest.approx(scores.mean(), abs=1e-6)
     assert np.ptp(scores) > 1e-6
-    # to the mean over all views it is the same which of them is called the upright one
+    # to the mean over all views it makes no difference which of them is the upright one
     for turn in (1, 6):
         same = explain_pixels(model, Path("a.bmp"), views[turn], mask, views=8)
         assert same.score == pytest.approx(found.score, abs=1e-6)
         assert undo_orientation(same.attribution, turn) == pytest.approx(found.attribution, abs=1e-4)
     one = explain_pixels(model, Path("a.bmp"), pixels(), mask)
-    assert not np.allclose(one.heat, found.attribution, atol=1e-2)
+    assert not np.allclose(one.attribution, found.attribution, atol=1e-2)
 
 
 def test_tiles_show_each_channel_from_its_lowest_to_its_highest_value() -> None:

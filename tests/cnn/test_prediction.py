@@ -15,17 +15,17 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-import leukobench.cnn.recipe_catalog
 from leukobench.cells.decoding import read_image
 from leukobench.cli import main
 from leukobench.cnn.architectures import ARCHITECTURES
 from leukobench.cnn.backend import keras
+from leukobench.cnn.recipe_catalog import RECIPES
 from leukobench.cnn.recipes import Recipe
 from leukobench.cnn.training import train_network
 from leukobench.cohort.indexing import index_folder
 from leukobench.cohort.manifest import write_manifest
 from leukobench.cohort.partition import write_split
-from leukobench.cohort.splitting import split
+from leukobench.cohort.splitting import SplitOptions, split_by_subject
 from leukobench.results.run import RunFolder
 from tests.conftest import REPOSITORY
 
@@ -66,7 +66,7 @@ def refused(result: Result) -> str:
 def trained(images: Path, manifest: Path, partition: Path, out: Path, **changes: int) -> RunFolder:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(ARCHITECTURES, TINY.architecture, two_convolutions)
-        patch.setitem(leukobench.cnn.recipe_catalog.RECIPES, TINY.name, TINY)
+        patch.setitem(RECIPES, TINY.name, TINY)
         run = train_network(images, manifest, partition, out, recipe=TINY.name, changes=changes, seed=1)
     assert run.predictions["score"].std() > 0.005  # scores that differ, so that equal ones mean something
     return run
@@ -160,7 +160,7 @@ def test_images_that_cannot_be_read_are_listed_and_the_others_scored(
     assert f"3 of 40 images could not be read, listed in {tmp_path / 'scores.failures.csv'}; the first: {first}" in line
     failed = pd.read_csv(tmp_path / "scores.failures.csv")
     assert failed["path"].tolist() == [path.relative_to(folder).as_posix() for path in (truncated, text, lost)]
-    for reason, says in zip(failed["reason"], ("truncated", "no image", "no cell within the 320 px"), strict=True):
+    for reason, says in zip(failed["reason"], ("truncated", "not an image", "no cell within the 320 px"), strict=True):
         assert says in reason
         assert str(tmp_path) not in reason
     scored = pd.read_csv(out)
@@ -237,7 +237,8 @@ def test_real_cells_that_lie_elsewhere_and_without_labels_get_the_scores_of_trai
         target.symlink_to(path)
     manifest = index_folder(tmp_path / "images")
     write_manifest(manifest, tmp_path / "manifest.csv")
-    write_split(split(manifest, test_size=0.3, validation_size=0.2), tmp_path / "split.csv")
+    partition = split_by_subject(manifest, 0.3, SplitOptions(validation_size=0.2))
+    write_split(partition, tmp_path / "split.csv")
     files = (tmp_path / name for name in ("images", "manifest.csv", "split.csv"))
     run = trained(*files, tmp_path / "run", frame=450)
     (tmp_path / "new").mkdir()

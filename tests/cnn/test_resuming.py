@@ -26,7 +26,7 @@ CHANGES = {
     "class_weights": "balanced",
 }
 
-# arguments: cohort, run folder, epochs after whose checkpoint the process kills itself, changes of the recipe as JSON
+# arguments: cohort, run folder, epoch after whose checkpoint the process kills itself, changes of the recipe as JSON
 SCRIPT = """
 import json, os, signal, sys
 from pathlib import Path
