@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from leukobench.cells.cell import BACKGROUNDS
+from leukobench.cnn.architectures.pretrained import refuse_missing_weights
 from leukobench.cnn.backend import keras
 from leukobench.cnn.checkpoint import Checkpoint, UnfinishedTraining
 from leukobench.cnn.data import Images, load_images
@@ -95,15 +96,15 @@ def train_network(
     >>> from leukobench.cohort.partition import write_split
     >>> from leukobench.cohort.splitting import split_by_subject
     >>> from leukobench.cohort.synthetic import generate_cohort
-    >>> truth = generate_cohort("images", subjects=6, cells_per_subject=2, seed=0)
+    >>> truth = generate_cohort(Path("images"), subjects=6, cells_per_subject=2, seed=0)
     >>> manifest = index_folder("images")
     >>> write_manifest(manifest, "manifest.csv")
     >>> write_split(split_by_subject(manifest, 0.4), "split.csv")
-    >>> changes = {"input_side": 16, "optimizer.learning_rate": 1e-3}
+    >>> changes = {"input_side": 67, "head": ["average", "sigmoid"], "augmentation": None}
     >>> run = train_network("images", "manifest.csv", "split.csv", "run",
-    ...                     recipe="small-lightxception", changes=changes, epochs=1)
+    ...                     recipe="clinton-alexnet", changes=changes, epochs=1)
     >>> run.info.changed
-    ['epochs=1', 'input_side=16', 'optimizer.learning_rate=0.001']
+    ['epochs=1', 'input_side=67', 'head=average,sigmoid', 'augmentation=null']
     """
     out = Path(out)
     changed = {"epochs": epochs, "batch_size": batch_size}
@@ -118,7 +119,7 @@ def train_network(
     )  # fmt: skip
     with only_writer(out), computing(device, precision, chosen.batch_size) as computation:
         facts = split_facts(partitions)
-        facts["checksums"]["weights"] = initial if initial in (None, "imagenet") else sha256_of(Path(initial))
+        facts["checksums"]["weights"] = _weights_checksum(initial)
         identity = {
             "parameters": chosen.as_json(),
             "seed": seed,
@@ -253,7 +254,13 @@ def _choose_recipe(name: str, weights: AnyPath | None, changes: Mapping[str, Any
         return recipe, "imagenet" if recipe.pretrained else None
     if weights == "none":
         return recipe.from_scratch(), None
+    refuse_missing_weights(os.fspath(weights))
     return recipe, os.fspath(weights)
+
+
+def _weights_checksum(weights: str | None) -> str | None:
+    """Return the checksum of a file of weights; "imagenet" and None are returned as they are."""
+    return weights if weights is None or weights == "imagenet" else sha256_of(Path(weights))
 
 
 def _read_cohort(manifest: AnyPath, split: AnyPath) -> tuple[pd.DataFrame, Split]:

@@ -1,1 +1,1 @@
-"""Which images, of which subjects, in which part of a split."""
+"""The cohort: images, subjects, and the partition into training, validation and test."""

@@ -1,4 +1,4 @@
-"""What is wrong with a dataset before anyone trains on it: the audit of a manifest, its images, and a partition."""
+"""The audit of a cohort before training: its manifest, its images, and a partition."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from leukobench.cohort.near_duplicates import NearDuplicates, similar_pairs
 from leukobench.cohort.partition import PARTS, Partition
 from leukobench.core.errors import InputError
 
-UNKNOWN = "unknown"  # phase of images that the manifest puts in none
+UNKNOWN = "unknown"  # phase of images without a phase in the manifest
 
 
 @dataclass(frozen=True)
 class Groups:
-    """The subject groups that the images make, held against those of the manifest.
+    """The subject groups that shared images imply, compared with those of the manifest.
 
     Attributes:
         subjects: Number of subject IDs.
-        groups: Number of groups that shared images make of them.
-        joined: Groups of several IDs.
-        apart: Of these, those whose IDs the manifest puts in different groups: a split by its groups leaks.
-        together: Groups of the manifest whose IDs share no image: known to be one person, or a mistake.
-        across: Groups that stand in several phases, folds or labels.
+        groups: Number of subject groups that shared images imply.
+        joined: Groups of several subject IDs.
+        apart: Groups of `joined` whose IDs are in different groups of the manifest: a split by these groups leaks.
+        together: Groups of the manifest whose IDs share no image: one person by other evidence, or a mistake.
+        across: Groups in several phases, folds or labels.
     """
 
     subjects: int
@@ -49,13 +49,13 @@ class Groups:
 
 @dataclass(frozen=True)
 class Decoded:
-    """The images of a cohort after decoding; all by path of the manifest.
+    """The images of a cohort after decoding, by path in the manifest.
 
     Attributes:
         checksums: Checksum of the decoded pixels.
         failed: Reason of each image that cannot be decoded.
         missing: Paths without a file.
-        thumbnails: Thumbnail of each cell, to find near-duplicates by; None: do not look for them.
+        thumbnails: Thumbnail of each cell, for the search for near-duplicates; None: no search.
             [shape=(32, 32), float32]
     """
 
@@ -67,14 +67,14 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Pixels:
-    """What decoding the images found.
+    """Findings in the decoded images.
 
     Attributes:
         decoded: Number of images decoded.
         missing: Paths without a file.
         failed: Reason of each image that cannot be decoded, by path.
         copies: Images with the same pixels in files of different bytes.
-        near_duplicates: Near-duplicates, where asked for.
+        near_duplicates: Near-duplicates; None without a search.
     """
 
     decoded: int
@@ -86,15 +86,15 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Leaks:
-    """What stands on both sides of a partition, by the two parts (`train/test`).
+    """What two parts of a partition share, by the names of the two parts (`train/test`).
 
     Attributes:
-        method: How the partition was made.
+        method: Method of the partition, with its arguments.
         images: Images in each part.
         identical: Pairs of byte-identical images.
-        same_pixels: Pairs of the same pixels in different files, where the images were read.
-        near_duplicates: Near-duplicates, where asked for; of the listed pairs.
-        groups: Subject groups, tied by the manifest or by shared images.
+        same_pixels: Pairs with the same pixels in different files; None if the images were not read.
+        near_duplicates: Near-duplicate pairs, among the listed pairs; None without a search.
+        groups: Subject groups, joined by the manifest or by shared images.
     """
 
     method: str
@@ -106,23 +106,23 @@ class Leaks:
 
     @property
     def any(self) -> bool:
-        """Whether a picture or a person stands on two sides; near-duplicates alone do not count."""
+        """Whether two parts share an image or a subject group; near-duplicates alone do not count."""
         pairs = [*self.identical.values(), *(self.same_pixels or {}).values()]
         return any(pairs) or any(self.groups.values())
 
 
 @dataclass(frozen=True)
 class Audit:
-    """The findings.
+    """The findings of an audit.
 
     Attributes:
         images: Number of images in the manifest.
         parts: By phase: `images`, `all`, `hem`, `unlabelled`, `subjects` and `groups`.
         identical: Byte-identical images.
         groups: Subject groups.
-        subjects: One row a subject: `subject`, `group`, and the number of cells that are `all`, `hem` or `unlabelled`.
-        pixels: What the images show, where they were read.
-        leaks: What a partition leaks, where one was given.
+        subjects: One row a subject: `subject`, `group`, and its number of `all`, `hem` and `unlabelled` cells.
+        pixels: Findings in the images; None if they were not read.
+        leaks: Leakage of the partition; None without a partition.
     """
 
     images: int
@@ -135,7 +135,7 @@ class Audit:
 
     @property
     def with_one_cell(self) -> list[str]:
-        """Subjects of whom there is a single cell."""
+        """Subjects with a single cell."""
         return list(self.subjects["subject"][self.cells == 1])
 
     @property
@@ -149,7 +149,7 @@ class Audit:
         return self.subjects[[*LABELS, "unlabelled"]].sum(axis=1)
 
     def as_json(self) -> dict[str, Any]:
-        """Return everything that was found, for a JSON file."""
+        """Return all findings, for a JSON file."""
         pixels = None
         if self.pixels is not None:
             near_duplicates = self.pixels.near_duplicates
@@ -179,11 +179,11 @@ def audit(manifest: pd.DataFrame, *, decoded: Decoded | None = None, partition: 
 
     Args:
         manifest: The cohort, as `leukobench.cohort.manifest` reads it. Subject IDs are compared without case.
-        decoded: The decoded images, to compare their pixels too; `leukobench.workflows.auditing` reads them.
-        partition: Count what this partition leaks, as `leukobench.cohort.partition` reads it.
+        decoded: The decoded images, whose pixels are compared too; `leukobench.workflows.auditing` reads them.
+        partition: Partition whose leakage is counted, as `leukobench.cohort.partition` reads it.
 
     Raises:
-        InputError: no cell can be compared, or the partition holds images that the manifest lacks.
+        InputError: no cell can be compared, or the partition contains images that the manifest lacks.
     """
     manifest = manifest.assign(subject=manifest["subject"].str.upper())
     part = None if partition is None else _part_of_each(manifest, partition)
@@ -241,9 +241,9 @@ def _subjects(manifest: pd.DataFrame, group: pd.Series, names: dict[str, str]) -
 
 
 def _compare_pixels(manifest: pd.DataFrame, decoded: Decoded) -> tuple[pd.Series, Pixels]:
-    """Return what identifies the content of each image, and the findings of decoding."""
+    """Return an identifier of the content of each image, and the findings in the pixels."""
     checksum = manifest["path"].map(dict(decoded.checksums)).astype(object)
-    # files of the same bytes have the same pixels, those that are missing or broken here included
+    # byte-identical files have the same pixels, even if one of them is missing or cannot be decoded
     content = checksum.groupby(manifest["sha256"]).transform("first").fillna(manifest["sha256"])
     near_duplicates = None
     if decoded.thumbnails is not None:
@@ -264,39 +264,40 @@ def _compare_pixels(manifest: pd.DataFrame, decoded: Decoded) -> tuple[pd.Series
 
 
 def _part_of_each(manifest: pd.DataFrame, partition: Partition) -> pd.Series:
-    """Return the part of each image of the manifest; missing where it is in none."""
+    """Return the part of each image of the manifest; missing if the image is in no part."""
     path = partition.rows["path"]
-    strangers = ~path.isin(manifest["path"])
-    if strangers.any():
+    unknown = ~path.isin(manifest["path"])
+    if unknown.any():
         raise InputError(
-            f"the partition names {strangers.sum():,} of {len(strangers):,} images that are not in the manifest "
-            f"(first: {path[strangers].iloc[0]}); audit the manifest that was split"
+            f"the partition names {unknown.sum():,} of {len(unknown):,} images that are not in the manifest "
+            f"(first: {path[unknown].iloc[0]}); audit the manifest that was split"
         )
     return manifest["path"].map(partition.rows.set_index("path")["part"])
 
 
 def _leaks(manifest: pd.DataFrame, content: pd.Series, pixels: Pixels | None, part: pd.Series, method: str) -> Leaks:
     inside = part.notna()
-    sides, names = part[inside], [name for name in PARTS if (part == name).any()]
-    # within the whole manifest: an image outside the partition can still tell that two subjects are one person
-    person, of_person = tie_subjects(manifest["subject"], content, manifest["subject_group"])
-    shared = shared_between(person[inside], sides, names)
-    identical = pairs_between(manifest["sha256"][inside], sides, names)
-    same = pairs_between(content[inside], sides, names)
+    part_of, names = part[inside], [name for name in PARTS if (part == name).any()]
+    # over the whole manifest: an image outside the partition can show that two subject IDs are one person
+    group, group_names = tie_subjects(manifest["subject"], content, manifest["subject_group"])
+    shared = shared_between(group[inside], part_of, names)
+    identical = pairs_between(manifest["sha256"][inside], part_of, names)
+    same = pairs_between(content[inside], part_of, names)
     near_duplicates = None
     if pixels is not None and pixels.near_duplicates is not None:
-        side = dict(zip(manifest["path"], part, strict=True))
-        sides_of_pairs = [{side[a], side[b]} for a, b in pixels.near_duplicates.pairs[["path", "other"]].to_numpy()]
-        near_duplicates = {pair: sides_of_pairs.count(set(pair)) for pair in identical}
+        part_by_path = dict(zip(manifest["path"], part, strict=True))
+        pairs = pixels.near_duplicates.pairs[["path", "other"]].to_numpy()
+        parts_of_pairs = [{part_by_path[a], part_by_path[b]} for a, b in pairs]
+        near_duplicates = {pair: parts_of_pairs.count(set(pair)) for pair in identical}
     return Leaks(
         method=method,
-        images={name: int((sides == name).sum()) for name in names},
-        identical=_by_sides(identical),
-        same_pixels=None if pixels is None else _by_sides({pair: same[pair] - identical[pair] for pair in same}),
-        near_duplicates=None if near_duplicates is None else _by_sides(near_duplicates),
-        groups=_by_sides({pair: [of_person[first] for first in firsts] for pair, firsts in shared.items()}),
+        images={name: int((part_of == name).sum()) for name in names},
+        identical=_by_parts(identical),
+        same_pixels=None if pixels is None else _by_parts({pair: same[pair] - identical[pair] for pair in same}),
+        near_duplicates=None if near_duplicates is None else _by_parts(near_duplicates),
+        groups=_by_parts({pair: [group_names[first] for first in firsts] for pair, firsts in shared.items()}),
     )
 
 
-def _by_sides(pairs: dict[tuple[str, str], Any]) -> dict[str, Any]:
+def _by_parts(pairs: dict[tuple[str, str], Any]) -> dict[str, Any]:
     return {f"{a}/{b}": value for (a, b), value in pairs.items()}

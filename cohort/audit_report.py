@@ -1,4 +1,4 @@
-"""The audit as text: what a reader of the terminal should know, a few examples of each finding."""
+"""The audit as text for the terminal, with a few examples of each finding."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def _copies(found: Copies) -> str:
 def _groups(found: Groups) -> list[str]:
     text = [
         f"subject groups: {counted(found.groups, 'group')} from {counted(found.subjects, 'subject')}",
-        f"  IDs that shared images tie together: {_named(found.joined)}",
+        f"  groups of several subject IDs, joined by shared images: {_named(found.joined)}",
     ]
     for name, groups in found.across.items():
         if groups:
             text.append(f"  in several {_PLURALS[name]}: {counted(len(groups), 'group')}: {_named(groups)}")
-    text.append(f"  apart in the manifest, though tied: {_named(found.apart)}")
-    text.append(f"  together in the manifest, though no shared image ties them: {_named(found.together)}")
+    text.append(f"  share images, but in different groups of the manifest: {_named(found.apart)}")
+    text.append(f"  share no image, but in one group of the manifest: {_named(found.together)}")
     return text
 
 
@@ -62,7 +62,7 @@ def _subjects(found: Audit) -> list[str]:
             rows.append(
                 [label, len(cells), int(cells.sum()), int(cells.min()), round(cells.median()), int(cells.max())]
             )
-    table = aligned([["cells a subject", "subjects", "cells", "fewest", "median", "most"], *rows]) if rows else []
+    table = aligned([["cells per subject", "subjects", "cells", "min", "median", "max"], *rows]) if rows else []
     return [
         *table,
         f"subjects with one cell: {_named(found.with_one_cell)}",
@@ -71,7 +71,7 @@ def _subjects(found: Audit) -> list[str]:
 
 
 def _pixels(found: Pixels) -> list[str]:
-    text = [f"images decoded: {found.decoded:,}; without a file: {len(found.missing):,}"]
+    text = [f"images decoded: {found.decoded:,}; missing files: {len(found.missing):,}"]
     text.append(f"cannot be decoded: {counted(len(found.failed), 'image') if found.failed else 'none'}")
     text += [f"  {reason}" for reason in list(found.failed.values())[:EXAMPLES]]
     text.append(f"same pixels in different files: {_copies(found.copies)}")
@@ -82,8 +82,8 @@ def _near_duplicates(found: NearDuplicates) -> list[str]:
     text = [
         f"near-duplicates (similarity of at least {found.threshold:.2f}): {counted(found.found, 'pair')} "
         f"among {counted(found.compared, 'distinct cell')}",
-        f"  of these, {_share(found.between_labels)} of different labels (false alarms), "
-        f"{_share(found.between_groups)} of different subject groups (false alarms, or one person under two IDs)",
+        f"  of these, {_share(found.between_labels)} of different labels (false positives), "
+        f"{_share(found.between_groups)} of different subject groups (false positives, or one person with two IDs)",
     ]
     ties = found.between_ties()
     if ties:
@@ -102,8 +102,8 @@ def _share(hits: tuple[int, int]) -> str:
 
 
 def _leaks(found: Leaks) -> list[str]:
-    rows: list[list[object]] = [["on both sides of", "identical pairs"]]
-    rows += [[sides, number] for sides, number in found.identical.items()]
+    rows: list[list[object]] = [["shared between", "identical pairs"]]
+    rows += [[parts, number] for parts, number in found.identical.items()]
     for title, column in (("same pixels", found.same_pixels), ("near-duplicates", found.near_duplicates)):
         if column is not None:
             rows = [[*row, value] for row, value in zip(rows, [title, *column.values()], strict=True)]
@@ -111,5 +111,5 @@ def _leaks(found: Leaks) -> list[str]:
     rows = [[*row, value] for row, value in zip(rows, ["subject groups", *groups], strict=True)]
     images = ", ".join(f"{number:,} {part}" for part, number in found.images.items())
     text = [f"partition: {found.method} ({images})", *aligned(rows)]
-    text += [f"  {sides}: {_named(names)}" for sides, names in found.groups.items() if names]
-    return [*text, "LEAKY: the same picture or person stands on two sides" if found.any else "no leak found"]
+    text += [f"  {parts}: {_named(names)}" for parts, names in found.groups.items() if names]
+    return [*text, "LEAKY: images or subjects are shared between parts" if found.any else "no leakage found"]

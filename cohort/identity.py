@@ -1,8 +1,8 @@
-"""Whether the cohort can be trusted: identical images, the subjects that they tie together, and what leaks.
+"""Identical images, the subject groups that they imply, and the images and groups that parts share.
 
-Pairs are counted, never enumerated: n copies of an image make n (n - 1) / 2 pairs, and an attribute (a subject, a
-fold) is crossed by all of them but those that agree in it. So a million rows take seconds, however often an image is
-repeated.
+Pairs are counted, not enumerated: n copies of an image make n (n - 1) / 2 pairs. The pairs that cross an attribute
+(a subject, a fold) are all pairs minus those with the same value of it. So a million rows take seconds, however often
+an image is repeated.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-ATTRIBUTES = ("phase", "fold", "subject", "label")  # what two copies of an image should agree in
+ATTRIBUTES = ("phase", "fold", "subject", "label")  # two copies of an image should have the same value of each
 
 
 @dataclass(frozen=True)
 class Copies:
-    """Images that stand in a cohort more than once.
+    """Duplicated images of a cohort.
 
     Attributes:
         pairs: Number of pairs of copies.
         within: Pairs inside each phase.
-        crossing: Pairs whose phases, folds, subjects or labels differ, where both are known.
+        crossing: Pairs whose phases, folds, subjects or labels differ, if both are known.
         sets: The paths of each set of copies.
     """
 
@@ -41,32 +41,32 @@ def subject_groups(subject: pd.Series, sha256: pd.Series) -> pd.Series:
     """Join the subject IDs that share a byte-identical image.
 
     Args:
-        subject: Subject of each image; "" where unknown.
+        subject: Subject of each image; "" if unknown.
         sha256: Checksum of each image, in the same order.
 
     Returns:
-        The name of each image's group: its subjects in natural order joined by `=` (`H2=H4=H5=H6`), the subject
-        itself where it shares nothing, "" where the subject is unknown.
+        The name of each image's group: its subjects in natural order, joined by `=` (`H2=H4=H5=H6`); the subject
+        itself if it shares no image; "" if the subject is unknown.
     """
     first, names = tie_subjects(subject, sha256)
     named = {**names, "": ""}
-    # as objects, so that a long name is kept once and not once a row
+    # as objects, so that a long name is in memory once, not once a row
     return pd.Series([named[one] for one in first], index=subject.index, dtype=object, name="subject_group")
 
 
 def tie_subjects(subject: pd.Series, *ties: pd.Series) -> tuple[pd.Series, dict[str, str]]:
-    """Join the subject IDs that have a tie, such as the checksum of an image, in common.
+    """Join the subject IDs that share a value, such as the checksum of an image.
 
     The groups are the connected components of the graph whose vertices are subjects and whose edges are identical
-    images. Two IDs with the same picture are the same person, or at least cannot be kept apart in an honest split.
+    images. Two IDs with the same image are one person, or at least must be in the same part of a split.
 
     Args:
-        subject: Subject of each image; "" where unknown.
-        ties: What ties subjects that share a value of it, in the same order.
+        subject: Subject of each image; "" if unknown.
+        ties: Values of each image, in the same order; subjects that share a value are joined.
 
     Returns:
-        The first subject of each image's group, "" where the subject is unknown; and the name of each such group.
-        Names grow with the group, so that a million rows are better told apart by the first subject.
+        The first subject of each image's group ("" if the subject is unknown), and the name of the group by its first
+        subject. Names of large groups are long, so a million rows refer to a group by its first subject.
     """
     known = (subject != "").to_numpy()
     codes, subjects = pd.factorize(subject[known])
@@ -87,18 +87,18 @@ def tie_subjects(subject: pd.Series, *ties: pd.Series) -> tuple[pd.Series, dict[
 
 
 def natural_order(text: str) -> list[tuple[int, str]]:
-    """Sort key that puts H2 before H10."""
+    """Return a sort key that orders H2 before H10."""
     return [(int(part) if part.isdigit() else -1, part) for part in re.split(r"(\d+)", text)]
 
 
 def copies(manifest: pd.DataFrame, identity: pd.Series, counted_already: pd.Series | None = None) -> Copies:
-    """Find the images that are the same.
+    """Find duplicated images.
 
     Args:
-        manifest: The cohort, as `leukobench.cohort.manifest` reads it; subject IDs are compared as they stand.
-        identity: What the same images have in common, such as the checksum.
-        counted_already: A finer identity whose pairs are left out: with the checksum of the pixels as `identity` and
-            the checksum of the file here, the pairs are those of the same pixels in different files.
+        manifest: The cohort, as `leukobench.cohort.manifest` reads it; subject IDs are compared unchanged.
+        identity: Value that only copies of an image share, such as the checksum.
+        counted_already: A finer identity, whose pairs are left out. With the checksum of the pixels as `identity` and
+            the checksum of the file here, the pairs are those with the same pixels in different files.
     """
     less = [] if counted_already is None else [counted_already]
 
@@ -120,25 +120,25 @@ def copies(manifest: pd.DataFrame, identity: pd.Series, counted_already: pd.Seri
 
 
 def pairs_within(*keys: pd.Series) -> int:
-    """Count the pairs of rows that agree in every key."""
+    """Count the pairs of rows with the same value of every key."""
     sizes = _group_sizes(*keys)
     return int((sizes * (sizes - 1) // 2).sum())
 
 
 def pairs_between(identity: pd.Series, part: pd.Series, names: Sequence[str]) -> dict[tuple[str, str], int]:
-    """Count the pairs of the same image with one copy in one part and one in another, for every two parts."""
+    """Count the pairs of copies with one copy in each of two parts, for every two parts."""
     table = pd.crosstab(pd.factorize(identity)[0], part.to_numpy()).reindex(columns=list(names), fill_value=0)
     return {(a, b): int((table[a] * table[b]).sum()) for a, b in itertools.combinations(names, 2)}
 
 
 def shared_between(group: pd.Series, part: pd.Series, names: Sequence[str]) -> dict[tuple[str, str], list[str]]:
-    """List the groups that stand in both of every two parts, in natural order; unknown groups ("") in none."""
+    """List the groups that every two parts share, in natural order, without unknown groups ("")."""
     members = {name: set(group[part == name]) - {""} for name in names}
     return {(a, b): sorted(members[a] & members[b], key=natural_order) for a, b in itertools.combinations(names, 2)}
 
 
 def divided(unit: pd.Series, by: pd.Series) -> list[str]:
-    """List the units (subjects, groups) whose rows differ in `by`, unknown values ("") aside, in natural order."""
+    """List the units (subjects, groups) whose rows have several values of `by`, without unknown ones (""), in order."""
     known = (unit != "") & (by != "")
     codes, names = pd.factorize(unit[known])
     pairs = pd.DataFrame({"unit": codes, "by": pd.factorize(by[known])[0]}).drop_duplicates()["unit"]
@@ -146,7 +146,7 @@ def divided(unit: pd.Series, by: pd.Series) -> list[str]:
 
 
 def _group_sizes(*keys: pd.Series) -> np.ndarray:
-    """Return how many rows agree in every key, of each distinct combination."""
+    """Return the number of rows of each distinct combination of keys."""
     combined = pd.factorize(keys[0])[0].astype(np.int64)
     for key in keys[1:]:
         codes, values = pd.factorize(key)

@@ -1,4 +1,4 @@
-"""A folder of images -> its manifest: what paths, checksums and side tables tell of each image."""
+"""Index a folder of images as a manifest, from its paths, checksums and side tables."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ _PRELIM_LABELS = "*prelim*labels*.csv"
 
 @dataclass(frozen=True)
 class Sources:
-    """Where an image's label and subject come from, where its own name does not tell.
+    """Sources of the label and the subject of images whose name does not contain them.
 
     Attributes:
-        class_folders: Label of each class folder, by its lower-case name.
+        class_folders: Label of each class folder, by its name in lower case.
         subject_regex: Pattern searched in the relative path; its first group (or the whole match) is the subject.
         subjects: Subject of each image, by relative path or by file name.
     """
@@ -81,8 +81,8 @@ def index_folder(
         negative: Name of the folder of normal cells, in upper or lower case.
         subject_regex: Pattern searched in the relative path; its first group (or the whole match) is the subject.
         subjects: Table (CSV) with the columns `path` (relative, or the file's name) and `subject`.
-        out: Manifest file to write as well; while it runs, checksums are kept in `NAME.partial` beside it.
-        resume: Continue what an interrupted call with the same `out` has left, if anything.
+        out: Manifest file to write; None: no file. During the call, checksums are saved in `NAME.partial` next to it.
+        resume: Whether to continue an interrupted call with the same `out`, if there is one.
         jobs: Number of parallel processes.
 
     Returns:
@@ -91,7 +91,7 @@ def index_folder(
     Raises:
         InputError: no image in the folder, images whose label or subject is unknown, a malformed pattern or table, or
             `out` exists.
-        UnfinishedError: an interrupted call has left checksums, and `resume` is false.
+        UnfinishedError: an interrupted call left checksums, and `resume` is false.
 
     Example:
         >>> import leukobench as lb
@@ -134,7 +134,7 @@ def _manifest_of(images: Path, files: list[str], sources: Sources, sha256: list[
 
 
 def _checksums(images: Path, files: list[str], journal: Path | None, jobs: int) -> list[str]:
-    """Hash files in parallel, taking from the journal what it holds of files that have not changed since."""
+    """Hash files in parallel; checksums of unchanged files come from the journal."""
     stamps = {path: _stamp(images / path) for path in files}
     done = dict(_read_journal(journal, stamps)) if journal is not None else {}
     todo = [path for path in files if path not in done]
@@ -158,7 +158,7 @@ def _checksums(images: Path, files: list[str], journal: Path | None, jobs: int) 
 
 
 def _stamp(file: Path) -> str:
-    """Size and time of a file: whether it is the one that was hashed."""
+    """Return size and modification time of a file, which change if the file changes."""
     status = file.stat()
     return f"{status.st_size}-{status.st_mtime_ns}"
 
@@ -175,7 +175,7 @@ def _read_journal(journal: Path, stamps: Mapping[str, str]) -> Iterator[tuple[st
         return
     with open(journal, newline="", encoding="utf-8", errors="replace") as file:
         for row in csv.reader(file):
-            # the last line may have been cut off
+            # the last line may be incomplete
             if len(row) == 3 and stamps.get(row[0]) == row[1] and re.fullmatch("[0-9a-f]{64}", row[2]):
                 yield row[0], row[2]
 
@@ -184,7 +184,7 @@ def _check_pattern(subject_regex: str | None) -> None:
     try:
         re.compile(subject_regex or "")
     except re.error as error:
-        raise InputError(f"subject_regex {subject_regex!r}: is no regular expression ({error}); correct it") from None
+        raise InputError(f"subject_regex {subject_regex!r}: is no regular expression ({error}); fix it") from None
 
 
 def _subjects(table: str | os.PathLike[str] | None) -> dict[str, str] | None:
@@ -194,7 +194,7 @@ def _subjects(table: str | os.PathLike[str] | None) -> dict[str, str] | None:
     rows = read_csv_columns(Path(table), ("path", "subject"), "table of subjects")
     ambiguous = rows["path"][rows.groupby("path")["subject"].transform("nunique") > 1]
     if len(ambiguous):
-        raise InputError(f"{table}: assigns two subjects to {ambiguous.iloc[0]!r}; correct it")
+        raise InputError(f"{table}: assigns two subjects to {ambiguous.iloc[0]!r}; fix it")
     return dict(zip(rows["path"], rows["subject"], strict=True))
 
 
@@ -208,13 +208,13 @@ def _prelim_names(images: Path) -> dict[str, str]:
 
 
 def _describe(path: str, above: str, prelim_names: Mapping[str, str], sources: Sources) -> dict[str, str]:
-    """Return what a file's path tells of it, in the manifest's columns.
+    """Return the manifest columns that follow from the path of a file.
 
-    The names of the scanned folder itself and of its parent, `above`, may tell the official fold or phase, but never
-    the class: a folder named after the disease would make every image of it a blast.
+    The names of the scanned folder and of its parent, `above`, can give the official fold or phase, but not the class:
+    otherwise every image in a folder named after the disease would be labelled as a blast.
     """
     name = PurePosixPath(path).name
-    folders = PurePosixPath(path).parts[-2::-1]  # the nearest first
+    folders = PurePosixPath(path).parts[-2::-1]  # nearest first
     phase, fold = phase_and_fold(f"{above}/{path}")
     phase = phase or "train"
     original = prelim_names.get(name, name) if phase == "prelim" else name
@@ -247,7 +247,7 @@ def _refuse_unknown(rows: list[dict[str, str]], images: Path) -> None:
     """Raise InputError where images outside the final test have no label or no subject."""
     remedies = {
         "label": "put each class in a folder of its own, and name both folders (positive, negative)",
-        "subject": "give a pattern that finds the subject in the path (subject_regex), or a table (subjects)",
+        "subject": "give a pattern of the subject in the path (subject_regex), or a table (subjects)",
     }
     for column, remedy in remedies.items():
         unknown = [row["path"] for row in rows if row["phase"] != "final" and not row[column]]
@@ -258,7 +258,7 @@ def _refuse_unknown(rows: list[dict[str, str]], images: Path) -> None:
 
 
 def _groups(manifest: pd.DataFrame, official: pd.DataFrame) -> pd.Series:
-    """Join subjects that share an image in the folder or, where it holds official images, anywhere in C-NMC 2019."""
+    """Join subjects that share an image in the folder or, if it has official images, anywhere in C-NMC 2019."""
     columns = ["subject", "sha256"]
     rows = manifest[columns]
     if manifest["sha256"].isin(official["sha256"]).any():
@@ -268,7 +268,7 @@ def _groups(manifest: pd.DataFrame, official: pd.DataFrame) -> pd.Series:
 
 
 def _present_only(groups: pd.Series, subject: pd.Series) -> pd.Series:
-    """Name each group by those of its subjects that the folder holds."""
+    """Name each group by its subjects that are present in the folder."""
     present = set(subject)
     names = {group: "=".join(member for member in group.split("=") if member in present) for group in groups.unique()}
     return groups.map(names).set_axis(subject.index)

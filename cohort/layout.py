@@ -1,4 +1,4 @@
-"""Where a download of C-NMC 2019 keeps its files: the two usual layouts, and which file is which image.
+"""The two usual folder layouts of C-NMC 2019, and the file of each image of a manifest.
 
 | phase  | Kaggle (and `data_manifest.csv`)                | Cancer Imaging Archive               |
 |--------|-------------------------------------------------|--------------------------------------|
@@ -6,7 +6,7 @@
 | prelim | `validation_data/C-NMC_test_prelim_phase_data/` | `C-NMC_test_prelim_phase_data/`      |
 | final  | `testing_data/C-NMC_test_final_phase_data/`     | `C-NMC_test_final_phase_data/`       |
 
-Archives that were unpacked into a folder of their own name stand in it twice (`fold_0/fold_0/all`); that is one.
+Archives unpacked into a folder of their own name repeat it (`fold_0/fold_0/all`); it counts once.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ _OUTER_FOLDERS = {
 
 @dataclass(frozen=True)
 class Found:
-    """The images below a folder, held against the paths of a manifest.
+    """The images in a folder, matched with the paths of a manifest.
 
     Attributes:
-        files: The file of each manifest path that has one.
-        extra: Images that the manifest does not list, by their path below the folder, with what is known of each.
-        layout: Which layout was recognised, in words.
+        files: File of each manifest path that has one.
+        extra: Images that the manifest does not list, by path in the folder: the listed image that each copies, or "".
+        layout: Name of the recognised layout.
     """
 
     files: dict[str, Path]
@@ -56,7 +56,7 @@ class Found:
 def canonical_path(path: str) -> str:
     """Return the path that `data_manifest.csv` gives to a file of C-NMC 2019 in either layout; "" for others.
 
-    Only the last folders count, so that the path may begin anywhere.
+    Only the last folders count, so the path may start anywhere.
 
     >>> canonical_path("downloads/C-NMC_training_data/fold_0/fold_0/all/UID_1_1_1_all.bmp")
     'training_data/fold_0/all/UID_1_1_1_all.bmp'
@@ -73,7 +73,7 @@ def canonical_path(path: str) -> str:
 
 
 def layout_of(path: str) -> str:
-    """Tell which layout a file of C-NMC 2019 lies in; "" where the outer folder that would tell is not there."""
+    """Return the layout of a file of C-NMC 2019; "" if the outer folder that identifies it is missing."""
     *folders, _ = _undoubled(path)
     test = bool(folders) and bool(_TEST.fullmatch(folders[-1]))
     inner = 1 if test else 2  # folders between the outer one and the file
@@ -82,7 +82,7 @@ def layout_of(path: str) -> str:
 
 
 def phase_and_fold(path: str) -> tuple[str, str]:
-    """Return the phase and the fold of a file of C-NMC 2019 in either layout; "" where there is none."""
+    """Return the phase and the fold of a file of C-NMC 2019 in either layout; "" if it has none."""
     canonical = canonical_path(path)
     phase = next((phase for phase, folder in _TEST_FOLDERS.items() if canonical.startswith(folder)), "")
     if phase or not canonical:
@@ -91,13 +91,13 @@ def phase_and_fold(path: str) -> tuple[str, str]:
 
 
 def find_images(images: Path, paths: Iterable[str]) -> Found:
-    """Find the files of a manifest below a folder, whichever of the layouts it has.
+    """Find the files of a manifest in a folder, in any of the layouts.
 
-    A file is the manifest's where its path below `images` is listed, or else where both are the same file of C-NMC
-    2019 by their last folders. So `images` may also be a folder above the dataset, or one of its parts.
+    A file belongs to a manifest path if it has that path relative to `images`, or else if both have the same last
+    folders of C-NMC 2019. So `images` can also be a folder above the dataset, or one of its parts.
 
     Raises:
-        InputError: the folder holds no image, or none of the manifest.
+        InputError: the folder contains no image, or none of the manifest.
     """
     listed = set(paths)
     by_canonical_path = _unambiguous(listed)
@@ -118,39 +118,39 @@ def find_images(images: Path, paths: Iterable[str]) -> Found:
             layouts[layout_of(whole) or "folds without their outer folder"] += 1
     if not files:
         raise InputError(
-            f"{images}: holds {counted(len(below), 'image')} but none of the {len(listed):,} of the manifest; name the "
-            "folder that its paths are relative to (of C-NMC 2019: that holds training_data or C-NMC_training_data)"
+            f"{images}: contains {counted(len(below), 'image')} but none of the {len(listed):,} of the manifest; name "
+            "the folder that its paths are relative to (C-NMC 2019: the one of training_data or C-NMC_training_data)"
         )
     return Found(files, extra, _in_words(layouts))
 
 
 def _undoubled(path: str) -> list[str]:
-    """Split a path into its parts, a folder inside one of the same name counted once."""
+    """Split a path into its parts; a folder inside one of the same name counts once."""
     parts = PurePosixPath(path).parts
     return [part for part, before in zip(parts, ("", *parts), strict=False) if part.lower() != before.lower()]
 
 
 def _unambiguous(paths: set[str]) -> dict[str, str]:
-    """Map canonical paths to the paths of a manifest; those that two of its paths share are left out."""
+    """Map canonical paths to the paths of a manifest, without those that two paths share."""
     canonical = {path: canonical_path(path) for path in paths}
     times = Counter(canonical.values())
     return {meant: path for path, meant in canonical.items() if meant and times[meant] == 1}
 
 
 def image_files(images: Path) -> list[str]:
-    """Return the paths of what is named like an image below a folder, sorted.
+    """Return the relative paths of the images in a folder and its subfolders, by file name, sorted.
 
-    Linked folders are searched too, hidden ones and hidden files are passed over; a folder named like an image counts
-    as one, to be told of where it cannot be read.
+    Linked folders are searched too; hidden folders and files are skipped. A folder named like an image counts as one,
+    so that the user learns that it cannot be read.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no image.
     """
     found: list[str] = []
     seen: set[str] = set()
     for folder, subfolders, names in os.walk(images, followlinks=True):
         real = os.path.realpath(folder)
-        if real in seen:  # a link that leads back up
+        if real in seen:  # a link to a folder above it
             subfolders.clear()
             continue
         seen.add(real)
@@ -160,7 +160,7 @@ def image_files(images: Path) -> list[str]:
             if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
                 found.append(Path(folder, name).relative_to(images).as_posix())
     if not found:
-        raise InputError(f"{images}: holds no image ({', '.join(IMAGE_SUFFIXES)}); name the folder that does")
+        raise InputError(f"{images}: contains no image ({', '.join(IMAGE_SUFFIXES)}); name the folder of the images")
     return sorted(found)
 
 

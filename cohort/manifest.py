@@ -2,17 +2,17 @@
 
 Columns (all text but `size_bytes`):
 
-| column          | holds                                                                           |
+| column          | content                                                                         |
 |-----------------|---------------------------------------------------------------------------------|
 | `path`          | file, relative to the image folder, with forward slashes                        |
 | `label`         | `all` (leukemic blast, the positive class) or `hem` (normal); empty if unknown  |
-| `subject`       | the person's ID, upper case; empty if unknown                                   |
-| `subject_group` | subjects that share an identical image, joined by `=`; what splits group by     |
+| `subject`       | subject ID in upper case; empty if unknown                                      |
+| `subject_group` | subjects that share an identical image, joined by `=`; splits keep it whole     |
 | `phase`         | `train`, `prelim` or `final`                                                    |
 | `fold`          | the official fold, `0` to `2`; empty outside the training phase                 |
 | `sha256`        | checksum of the file's bytes                                                    |
 | `size_bytes`    | size of the file                                                                |
-| `original_name` | name before the challenge renamed it; it tells subject and label                |
+| `original_name` | name before the challenge renamed it; it contains subject and label             |
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ def read_manifest(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     """Read and validate a manifest.
 
     Args:
-        path: The file; None: the shipped manifest, every file of C-NMC 2019.
+        path: The file; None for the shipped manifest, which lists every file of C-NMC 2019.
 
     Returns:
         One row an image, all columns text but `size_bytes`; see the columns above.
 
     Raises:
-        InputError: the file is not a manifest; the message names the first fault.
+        InputError: the file is not a manifest; the message names the first wrong row.
 
     Example:
         >>> import leukobench as lb
@@ -94,7 +94,7 @@ def write_manifest(manifest: pd.DataFrame, path: str | os.PathLike[str]) -> None
 
 
 def manifest_checksum(manifest: pd.DataFrame) -> str:
-    """Return the SHA-256 of a manifest: that of the file that `write_manifest` writes of it."""
+    """Return the SHA-256 of the file that `write_manifest` writes for a manifest."""
     return hashlib.sha256(csv_bytes(manifest[list(COLUMNS)])).hexdigest()
 
 
@@ -102,30 +102,30 @@ def validate(manifest: pd.DataFrame, name: str) -> None:
     """Check a manifest of text columns against the schema.
 
     Raises:
-        InputError: a path is absolute or stands twice, a label or phase is unknown, a checksum or size is malformed,
-            or a subject stands in two groups. The message names `name` and the first offending row.
+        InputError: a path is absolute or duplicated, a label or phase is unknown, a checksum or size is malformed,
+            or a subject is in two subject groups. The message starts with `name` and names the first wrong row.
     """
     path = manifest["path"]
     faults = (
-        (path.duplicated(), "stands twice"),
+        (path.duplicated(), "is duplicated"),
         (path.str.match(r"^$|^/|^[A-Za-z]:|.*\\"), "is not a relative path with forward slashes"),
         (("/" + path + "/").str.contains("/../", regex=False), "leads out of the image folder"),
         (~manifest["label"].isin([*LABELS, ""]), "has a label other than all, hem or empty"),
         (~manifest["phase"].isin([*PHASES, ""]), "has a phase other than train, prelim or final"),
         (~manifest["sha256"].str.fullmatch(r"[0-9a-f]{64}"), "has no SHA-256 of 64 hexadecimal digits"),
-        (~manifest["size_bytes"].str.fullmatch(r"\d+"), "has a size_bytes that is no whole number"),
+        (~manifest["size_bytes"].str.fullmatch(r"\d+"), "has a size_bytes that is not a whole number"),
         (manifest["subject"].str.contains("=", regex=False), "has a subject with =, which joins subjects into groups"),
         ((manifest["subject"] == "") != (manifest["subject_group"] == ""), "has a subject without its group"),
         (
             (manifest["subject"] != "") & (manifest.groupby("subject")["subject_group"].transform("nunique") > 1),
-            "belongs to a subject that stands in two subject groups",
+            "belongs to a subject that is in two subject groups",
         ),
     )
     for wrong, reason in faults:
         if wrong.any():
-            raise InputError(f"{name}: {path[wrong].iloc[0]!r} {reason}; mend it or run `leukobench manifest`")
+            raise InputError(f"{name}: {path[wrong].iloc[0]!r} {reason}; fix it or run `leukobench manifest` again")
 
 
 def labelled(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows whose label and subject are known: those that can be trained and tested on."""
+    """Return the rows with known label and subject, which can be used for training and test."""
     return manifest[(manifest["label"] != "") & (manifest["subject"] != "")]

@@ -2,11 +2,11 @@
 
 The similarity of two cells is the correlation of their thumbnails (`leukobench.cells.fingerprints`) at the best of
 eight orientations: four rotations by 90 degrees, each with its mirror image. It does not depend on size, position,
-brightness or contrast, and hardly on compression; other crops of the same cell still match.
+brightness or contrast, and little on compression; other crops of the same cell still match.
 
-The false-alarm rate is measured where the answer is known: two cells with different labels come from two subjects, so
-every such pair above the threshold is a false alarm. Pairs from different subject groups are counted too; these are
-false alarms or, as in C-NMC 2019, one cell that was filed under two subject IDs.
+The false-positive rate is measured on pairs of different labels: they come from two subjects, so every such pair above
+the threshold is a false positive. Pairs from different subject groups are counted too; these are false positives or, as
+in C-NMC 2019, one cell with two subject IDs.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-# On 3,833 distinct images of C-NMC 2019: none of 3.0 million pairs of different labels reaches 0.87, and of 7.1 million
-# pairs of different subject groups 28 reach 0.90, each of them one cell in two photographs.
+# On 3,833 distinct images of C-NMC 2019, none of 3.0 million pairs of different labels reaches 0.87. Of 7.1 million
+# pairs of different subject groups, 28 reach 0.90, each of them one cell in two photographs.
 MIN_SIMILARITY = 0.90
-MOST_PAIRS = 10_000  # kept in the report; all are counted
-_BLOCK = 1024  # rows compared at once: 4 MB a block and side
+MOST_PAIRS = 10_000  # listed in the report; all are counted
+_BLOCK = 1024  # rows compared at once: 4 MB a block
 
 
 @dataclass(frozen=True)
 class NearDuplicates:
-    """Near-duplicates, and how often the method errs.
+    """Near-duplicates, and the counts behind the false-positive rate.
 
     Attributes:
-        threshold: Least similarity of a pair.
-        compared: Number of cells compared, each once however many copies there are.
+        threshold: Smallest similarity of a pair.
+        compared: Number of distinct cells compared.
         pairs: `path`, `other`, `similarity`, `group` and `other_group` of the most similar pairs, at most `MOST_PAIRS`;
-            those of different subject groups first.
+            pairs of different subject groups first.
         found: Number of pairs found.
-        between_groups: Of these, pairs of different subject groups; and how many such pairs were compared.
-        between_labels: The same of pairs of different labels: these are false alarms.
+        between_groups: Number of found and of compared pairs of different subject groups.
+        between_labels: Number of found (false positives) and of compared pairs of different labels.
     """
 
     threshold: float
@@ -48,7 +48,7 @@ class NearDuplicates:
     between_labels: tuple[int, int]
 
     def between_ties(self) -> dict[tuple[str, str], int]:
-        """Count the listed pairs of each two different subject groups, the most first."""
+        """Count the listed pairs of every two different subject groups, the largest count first."""
         known = self.pairs[(self.pairs["group"] != "") & (self.pairs["other_group"] != "")]
         between = known[known["group"] != known["other_group"]]
         ties = Counter(tuple(sorted(pair)) for pair in between[["group", "other_group"]].to_numpy())
@@ -66,15 +66,15 @@ def similar_pairs(
 
     Args:
         thumbnails: Thumbnails. [shape=(n, 32, 32)]
-        paths: Path of each.
-        group: Subject group of each; "" where unknown.
-        label: Label of each; "" where unknown.
-        threshold: Least similarity.
+        paths: Path of each cell.
+        group: Subject group of each cell; "" if unknown.
+        label: Label of each cell; "" if unknown.
+        threshold: Smallest similarity of a pair.
     """
     groups, labels = (_codes(values) for values in (group, label))
     number = len(thumbnails)
     flat = thumbnails.reshape(number, -1)
-    oriented = [turn.reshape(number, -1) for turn in _orientations(thumbnails)]
+    oriented = [view.reshape(number, -1) for view in _orientations(thumbnails)]
     found, hits = 0, {"groups": 0, "labels": 0}
     kept = np.empty((0, 4))
     for start in tqdm(range(0, number, _BLOCK), desc="comparing", unit="block", disable=None):
@@ -100,21 +100,21 @@ def similar_pairs(
 
 
 def _orientations(thumbnails: np.ndarray) -> list[np.ndarray]:
-    """Return thumbnails in their eight quarter turns and mirror images."""
-    quarters = [np.rot90(thumbnails, quarter, axes=(1, 2)) for quarter in range(4)]
-    return quarters + [quarter[:, :, ::-1] for quarter in quarters]
+    """Return thumbnails in their eight orientations: four rotations by 90 degrees, and their mirror images."""
+    rotations = [np.rot90(thumbnails, number, axes=(1, 2)) for number in range(4)]
+    return rotations + [rotated[:, :, ::-1] for rotated in rotations]
 
 
 def _block(
     flat: np.ndarray, oriented: list[np.ndarray], start: int, threshold: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Compare the thumbnails from `start` on with those before them and among each other, each pair once."""
+    """Compare the block of thumbnails at `start` with the blocks before it and with itself, each pair once."""
     stop = min(start + _BLOCK, len(flat))
     rows, columns, similarity = [], [], []
     for other in range(0, stop, _BLOCK):
         best = np.full((stop - start, min(other + _BLOCK, stop) - other), -np.inf, flat.dtype)
-        for turn in oriented:
-            np.maximum(best, flat[start:stop] @ turn[other : other + best.shape[1]].T, out=best)
+        for view in oriented:
+            np.maximum(best, flat[start:stop] @ view[other : other + best.shape[1]].T, out=best)
         row, column = np.nonzero(best >= threshold)
         once = column + other < row + start
         rows.append(column[once] + other)
@@ -124,7 +124,7 @@ def _block(
 
 
 def _codes(values: Sequence[str]) -> np.ndarray:
-    """Number the distinct values; -1 where unknown ("")."""
+    """Number the distinct values; -1 for unknown ones ("")."""
     series = pd.Series(values, dtype=object)
     return pd.factorize(series.where(series != ""))[0]
 

@@ -1,13 +1,13 @@
-"""Partitions: which images a model is trained, validated and tested on; folds: the partitions of a cross-validation.
+"""Partitions into training, validation and test images, and the folds of a cross-validation.
 
-A partition is a CSV file that needs no other table of the cohort:
+A partition is a CSV file, which needs no other table of the cohort:
 
-| column     | holds                                                                                  |
+| column     | content                                                                                |
 |------------|----------------------------------------------------------------------------------------|
 | `path`     | the image, as in the manifest                                                          |
 | `part`     | `train`, `validation` or `test`                                                        |
 | `label`, `subject`, `subject_group` | as in the manifest                                            |
-| `method`   | how it was split, with the arguments: `subject test=0.2 validation=0.1 seed=1`;        |
+| `method`   | method of splitting, with its arguments: `subject test=0.2 validation=0.1 seed=1`;     |
 |            | an image-level split begins with `image-LEAKY`                                         |
 | `manifest` | the first 16 digits of the checksum of the manifest, see `manifest.manifest_checksum`  |
 
@@ -41,7 +41,7 @@ class Partition:
 
     Attributes:
         rows: One row an image: `path`, `part`, `label`, `subject` and `subject_group`, in manifest order.
-        method: How it was split, with the arguments.
+        method: Method of splitting, with its arguments.
         manifest: First 16 digits of the checksum of the manifest that was split.
     """
 
@@ -54,7 +54,7 @@ class Partition:
         return self.rows[self.rows["part"] == name]
 
     def by_fold(self) -> Iterator[tuple[int | None, Partition]]:
-        """Yield each partition with the number of its fold: of a single partition, itself with None."""
+        """Yield the partition itself, with None as the number of its fold."""
         yield None, self
 
     @property
@@ -65,7 +65,7 @@ class Partition:
 
     @property
     def leaky(self) -> bool:
-        """Whether subjects are shared between parts: an image-level split, or one that was edited by hand."""
+        """Whether parts share subjects: in an image-level split, or one that was edited by hand."""
         return self.method.startswith(IMAGE_LEVEL) or bool(self.shared_groups)
 
     @property
@@ -74,7 +74,7 @@ class Partition:
         return {"partition": hashlib.sha256(csv_bytes(self.as_table())).hexdigest()}
 
     def as_table(self) -> pd.DataFrame:
-        """Return the partition as it is written."""
+        """Return the partition in the columns of its file."""
         return self.rows.assign(method=self.method, manifest=self.manifest)[list(COLUMNS)]
 
 
@@ -94,7 +94,7 @@ class Folds:
 
     @property
     def method(self) -> str:
-        """How the cohort was split, with the arguments."""
+        """Method of splitting, with its arguments."""
         return next(iter(self.partitions.values())).method
 
     @property
@@ -109,7 +109,7 @@ class Folds:
 
     @property
     def leaky(self) -> bool:
-        """Whether subjects are shared between the parts of some fold."""
+        """Whether the parts of some fold share subjects."""
         return any(partition.leaky for partition in self.partitions.values())
 
     @property
@@ -125,7 +125,7 @@ def write_split(split: Split, path: str | os.PathLike[str]) -> None:
     """Write a partition as a CSV file, or folds as a folder of such files; completely or not at all.
 
     Args:
-        split: What `split` returned.
+        split: Partition or folds, as `split` returns them.
         path: The file or folder to write.
 
     Raises:
@@ -171,10 +171,10 @@ def read_partition(path: str | os.PathLike[str]) -> Partition:
 
 
 def read_split(path: str | os.PathLike[str]) -> Split:
-    """Read what a model is trained on: a partition, or a folder of them.
+    """Read a partition, or a folder of partitions.
 
     Raises:
-        InputError: see `read_partition`; or a folder without partitions, or of partitions that were not made together.
+        InputError: see `read_partition`; or a folder without partitions, or with partitions of different splits.
     """
     path = Path(path)
     if not path.is_dir():
@@ -182,15 +182,19 @@ def read_split(path: str | os.PathLike[str]) -> Split:
     files = sorted(path.glob("fold_*.csv"), key=lambda file: natural_order(file.stem))
     if not files:
         raise InputError(
-            f"{path}: contains no fold_0.csv; name a partition or a folder made by `leukobench split --method kfold`"
+            f"{path}: contains no fold_0.csv; name a partition, or the folder of a cross-validation that `leukobench split` wrote"
         )
     partitions = {_fold_number(file): read_partition(file) for file in files}
     for name in ("method", "manifest"):
         if len({getattr(partition, name) for partition in partitions.values()}) > 1:
-            raise InputError(f"{path}: its partitions were not made together (their {name} differs); split again")
+            raise InputError(
+                f"{path}: its partitions were not made together (their {name} differs); run `leukobench split` again"
+            )
     tested = pd.concat([partition.part("test")["path"] for partition in partitions.values()])
     if tested.duplicated().any():
-        raise InputError(f"{path}: {tested[tested.duplicated()].iloc[0]!r} is tested in two folds; split again")
+        raise InputError(
+            f"{path}: {tested[tested.duplicated()].iloc[0]!r} is tested in two folds; run `leukobench split` again"
+        )
     return Folds(partitions)
 
 

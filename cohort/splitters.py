@@ -19,7 +19,7 @@ class SubjectKFold(BaseCrossValidator):
 
     The test folds are those of `leukobench split --method kfold` with the same seed: the groups of each class, in the
     order of the SHA-256 of seed and name, go one by one to the fold with the fewest images of that class. No random
-    generator is used, so that the folds are the same on every machine.
+    generator is used, so the folds are the same on every machine.
 
     Args:
         n_splits: Number of folds, at least 2.
@@ -66,15 +66,15 @@ class SubjectKFold(BaseCrossValidator):
 
 
 class SubjectSplit(BaseCrossValidator):
-    """One or several divisions into training and test by whole subject groups, stratified by class.
+    """Repeated random split into training and test over subject groups, stratified by class.
 
-    The test part is that of `leukobench split --method subject` with the same test size and seed; further splits have
-    the seeds that follow.
+    The test part is that of `leukobench split --method subject` with the same test size and seed; further splits use
+    the next seeds.
 
     Args:
         n_splits: Number of splits.
-        test_size: Share of each class's cells for testing, in (0, 1). Groups are not divided, so the share is met to
-            within half of the largest group.
+        test_size: Share of each class's cells for testing, in (0, 1). Groups are not divided, so the share is
+            approximate, to within half of the largest group.
         seed: Random seed of the first split.
 
     Example:
@@ -108,7 +108,9 @@ class SubjectSplit(BaseCrossValidator):
 
 def _labels_and_groups(X: Any, y: Any, groups: Any) -> tuple[pd.Series, pd.Series]:
     if y is None or groups is None:
-        raise InputError("splitting by subject needs y, the class of each cell, and groups, its subject group")
+        raise InputError(
+            "a subject-level split needs y (the class of each cell) and groups (its subject group); give both"
+        )
     length = X.shape[0] if hasattr(X, "shape") else len(X)
     y, groups = np.asarray(y), np.asarray(groups)
     if not len(y) == len(groups) == length:

@@ -1,4 +1,4 @@
-"""Making partitions: by subject, by fold, by the official phases of C-NMC 2019, and by image.
+"""Make partitions: subject-level, cross-validation, official phases of C-NMC 2019, and image-level.
 
 Nothing here uses a random generator: images and subject groups are ordered by the SHA-256 of the seed and their name.
 The same arguments therefore give the same file on every machine and with every version of the libraries.
@@ -28,7 +28,7 @@ class SplitOptions:
             as the test part.
         balance: Whether each part is reduced to as many images of one class as of the other.
         per_subject: Largest number of images of one subject; None for all.
-        seed: Random seed: which of the many possible splits.
+        seed: Random seed.
     """
 
     validation_size: float = 0.0
@@ -62,7 +62,7 @@ def split(
         manifest: The cohort, as `index_folder` or `read_manifest` returns it.
         method: `subject`: whole subject groups, so that no subject is in two parts. `kfold`: a cross-validation over
             subject groups. `official`: test on the preliminary phase of C-NMC 2019, or on one of its folds. `image`:
-            single images; subjects are shared between the parts, which measures the bias of such a split.
+            single images; parts share subjects, to measure the optimistic bias of such a split.
         test_size: Share of each class's images for testing, in (0, 1); for `subject` and `image`.
         validation_size: Share of each class's images for validation, in [0, 1), taken from training.
         folds: Number of folds; for `kfold`.
@@ -109,8 +109,8 @@ def split_by_subject(
 
     Args:
         manifest: The cohort, as `cohort.manifest` reads it.
-        test_size: Share of each class's images for testing, in (0, 1). Groups are not divided, so the share is met to
-            within half of the largest group.
+        test_size: Share of each class's images for testing, in (0, 1). Groups are not divided, so the share is
+            approximate, to within half of the largest group.
         options: See `SplitOptions`.
 
     Returns:
@@ -138,7 +138,7 @@ def split_by_image(manifest: pd.DataFrame, test_size: float = 0.2, options: Spli
 def split_officially(
     manifest: pd.DataFrame, test_fold: str | None = None, options: SplitOptions = SplitOptions()
 ) -> Partition:
-    """Test on C-NMC's preliminary phase and train on its training phase; or leave one of the official folds out.
+    """Test on the preliminary phase of C-NMC and train on its training phase, or leave out one official fold.
 
     The official folds share images. Images of a subject group that is also in the test part are left out of training.
     See `split_by_subject`.
@@ -234,7 +234,7 @@ def draw_units(unit: pd.Series, label: pd.Series, size: float, seed: int) -> pd.
 
 
 def _checksum(manifest: pd.DataFrame) -> str:
-    """Return the digits by which a partition names its manifest."""
+    """Return the part of the manifest's checksum that a partition records."""
     return manifest_checksum(manifest)[:16]
 
 
@@ -253,7 +253,7 @@ def _rank(path: pd.Series, seed: str) -> pd.Series:
 
 
 def _eligible(rows: pd.DataFrame, options: SplitOptions) -> pd.DataFrame:
-    """Return the rows without those beyond `per_subject` of a subject."""
+    """Return at most `per_subject` rows of each subject."""
     if options.per_subject is None:
         return rows
     place = _rank(rows["path"], f"per-subject/{options.seed}").groupby(rows["subject"]).rank(method="first")
@@ -269,10 +269,10 @@ def _units_by_class(unit: pd.Series, label: pd.Series) -> dict[str, pd.Series]:
 
 
 def _draw(unit: pd.Series, label: pd.Series, targets: pd.Series, seed: str) -> pd.Series:
-    """Draw whole units, class by class, until they have about as many images as `targets` says for that class.
+    """Draw whole units, class by class, until their number of images is close to the target of that class.
 
-    Within a class the units come in the order of their hash, and one is taken if that brings the number of images
-    nearer to the target; at least one unit is left.
+    Within a class, units are visited in the order of their hash. A unit is drawn if that brings the number of images
+    nearer to the target. At least one unit is not drawn.
     """
     drawn: set[str] = set()
     for of_class, units in _units_by_class(unit, label).items():

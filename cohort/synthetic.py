@@ -1,13 +1,12 @@
 """A generated cohort with known ground truth, in the layout and the file format of C-NMC 2019.
 
-Sizes, stains and their spreads, between subjects and between the cells of one, are those measured on 3,914 cells of
-C-NMC 2019; outlines, chromatin and nucleoli are chosen so that the classes overlap as the real ones do.
+Sizes, stains and their variation between and within subjects were measured on 3,914 cells of C-NMC 2019. Outlines,
+chromatin and nucleoli are chosen so that the classes overlap as in the real images.
 
-A cell is an ellipse whose outline is roughened by low harmonics, filled with a stain colour times a chromatin
-texture of a known grain, on pure black. Blasts tend to be larger, with finer chromatin, a more irregular outline and
-nucleoli; normal cells smaller, with coarser, clumped chromatin. The classes overlap. Every subject has a stain, an
-illumination and a size of its own that differ more than the classes do, which is what makes a split by image look
-better than one by subject.
+A cell is an ellipse with a rough outline (low harmonics) on pure black, filled with a stain colour times a chromatin
+texture of known grain. Blasts tend to be larger, with finer chromatin, a more irregular outline and nucleoli; normal
+cells tend to be smaller, with coarser, clumped chromatin. Stain, illumination and size vary more between subjects than
+between classes, which causes the optimistic bias of an image-level split.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ MEAN_STAIN = np.array([67.0, 28.0, 78.0])  # RGB
 OUTLINE_HARMONICS = np.arange(2, 9)
 PALE_BACKGROUND = np.array([238.0, 230.0, 235.0])  # RGB, of plasma in a stained smear
 RED_CELL_STAIN = np.array([216.0, 152.0, 158.0])  # RGB
-RED_CELL_RADIUS = (52, 68)  # px: 7 um across, beside blasts of some 11
+RED_CELL_RADIUS = (52, 68)  # px: a diameter of 7 um, if that of blasts is about 11 um
 
 
 @dataclass(frozen=True)
 class Appearance:
-    """How cells look: of a class (the mean over people), or of one subject.
+    """Appearance of cells: of a class (mean over subjects), or of one subject.
 
     Attributes:
         radius: Radius of the circle of the same area, px.
@@ -62,16 +61,16 @@ CELL_STAIN_SPREAD = np.array([0.09, 0.12, 0.065])
 
 
 def generate_cohort(folder: Path, *, subjects: int = 16, cells_per_subject: int = 15, seed: int = 0) -> pd.DataFrame:
-    """Write a cohort of generated cells as BMP files, and what is true of each in `ground_truth.csv`.
+    """Write a cohort of generated cells as BMP files, and the ground truth of each in `ground_truth.csv`.
 
     Half of the subjects have leukemia (IDs 1, 2, ...), half do not (H1, H2, ...); all cells of a subject are of one
-    class, as in C-NMC. The files lie in `training_data/fold_{0,1,2}/{all,hem}`.
+    class, as in C-NMC. The images are in `training_data/fold_{0,1,2}/{all,hem}`.
 
     Args:
-        folder: Where to; made whole or not at all.
-        subjects: Number of people, at least 2.
-        cells_per_subject: Images of each.
-        seed: Equal seeds give equal cohorts; a cell does not depend on how many others are made.
+        folder: Folder to write, completely or not at all.
+        subjects: Number of subjects, at least 2.
+        cells_per_subject: Number of images of each subject.
+        seed: Random seed. A cell does not depend on the number of other cells.
 
     Returns:
         The ground truth, one row an image: `path`, `label`, `subject`, `area` (px), `axis_major` and `axis_minor`
@@ -79,7 +78,7 @@ def generate_cohort(folder: Path, *, subjects: int = 16, cells_per_subject: int 
         `roughness`, `chromatin_grain` (px), `nucleoli`, `stain_red`, `stain_green`, `stain_blue`.
 
     Raises:
-        InputError: fewer than two subjects or one cell, or the folder is already there.
+        InputError: fewer than two subjects or one cell, or the folder exists.
     """
     if subjects < 2 or cells_per_subject < 1:
         raise InputError("a cohort needs at least two subjects, one of each class, and one cell each")
@@ -108,11 +107,11 @@ def generate_cohort(folder: Path, *, subjects: int = 16, cells_per_subject: int 
 def draw_cell(
     appearance: Appearance, stain: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, dict[str, float]]:
-    """Draw one cell on black. Returns the image [shape=(450, 450, 3), uint8] and what is true of it."""
+    """Draw one cell on black. Returns the image [shape=(450, 450, 3), uint8] and its ground truth."""
     ratio = rng.uniform(0.78, 0.97)
     semi_axes = appearance.radius / np.sqrt(ratio), appearance.radius * np.sqrt(ratio)
     orientation = rng.uniform(0, np.pi)
-    side = min(IMAGE_SIDE, 2 * int(np.ceil(1.3 * semi_axes[0])))  # a window round the cell: black costs nothing
+    side = min(IMAGE_SIDE, 2 * int(np.ceil(1.3 * semi_axes[0])))  # a window around the cell, to save time
     centre = (side - 1) / 2 + rng.uniform(-0.5, 0.5, 2)
     mask = _outline_mask(side, semi_axes, orientation, centre, appearance.roughness, rng)
     nucleoli = int(rng.poisson(appearance.nucleoli))
@@ -142,13 +141,13 @@ def draw_cell(
 def draw_smear(cell: np.ndarray, rng: np.random.Generator, *, red_cells: int = 14) -> tuple[np.ndarray, np.ndarray]:
     """Draw a crop of a smear around a cell that was cut out on black.
 
-    Red blood cells, paler in the middle, lie on a pale background that is unevenly lit. They may overlap each other and
-    the border, but do not touch the cell; where no room is found for one it is left out.
+    Red blood cells, paler in the middle, are drawn on a pale, unevenly lit background. They may overlap each other and
+    the border, but do not touch the cell; a red blood cell without enough room is left out.
 
     Args:
         cell: The cell. [shape=(height, width, 3), uint8, (0, 0, 0) around it]
-        rng: For places, colours, light and noise.
-        red_cells: For how many red blood cells room is sought.
+        rng: Random generator of positions, colours, illumination and noise.
+        red_cells: Number of red blood cells to try to draw.
 
     Returns:
         The crop [shape=(height, width, 3), uint8] and the mask of the cell [shape=(height, width), bool].

@@ -1,4 +1,4 @@
-"""Whether a download holds what its manifest says: missing, changed, extra and unreadable files."""
+"""Verify a download against its manifest: missing, changed, extra and unreadable files."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ ELSEWHERE = "elsewhere"
 
 @dataclass(frozen=True)
 class Verification:
-    """What holding a folder against a manifest found.
+    """The result of verifying a folder against a manifest.
 
     Attributes:
         images: The folder.
-        layout: Which layout it has, in words.
-        faults: `path` (as in the manifest; of extra files, below the folder), `part`, `fault` (one of `FAULTS`) and
-            `detail`, sorted by fault and path.
+        layout: Name of its layout.
+        faults: `path` (as in the manifest; of extra files, relative to the folder), `part`, `fault` (one of `FAULTS`)
+            and `detail`, sorted by fault and path.
         parts: By part (phase and fold): `expected`, `good` and the number of each fault.
     """
 
@@ -40,12 +40,12 @@ class Verification:
 
     @property
     def good(self) -> bool:
-        """Whether every file is there and as it should be, and no other."""
+        """Whether every file is present and unchanged, and there are no extra files."""
         return self.faults.empty
 
     @property
     def absent(self) -> list[str]:
-        """Parts of which no file is there."""
+        """Parts without any file."""
         return list(self.parts.index[(self.parts["expected"] > 0) & (self.parts["missing"] == self.parts["expected"])])
 
     def report(self) -> pd.DataFrame:
@@ -59,13 +59,13 @@ class Verification:
         lines = [f"{self.images}: layout: {self.layout}", ""]
         lines += aligned([["part", *self.parts.columns], *rows, *([total] * (len(rows) > 1))])
         lines += [""] * bool(self.absent)
-        lines += [f"part {part}: not here ({counted(self._expected(part), 'file')})" for part in self.absent]
+        lines += [f"part {part}: not in the folder ({counted(self._expected(part), 'file')})" for part in self.absent]
         listed = self.faults[~(self.faults["part"].isin(self.absent) & (self.faults["fault"] == "missing"))]
         for fault in FAULTS:
             of_kind = listed[listed["fault"] == fault]
             if of_kind.empty:
                 continue
-            where = " in the parts that are here" if fault == "missing" and self.absent else ""
+            where = " in the parts that are in the folder" if fault == "missing" and self.absent else ""
             lines += ["", f"{fault}{where}: {counted(len(of_kind), 'file')}"]
             for path, detail in zip(of_kind["path"][:EXAMPLES], of_kind["detail"], strict=False):
                 lines.append(f"  {path}" + f" ({detail})" * bool(detail))
@@ -84,24 +84,26 @@ class Verification:
 
 
 def verify(images: Path, manifest: pd.DataFrame, *, phases: Sequence[str] = (), jobs: int = 1) -> Verification:
-    """Hold a folder of images against a manifest.
+    """Verify a folder of images against a manifest.
 
-    A file is changed where its size differs, or else its SHA-256, and unreadable where it cannot be opened or read.
-    Files that are not named like an image are not looked at.
+    A file is changed if its size or its SHA-256 differs, and unreadable if it cannot be opened or read. Files without
+    the suffix of an image are ignored.
 
     Args:
         images: The folder; in the manifest's layout, or in either layout of C-NMC 2019 (see `cohort.layout`).
-        manifest: What should be there, as `leukobench.cohort.manifest` reads it.
-        phases: Hold only these phases against it; all where empty.
-        jobs: Processes that hash files.
+        manifest: The expected files, as `leukobench.cohort.manifest` reads them.
+        phases: Phases to verify; empty for all.
+        jobs: Number of parallel processes.
 
     Raises:
-        InputError: the manifest has none of the phases, or the folder holds none of its images.
+        InputError: the manifest has none of the phases, or the folder contains none of its images.
     """
     expected = manifest[manifest["phase"].isin(phases)] if phases else manifest
     if expected.empty:
         there = ", ".join(sorted(set(manifest["phase"]) - {""})) or "none"
-        raise InputError(f"the manifest holds no image of the phase {' or '.join(phases)}; its phases are: {there}")
+        raise InputError(
+            f"the manifest contains no image of the phase {' or '.join(phases)}; choose one of its phases: {there}"
+        )
     found = find_images(images, manifest["path"])
     part = pd.Series(_part_names(expected["phase"], expected["fold"]), index=expected["path"])
     here = expected[expected["path"].isin(found.files.keys())]
@@ -123,11 +125,11 @@ def verify(images: Path, manifest: pd.DataFrame, *, phases: Sequence[str] = (), 
 
 
 def _check(file: Path, size: int, sha256: str) -> tuple[str, str] | None:
-    """Return a file's fault and what it is in detail; None where there is none."""
+    """Return the fault of a file and its detail, or None."""
     try:
         status = file.stat()
         if not stat.S_ISREG(status.st_mode):
-            return "unreadable", "is a folder" if stat.S_ISDIR(status.st_mode) else "is no regular file"
+            return "unreadable", "is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file"
         if status.st_size != size:
             return "changed", f"{status.st_size:,} bytes instead of {size:,}"
         found = sha256_of(file)
@@ -137,7 +139,7 @@ def _check(file: Path, size: int, sha256: str) -> tuple[str, str] | None:
 
 
 def _extra(images: Path, extra: dict[str, str], phases: Sequence[str]) -> list[tuple[str, str, str, str]]:
-    """Return the extra files as faults, without those that lie in a phase that was not asked for."""
+    """Return the extra files as faults, without those of phases that are not verified."""
     faults = []
     for path, detail in extra.items():
         phase, fold = phase_and_fold((images.resolve() / path).as_posix())

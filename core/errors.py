@@ -1,4 +1,4 @@
-"""The errors that a user is meant to read."""
+"""Errors with a message for the user."""
 
 
 class InputError(Exception):
@@ -18,4 +18,4 @@ class InputError(Exception):
 
 
 class UnfinishedError(InputError):
-    """What an interrupted call has computed lies beside its output, and the call was not told to resume it."""
+    """An interrupted call left unfinished results next to its output, and this call was not asked to resume it."""

@@ -1,4 +1,4 @@
-"""Files on disk: checksums, writing whole or not at all, CSV tables with a schema."""
+"""Files on disk: checksums, atomic writing, CSV tables with a schema."""
 
 from __future__ import annotations
 
@@ -27,33 +27,33 @@ def sha256_of(path: Path) -> str:
 
 
 def refuse_existing(path: Path) -> None:
-    """Raise InputError where `path` is already there: nothing that was computed is ever overwritten."""
+    """Raise InputError if `path` exists: results are never overwritten."""
     if path.exists():
         raise InputError(f"{path}: already exists; remove it or choose another name")
 
 
 def unfinished_path(out: Path) -> Path:
-    """Return where a long computation keeps what it has done so far, beside its output: `NAME.partial`."""
+    """Return where a long computation keeps its unfinished results, next to its output: `NAME.partial`."""
     return out.with_name(f"{out.name}.partial")
 
 
 def refuse_unfinished(out: Path, *, resume: bool) -> None:
-    """Raise UnfinishedError where an interrupted computation of `out` is there and is not to be resumed."""
+    """Raise UnfinishedError if `out` has unfinished results and `resume` is false."""
     if not resume and unfinished_path(out).exists():
         raise UnfinishedError(
-            f"{unfinished_path(out)}: an interrupted run has left what it computed; resume it, or remove this"
+            f"{unfinished_path(out)}: contains the unfinished results of an interrupted call; resume it or remove them"
         )
 
 
 @contextlib.contextmanager
 def only_writer(path: Path) -> Iterator[None]:
-    """Keep other processes from making the file or folder `path` at the same time.
+    """Prevent other processes from writing the file or folder `path` at the same time.
 
-    The lock is the operating system's, on `.NAME.lock` beside `path`: it ends with the process that holds it, however
-    that ends. A lock file that a killed process has left holds nobody up.
+    The operating system locks the file `.NAME.lock` next to `path` and releases the lock when the process ends. The
+    lock file of a killed process does not block later calls.
 
     Raises:
-        InputError: another process is making it, or it is already there.
+        InputError: another process is writing `path`, or it exists.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
@@ -61,20 +61,20 @@ def only_writer(path: Path) -> Iterator[None]:
         lock.acquire(blocking=False)
     except filelock.Timeout:
         raise InputError(
-            f"{path}: another process is making it; wait until that ends, or choose another name"
+            f"{path}: another process is writing it; wait for that process to finish, or choose another name"
         ) from None
     try:
-        refuse_existing(path)  # by now whoever had the lock may have made it
+        refuse_existing(path)  # the previous holder of the lock may have written it
         yield
     finally:
-        with contextlib.suppress(OSError):  # Windows removes no open file; there the release does
+        with contextlib.suppress(OSError):  # Windows cannot remove an open file; the release removes it there
             os.unlink(lock.lock_file)
         lock.release()
 
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` when the block ends well, delete it otherwise."""
+    """Yield a temporary path next to `path`; rename it to `path` if the block succeeds, delete it otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -85,21 +85,21 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what killed writers of the whole file `path` left beside it; there must be no other writer at work."""
+    """Remove temporary files of killed writers of `path`; no other process may be writing it."""
     for partial in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
         partial.unlink()
 
 
 @contextlib.contextmanager
 def whole_folder(path: Path, *, shared: bool = False) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; rename it to `path` when the block ends well, delete it otherwise.
+    """Yield a temporary folder next to `path`; rename it to `path` if the block succeeds, delete it otherwise.
 
     Args:
         path: The folder.
-        shared: Others may make the same folder with the same content meanwhile; then that of the first stays.
+        shared: Whether other processes may write the same folder with the same content; the first one is kept.
 
     Raises:
-        InputError: `path` is already there and not shared.
+        InputError: `path` exists and is not shared.
     """
     if not shared:
         refuse_existing(path)
@@ -107,7 +107,7 @@ def whole_folder(path: Path, *, shared: bool = False) -> Iterator[Path]:
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
     try:
         yield partial
-        partial.chmod(0o755)  # mkdtemp makes private folders; results are meant to be shared
+        partial.chmod(0o755)  # mkdtemp makes private folders; others may read results
         try:
             partial.rename(path)
         except OSError:
@@ -122,11 +122,11 @@ def read_csv_columns(path: Path, columns: Sequence[str], kind: str) -> pd.DataFr
 
     Args:
         path: The file.
-        columns: Columns that must be there; others are dropped.
-        kind: What the file should be, for the error messages ("manifest", "partition").
+        columns: Required columns; others are dropped.
+        kind: Kind of file, for the error messages ("manifest", "partition").
 
     Raises:
-        InputError: the file cannot be read as CSV, lacks a column, or holds no row.
+        InputError: the file cannot be read as CSV, lacks a column, or contains no row.
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
@@ -157,6 +157,6 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 
 
 def write_json(content: dict[str, Any], path: Path) -> None:
-    """Write JSON, whole or not at all."""
+    """Write JSON, completely or not at all."""
     with whole_file(path) as partial:
         partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-EXAMPLES = 10  # of each finding on the terminal; the written reports hold all
+EXAMPLES = 10  # of each finding on the terminal; the written reports list all
 
 
 def counted(number: int, noun: str) -> str:
@@ -13,13 +13,13 @@ def counted(number: int, noun: str) -> str:
 
 
 def listed(items: Sequence[str], most: int = EXAMPLES) -> str:
-    """Join the first items by commas and say how many more there are."""
+    """Join the first items by commas and append the number of the others."""
     more = [f"and {len(items) - most:,} more"] * (len(items) > most)
     return ", ".join([*items[:most], *more])
 
 
 def aligned(rows: Iterable[Sequence[object]]) -> list[str]:
-    """Return the lines of a table, its header first: the first column to the left, the others to the right."""
+    """Return the lines of a table, header first; the first column is left-aligned, the others right-aligned."""
     cells = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [

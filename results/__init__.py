@@ -1,1 +1,1 @@
-"""What extraction and training leave behind: the feature table, the run folder, and metrics of scores."""
+"""Results of extraction and training: the feature table, the run folder, and metrics of scores."""

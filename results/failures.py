@@ -1,4 +1,4 @@
-"""The images that failed, listed beside the table that lacks them: `features.csv` -> `features.failures.csv`."""
+"""The list of failed images, next to the table that lacks them: `features.csv` -> `features.failures.csv`."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ COLUMNS = ("path", "reason")
 
 
 def failures_path(table: Path) -> Path:
-    """Where the images that failed are listed."""
+    """Return the path of the list of failed images of a table."""
     return table.with_suffix(".failures.csv")
 
 
 def write_failures(failed: Mapping[str, str], table: Path) -> None:
-    """List the reason of each image that failed, by path, beside a table; where none failed there is no list."""
+    """Write the list of failed images (reason by path) next to a table; no failed image, no list."""
     if failed:
         write_csv(pd.DataFrame(failed.items(), columns=COLUMNS), failures_path(table))
 
 
 def read_failures(table: Path) -> dict[str, str]:
-    """Return the reason of each image that failed, by path.
+    """Return the reason of each failed image, by path.
 
     Raises:
         InputError: the list is malformed.

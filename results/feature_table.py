@@ -1,8 +1,8 @@
-"""The feature table: one row an image, one column a feature; what the extractor writes and classifiers read.
+"""The feature table, which the extractor writes and classifiers read: one row an image, one column a feature.
 
 features.csv           `path`, then one column a feature (or features.parquet)
-features.json          which feature set of which version, with which settings and background, by which manifest
-features.failures.csv  only where images failed: `path` and `reason`
+features.json          feature set, its version, settings, background and manifest
+features.failures.csv  only if images failed: `path` and `reason`
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from leukobench.core.files import refuse_existing, whole_file, write_json
 from leukobench.results.failures import failures_path, read_failures, write_failures
 
 SUFFIXES = (".csv", ".parquet")
-FORMAT = 2  # of a feature table; tables of leukobench 0.1 have none
+FORMAT = 2  # version of the format of feature tables; leukobench 0.1 wrote none
 CSV_ROWS = 1024  # formatted at a time
 PARQUET_ROWS = 8192  # of a row group: 16 MB at 250 features
 
@@ -85,7 +85,7 @@ class TableFacts:
 
     @property
     def measurement(self) -> dict[str, Any]:
-        """How the cells were measured, settings by their own names: tables that agree in this can be exchanged."""
+        """How the cells were measured, with the settings by name; tables with equal values are interchangeable."""
         facts = self.to_json()
         of_table = {name: facts[name] for name in ("feature_set", "feature_set_version", "background", "columns")}
         return of_table | facts["settings"]
@@ -97,8 +97,8 @@ class FeatureTable:
 
     Attributes:
         values: One row an image, indexed by `path`, one column a feature.
-        facts: How the cells were measured; None where the table has no `features.json`, as one made elsewhere.
-        failed: Reason of each image that could not be measured, by path.
+        facts: How the cells were measured; None if the table has no `features.json`, such as one of another program.
+        failed: Reason of each failed image, by path.
     """
 
     values: pd.DataFrame
@@ -107,19 +107,19 @@ class FeatureTable:
 
 
 def facts_path(table: Path) -> Path:
-    """Where the facts about a feature table lie."""
+    """Return the path of the `features.json` of a feature table."""
     return table.with_suffix(".json")
 
 
 def check_destination(path: Path, *, resumed: bool = False) -> None:
-    """Raise InputError where a feature table cannot be written to `path`.
+    """Raise InputError if a feature table cannot be written to `path`.
 
     Args:
         path: The table.
-        resumed: What lies beside it may come from the interrupted run, and is written again.
+        resumed: Whether the two files next to the table may exist, written by the interrupted run; they are replaced.
     """
     if path.suffix not in SUFFIXES:
-        raise InputError(f"{path}: a feature table ends in {' or '.join(SUFFIXES)}")
+        raise InputError(f"{path}: is not a name of a feature table; choose one that ends in {' or '.join(SUFFIXES)}")
     for file in (path,) if resumed else (path, facts_path(path), failures_path(path)):
         refuse_existing(file)
 
@@ -127,16 +127,16 @@ def check_destination(path: Path, *, resumed: bool = False) -> None:
 def write_feature_table(
     blocks: Iterable[Block], columns: Sequence[str], facts: TableFacts | None, failed: dict[str, str], path: Path
 ) -> None:
-    """Write a feature table and what belongs beside it; the table itself comes last.
+    """Write a feature table, and before it the two files next to it.
 
-    Memory holds some thousand rows at a time. The bytes depend on the rows alone, not on how the blocks cut them, and
-    every number reads back as it was.
+    About a thousand rows are in memory at a time. The bytes do not depend on the sizes of the blocks, and every number
+    reads back unchanged.
 
     Args:
-        blocks: The rows, in pieces of any size.
+        blocks: The rows, in blocks of any size.
         columns: Names of the features.
-        facts: For `features.json`; None: there is none.
-        failed: Reason of each image that failed, by path.
+        facts: Content of `features.json`; None for no such file.
+        failed: Reason of each failed image, by path.
         path: `.csv` or `.parquet`.
     """
     refuse_existing(path)
@@ -166,14 +166,14 @@ def _csv_cell(text: str) -> str:
 
 def _write_parquet(blocks: Iterable[Block], columns: Sequence[str], path: Path) -> None:
     schema = pa.schema([("path", pa.string()), *((column, pa.float64()) for column in columns)])
-    # features hardly repeat: a dictionary of them would only cost time and space
+    # feature values rarely repeat, so a dictionary would cost time and space
     with pyarrow.parquet.ParquetWriter(path, schema, use_dictionary=False) as writer:
         for paths, values in _recut(blocks, PARQUET_ROWS):
             writer.write_table(pa.Table.from_arrays([pa.array(paths), *values.T], schema=schema))
 
 
 def _recut(blocks: Iterable[Block], rows: int) -> Iterator[Block]:
-    """Cut rows into blocks of so many, the last one shorter."""
+    """Regroup rows into blocks of `rows` rows; the last block may be shorter."""
     paths: list[str] = []
     parts: list[np.ndarray] = []
     for more, values in blocks:
@@ -193,8 +193,8 @@ def read_feature_table(path: Path) -> FeatureTable:
     """Read a feature table.
 
     Raises:
-        InputError: not a feature table, a path or column that stands twice, a value that is no finite number, or facts
-            that are no JSON.
+        InputError: not a feature table, a duplicated path or column, a value that is not a finite number, or a
+            `features.json` that cannot be read.
     """
     try:
         if path.suffix == ".parquet":
@@ -205,16 +205,17 @@ def read_feature_table(path: Path) -> FeatureTable:
     except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
         raise InputError(f"{path}: cannot be read as a feature table ({' '.join(str(error).split())})") from None
     if "path" not in values.columns or len(values.columns) < 2 or values.empty:
-        raise InputError(f"{path}: is no feature table; expected the column path and one column a feature")
+        raise InputError(f"{path}: is not a feature table; expected the column path and one column for each feature")
     if not values.columns.is_unique:
-        raise InputError(f"{path}: the column {values.columns[values.columns.duplicated()][0]!r} stands twice; mend it")
+        duplicate = values.columns[values.columns.duplicated()][0]
+        raise InputError(f"{path}: the column {duplicate!r} is duplicated; fix it or extract again")
     if values["path"].duplicated().any():
-        twice = values["path"][values["path"].duplicated()].iloc[0]
-        raise InputError(f"{path}: {twice!r} stands twice; extract again")
+        duplicate = values["path"][values["path"].duplicated()].iloc[0]
+        raise InputError(f"{path}: {duplicate!r} is duplicated; extract again")
     values = values.set_index("path")
     for column in values.columns:
         if not pd.api.types.is_numeric_dtype(values[column]) or not np.isfinite(values[column]).all():
-            raise InputError(f"{path}: the column {column!r} holds values that are no finite numbers; mend it")
+            raise InputError(f"{path}: the column {column!r} contains values that are not finite numbers; fix it")
     return FeatureTable(values.astype(float), _read_facts(facts_path(path)), read_failures(path))
 
 

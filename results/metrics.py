@@ -1,4 +1,4 @@
-"""Metrics of a two-class score. The positive class is `all`; a score of at least 0.5 predicts `all`."""
+"""Metrics of binary classification. The positive class is `all`; a score of at least 0.5 predicts `all`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from sklearn import metrics as sk
 from leukobench.cohort.manifest import NEGATIVE, POSITIVE
 
 THRESHOLD = 0.5
-CALIBRATION_BINS = 10  # of equal width; with many more, some would be empty for a few hundred cells
+CALIBRATION_BINS = 10  # of equal width; with more bins, some would be empty for a few hundred cells
 
 
 def classification_metrics(
     label: np.ndarray, score: np.ndarray, threshold: float = THRESHOLD
 ) -> dict[str, float | None]:
-    """Compute how well scores separate the two classes.
+    """Compute the metrics of scores.
 
     Args:
         label: `all` or `hem` of each row. [shape=(n,)]
@@ -25,7 +25,7 @@ def classification_metrics(
         Accuracy, balanced accuracy, sensitivity (recall of `all`), specificity, precision, F1 of `all`, the weighted F1
         of the C-NMC challenge (of both classes, weighted by their sizes), Matthews correlation, AUROC, average
         precision and the Brier score, as scikit-learn defines them, and the expected calibration error. Precision is 0
-        where nothing is predicted `all`. A metric that needs both classes is None where only one is present.
+        if no row is predicted `all`. A metric that needs both classes is None if only one is present.
     """
     truth = np.asarray(label) == POSITIVE
     score = np.asarray(score, float)
@@ -55,10 +55,10 @@ def calibration_bin(score: np.ndarray) -> np.ndarray:
 
 
 def expected_calibration_error(positive: np.ndarray, score: np.ndarray) -> float:
-    """Compute the mean distance between the probability of `all` and the share of `all`, over ten bins of equal width.
+    """Compute the expected calibration error (ECE) of the probability of `all`, over ten bins of equal width.
 
-    ECE = sum over bins of (rows of the bin / n) * abs(share of positives in it - mean probability in it). This is the
-    two-class form, of the positive class's probability (Naeini, Cooper & Hauskrecht 2015, AAAI 29:2901).
+    ECE = sum over bins of (rows of the bin / n) * abs(fraction of positives in it - mean probability in it). This is
+    the binary form, of the probability of the positive class (Naeini, Cooper & Hauskrecht 2015, AAAI 29:2901).
 
     Args:
         positive: Which rows are positive. [shape=(n,), bool]
@@ -69,10 +69,11 @@ def expected_calibration_error(positive: np.ndarray, score: np.ndarray) -> float
 
 
 def best_threshold(label: np.ndarray, score: np.ndarray) -> float:
-    """Choose the threshold of the highest balanced accuracy, that is, of Youden's J = sensitivity + specificity - 1.
+    """Choose the threshold with the highest balanced accuracy.
 
-    Thresholds lie half-way between neighbouring scores, where small changes of the scores matter least. Among equally
-    good thresholds the nearest to 0.5 is chosen. Use the validation part for this, never the test part.
+    This is also the threshold with the highest Youden's J = sensitivity + specificity - 1.
+    Candidate thresholds are the midpoints between neighbouring scores. Ties are resolved in favour of the threshold
+    nearest to 0.5. Use the validation part for this, never the test part.
 
     Args:
         label: `all` or `hem` of each row; both must be present. [shape=(n,)]
@@ -91,5 +92,5 @@ def best_threshold(label: np.ndarray, score: np.ndarray) -> float:
 
 
 def predicted_class(score: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
-    """Return the class that each score predicts: `all` from the threshold on, else `hem`."""
+    """Return the predicted class of each score: `all` if it is at least the threshold, else `hem`."""
     return np.where(np.asarray(score) >= threshold, POSITIVE, NEGATIVE)

@@ -1,4 +1,4 @@
-"""Resampling of subject groups: which groups are drawn, and how an AUROC is computed for all resamples at once.
+"""Resampling of subject groups: drawing the groups, and computing the AUROC of all resamples at once.
 
 Cells of one subject are not independent observations. So whole subject groups are drawn, separately for each class.
 Permutation importance and the comparison of runs both use these functions.
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def positive_groups(positive: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """Return which groups are of the positive class: at least half of their rows are. [shape=(groups,), bool]
+    """Return which groups are of the positive class: those with at least half of their rows. [shape=(groups,), bool]
 
     Args:
         positive: Which rows are positive. [shape=(n,), bool]
@@ -20,7 +20,7 @@ def positive_groups(positive: np.ndarray, group: np.ndarray) -> np.ndarray:
 
 
 def draw_counts(positive: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw groups with replacement, as many of each class as there are, and count how often each was drawn.
+    """Draw groups with replacement, as many of each class as exist, and count how often each was drawn.
 
     Args:
         positive: Which groups are of the positive class. [shape=(groups,), bool]

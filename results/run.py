@@ -1,4 +1,4 @@
-"""The run folder: one trained model, its predictions, and all that is needed to repeat it.
+"""The run folder: a trained model, its predictions, and the arguments that repeat the run.
 
     run.json         what was trained, see `leukobench.results.run_info.RunInfo`
     model.skops      the model (of a network: model.keras); of a cross-validation also model_fold_0.skops and so on
@@ -7,8 +7,8 @@
     history.csv      networks only: one row an epoch
     reference.csv    SVM and k-NN only: the training cells that explanations compare a cell with
 
-A folder is complete or absent: it is written under another name and then renamed. `run.json` has the checksums of the
-other files, so that a folder that was damaged later is refused too.
+A run folder is written under a temporary name and then renamed, so it is complete or absent. `run.json` contains the
+checksums of the other files, so a folder that was changed later is refused.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class RunFolder:
         predictions: One row a predicted image, see `PREDICTION_COLUMNS`; `fold` is missing (NA) without
             cross-validation.
         metrics: Metrics by part.
-        history: One row an epoch; None for other models than networks.
+        history: One row an epoch; None for SVM and k-NN.
     """
 
     folder: Path
@@ -70,7 +70,7 @@ class RunFolder:
 
     @property
     def recipe(self) -> str:
-        """The recipe's name in tables, marked where values of the recipe were changed for this run."""
+        """The recipe's name in tables, with a mark if values of the recipe were changed for this run."""
         return self.info.recipe + (" (changed)" if self.info.changed else "")
 
     @property
@@ -91,7 +91,7 @@ class RunFolder:
         file = self.folder / model_name(suffix, fold)
         if not file.is_file():
             folds = ", ".join(map(str, self.folds))
-            remedy = f"choose a fold: {folds}" if folds else "it is not a cross-validation; choose no fold"
+            remedy = f"choose one of the folds {folds}" if folds else "it is not a cross-validation; choose no fold"
             raise InputError(f"{self.folder}: contains no {file.name}; {remedy}")
         return file
 
@@ -102,15 +102,16 @@ def model_name(suffix: str, fold: int | None = None) -> str:
 
 
 def reported_rows(rows: pd.DataFrame, fold: int | None = None) -> np.ndarray:
-    """Return which rows of a partition a run folder has predictions of. [shape=(n,), bool]
+    """Return the rows of a partition whose predictions a run folder reports. [shape=(n,), bool]
 
-    All rows; of a fold of a cross-validation the test part alone, because other folds train on the others.
+    These are all rows; of a fold of a cross-validation, the test part only, because the other rows are test rows of
+    other folds.
     """
     return (rows["part"] == "test").to_numpy() | (fold is None)
 
 
 def predictions_table(rows: pd.DataFrame, score: np.ndarray, fold: int | None = None) -> pd.DataFrame:
-    """Put scores beside the partition rows that they belong to, in the run folder's columns.
+    """Combine the rows of a partition with their scores, in the columns of `predictions.csv`.
 
     Only `reported_rows` are kept.
     """
@@ -121,7 +122,7 @@ def predictions_table(rows: pd.DataFrame, score: np.ndarray, fold: int | None = 
 
 
 def scores_table(paths: Sequence[str], score: np.ndarray) -> pd.DataFrame:
-    """Put scores beside the images that they belong to: `path`, `score` (the probability of `all`), `predicted`."""
+    """Return a table of images and their scores: `path`, `score` (the probability of `all`), `predicted`."""
     rounded = np.round(np.asarray(score, float), DECIMALS)
     return pd.DataFrame({"path": list(paths), "score": rounded, "predicted": predicted_class(rounded)})
 
@@ -137,11 +138,11 @@ def write_run(
     """Write a run folder, completely or not at all.
 
     Args:
-        folder: The folder to make.
+        folder: The folder to write.
         info: The content of `run.json`; `versions` and `files` are filled in here.
         predictions: Table in `PREDICTION_COLUMNS`.
-        save_models: Writes the models, and what else belongs to them, into the folder that it is given.
-        history: One row an epoch, for networks.
+        save_models: Function that writes the models, and other files of theirs, into the folder that it gets.
+        history: One row an epoch; networks only.
         libraries: Distributions whose versions are recorded.
 
     Raises:
@@ -165,10 +166,10 @@ def write_run(
 
 
 def read_run_folder(folder: str | os.PathLike[str]) -> RunFolder:
-    """Read a run folder and check that it is complete.
+    """Read a run folder, and check that it is complete and unchanged.
 
     Raises:
-        InputError: no run folder, a missing or changed file, or a malformed table; the message names the file.
+        InputError: not a run folder, a missing or changed file, or a malformed table; the message names the file.
     """
     folder = Path(folder)
     info = read_run_info(folder)
@@ -199,8 +200,8 @@ def _read_predictions(path: Path) -> pd.DataFrame:
     score = pd.to_numeric(table["score"], errors="coerce")
     fold = pd.to_numeric(table["fold"].replace("", None), errors="coerce")
     for wrong, what in (
-        (~score.between(0, 1), "score that is no probability"),
-        (fold.isna() & (table["fold"] != ""), "fold that is no number"),
+        (~score.between(0, 1), "score that is not a probability"),
+        (fold.isna() & (table["fold"] != ""), "fold that is not a number"),
     ):
         if wrong.any():
             raise InputError(f"{path}: {table['path'][wrong].iloc[0]!r} has a {what}; train again")

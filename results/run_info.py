@@ -1,4 +1,4 @@
-"""`run.json`: what was trained, on what, with what, and the command that repeats it."""
+"""`run.json`: recipe, data, environment, and the command that repeats the run."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import leukobench
 from leukobench.cohort.partition import Split
 from leukobench.core.errors import InputError
 
-FORMAT = 2  # of a run folder; folders of leukobench 0.1 have none
-FINAL = "final"  # name of the final model where values are listed by fold
+FORMAT = 2  # version of the format of run folders; leukobench 0.1 wrote none
+FINAL = "final"  # name of the final model in lists by fold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class RunInfo:
     Attributes:
         family: `svm`, `knn` or `cnn`.
         recipe: Name of the recipe.
-        parameters: Every value of the recipe as it was run, and what training chose.
+        parameters: Every value of the recipe as run, and the selected hyperparameters.
         background: What surrounds the cells, see `leukobench.cells.cell.find_cell`.
         seed: Random seed.
         split: Method of the partition.
@@ -38,13 +38,13 @@ class RunInfo:
         command: Arguments of the command line that repeats the run, the program's name first.
         changed: Values of the recipe that were changed for this run, as `name=value`.
         excluded: Reason of each image that was left out, by path.
-        importance: Facts about the permutation importance; None where it was not computed.
-        note: What the reader of the metrics must know; "" for nothing.
+        importance: Settings and results of the permutation importance; None if it was not computed.
+        note: Caution for readers of the metrics; "" for none.
         model_parameters: Number of parameters of a network; None for other models.
-        device: What computed.
+        device: Device of the computation.
         precision: Floating-point precision of a network; None for other models.
         leukobench: Version.
-        versions: Versions of Python and of the libraries that computed, by name.
+        versions: Versions of Python and of the libraries used, by name.
         files: SHA-256 of each other file of the run folder, by name.
         format: Version of the run folder's format.
     """
@@ -118,7 +118,7 @@ _KINDS: Mapping[str, tuple[type, str]] = {
 
 
 def split_facts(split: Split) -> dict[str, Any]:
-    """Return what a `RunInfo` says of a split: method, leakage, checksums."""
+    """Return the attributes of a `RunInfo` that describe a split: method, leakage, checksums."""
     return {
         "split": split.method,
         "leaky": split.leaky,
@@ -136,7 +136,7 @@ def library_versions(libraries: Sequence[str]) -> dict[str, str]:
 def command_line(
     command: str, arguments: Sequence[str | os.PathLike[str]], options: Mapping[str, Any]
 ) -> tuple[str, ...]:
-    """Build the command line that calls a command with native values.
+    """Build a command line from Python values.
 
     Args:
         command: Name of the command.
@@ -158,15 +158,15 @@ def command_line(
 
 
 def by_fold(values: Mapping[int | None, Any]) -> dict[str, Any]:
-    """Name values by fold for a JSON file: "0", "1" and so on; that of the final model, or the only one, is `final`."""
+    """Name values by fold for a JSON file: "0", "1" and so on, and `final` for the final model."""
     return {FINAL if fold is None else str(fold): value for fold, value in values.items()}
 
 
 def read_run_info(folder: str | os.PathLike[str]) -> RunInfo:
-    """Read `run.json`, without looking at the other files of the run folder.
+    """Read `run.json` only, without checking the other files of the run folder.
 
     Raises:
-        InputError: no run folder, one of another format, or a malformed `run.json`.
+        InputError: not a run folder, one of another format, or a malformed `run.json`.
     """
     path = Path(folder) / "run.json"
     if not Path(folder).is_dir():

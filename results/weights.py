@@ -1,4 +1,4 @@
-"""How much each training cell counts."""
+"""Sample weights of the training cells."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 
 
 def cell_weights(weight: str, positive: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """Compute the weight of each cell, 1 on average.
+    """Compute the sample weight of each cell, 1 on average.
 
     Args:
-        weight: `none`: every cell the same. `class`: both classes the same in sum. `subject`: every subject group the
-            same in sum, however many cells of it were taken. `class-subject`: both classes the same in sum, and within
-            a class every subject group that has cells of it.
+        weight: `none`: all cells weighted equally. `class`: classes weighted equally (equal sums of weights).
+            `subject`: subject groups weighted equally, whatever their number of cells. `class-subject`: classes
+            weighted equally, and within each class its subject groups weighted equally.
         positive: Which training cells are blasts. [shape=(n,), bool]
         group: Subject group of each. [shape=(n,)]
 
@@ -34,5 +34,5 @@ def cell_weights(weight: str, positive: np.ndarray, group: np.ndarray) -> np.nda
 
 
 def _share(unit: np.ndarray) -> np.ndarray:
-    """Return, for each row, one over the number of rows of its unit."""
+    """Return the reciprocal of the number of rows of each row's unit."""
     return 1 / np.bincount(unit)[unit]

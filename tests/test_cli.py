@@ -142,7 +142,7 @@ def broken_inputs(cohort: Path, folder: Path) -> dict[str, tuple[tuple[object, .
     (folder / "binary.csv").write_bytes(bytes(range(128, 256)) * 4)
     return {
         "missing folder": (("manifest", folder / "nowhere", "-o", out), 2, "nowhere"),
-        "folder without images": (("manifest", folder / "empty", "-o", out), 1, "holds no image"),
+        "folder without images": (("manifest", folder / "empty", "-o", out), 1, "contains no image"),
         "output exists": (("manifest", images, "-o", folder / "exists"), 2, "already exists"),
         "run folder exists": (("train-svm", table, "--split", partition, "-o", folder / "exists"), 2, "already exists"),
         "manifest lacks a column": (("split", folder / "no-label.csv", "-o", out), 1, "lacks the column label"),
@@ -167,7 +167,7 @@ def broken_inputs(cohort: Path, folder: Path) -> dict[str, tuple[tuple[object, .
             "ends in .csv or .parquet",
         ),
         "verify another folder": (("verify", folder / "holiday"), 1, "none of the 15,114 of the manifest"),
-        "verify an empty folder": (("verify", folder / "empty"), 1, "holds no image"),
+        "verify an empty folder": (("verify", folder / "empty"), 1, "contains no image"),
         "verify a phase of the future": (("verify", images, "--phase", "fourth"), 2, "fourth"),
         "report of faults exists": (("verify", images, "-o", folder / "exists"), 2, "already exists"),
         "near without images": (("audit", manifest, "--near"), 2, "give their folder with --images"),
@@ -338,7 +338,7 @@ def test_verify_holds_against_the_shipped_manifest_and_lists_few_of_many_missing
     result = leukobench("verify", tmp_path, "-o", tmp_path / "faults.csv")
     assert result.exit_code == 1
     assert "layout: Cancer Imaging Archive" in result.output
-    assert "part final: not here (2,586 files)" in result.output
+    assert "part final: not in the folder (2,586 files)" in result.output
     assert "5 bytes instead of " in result.output
     assert len(result.output.splitlines()) < 40
     assert len(pd.read_csv(tmp_path / "faults.csv")) == 15_114
@@ -360,7 +360,7 @@ def test_audit_of_a_leaky_split_ends_with_1(cohort: Path, tmp_path: Path) -> Non
     manifest = cohort / "manifest.csv"
     honest = leukobench("audit", manifest, "--split", cohort / "split.csv")
     assert honest.exit_code == 0
-    assert "no leak found" in honest.output
+    assert "no leakage found" in honest.output
     leukobench("split", manifest, "--method", "image", "-o", tmp_path / "image.csv")
     leaky = leukobench("audit", manifest, "--split", tmp_path / "image.csv", "-o", tmp_path / "audit.json")
     assert leaky.exit_code == 1

@@ -77,7 +77,10 @@ def test_the_second_is_told_in_one_line_and_a_kill_of_the_first_locks_nobody_out
         held = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
         assert len(held) >= 2  # the lock, and what was computed so far
         line = refused(leukobench(*command, "--resume"))
-        assert line == f"Error: {out}: another process is making it; wait until that ends, or choose another name"
+        assert (
+            line
+            == f"Error: {out}: another process is writing it; wait for that process to finish, or choose another name"
+        )
         assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == held
         first.kill()
     result = leukobench(*command, "--resume")
@@ -89,7 +92,7 @@ def test_the_first_ends_as_if_no_second_had_tried_and_then_its_result_stands(coh
     out = tmp_path / "features.csv"
     before, command = extraction(cohort, out)
     with waiting(before, command) as first:
-        assert "another process is making it" in refused(leukobench(*command))
+        assert "another process is writing it" in refused(leukobench(*command))
         first.communicate(timeout=60)
         assert first.returncode == 0
     assert out.read_bytes() == (cohort / "features.csv").read_bytes()

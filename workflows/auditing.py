@@ -1,4 +1,4 @@
-"""Auditing a cohort together with its images: find the files, decode them, compare what they show."""
+"""Audit a cohort together with its images: find the files, decode them, compare their pixels."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def audit(
     near: bool = False,
     jobs: int = 1,
 ) -> Audit:
-    """Audit a cohort, and its images where their folder is given.
+    """Audit a cohort, and its images if their folder is given.
 
     Args:
         manifest: The cohort, as `leukobench.cohort.manifest` reads it. Subject IDs are compared without case.
-        images: Folder of the images: decode them and compare their pixels, too.
-        partition: Count what this partition leaks, as `leukobench.cohort.partition` reads it.
-        near: Look for near-duplicates; needs `images`.
+        images: Folder of the images, whose pixels are compared too; None to audit the manifest only.
+        partition: Partition whose leakage is counted, as `leukobench.cohort.partition` reads it.
+        near: Whether to search for near-duplicates; needs `images`.
         jobs: Number of parallel processes.
 
     Raises:
@@ -46,7 +46,7 @@ def audit(
         (106, ['20=21', '51=75=78', 'H2=H4=H5=H6', 'H3=H10'])
     """
     if near and images is None:
-        raise InputError("near-duplicates are found in the images; give their folder (images), too")
+        raise InputError("the search for near-duplicates needs the images; give their folder (images) too")
     if images is None:
         return cohort_audit.audit(manifest, partition=partition)
     images = Path(images)
@@ -67,7 +67,7 @@ def find_near_duplicates(
     threshold: float = MIN_SIMILARITY,
     jobs: int = 1,
 ) -> pd.DataFrame:
-    """Find pairs of images that show the same cell, whatever its orientation, size, brightness or contrast.
+    """Find pairs of images that show the same cell, in any orientation, size, brightness and contrast.
 
     The similarity of two cells is the correlation of their thumbnails (32 x 32 px, grey, centred, of standard area) at
     the best of eight orientations. Among 3.0 million pairs of C-NMC 2019 images of different labels, none reaches 0.87.
@@ -82,7 +82,7 @@ def find_near_duplicates(
         cannot be read, or show no cell, are left out; `attrs["failures"]` has the reason of each unreadable one.
 
     Raises:
-        InputError: there is no image, or no cell that can be compared.
+        InputError: there is no image, or no cell can be compared.
 
     Example:
         >>> import shutil

@@ -1,4 +1,4 @@
-"""The demo: the whole path on a generated cohort, in minutes."""
+"""The demo: every step from images to report on a generated cohort, in minutes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NETWORK = "small-lightxception"
 
 @dataclass(frozen=True)
 class Demo:
-    """Where the demo's results lie, and what they are."""
+    """The results of the demo, and their folder."""
 
     folder: Path
     report: Path
@@ -39,16 +39,16 @@ def run_demo(
     jobs: int = 1,
     say: Callable[[str], None] = lambda text: None,
 ) -> Demo:
-    """Generate a cohort, split it by subject, train SVM, k-NN and a small network, and compare them.
+    """Generate a cohort, make a subject-level split, train SVM, k-NN and a small network, and compare them.
 
     Args:
-        folder: Where everything goes.
-        subjects: Number of people.
-        cells_per_subject: Images of each.
-        epochs: Of the network, instead of the recipe's.
-        seed: For cohort, split and training.
-        jobs: Processes.
-        say: Called with one line before each step.
+        folder: Folder to write.
+        subjects: Number of subjects.
+        cells_per_subject: Number of images of each subject.
+        epochs: Number of epochs of the network, if not the recipe's.
+        seed: Random seed of cohort, split and training.
+        jobs: Number of parallel processes.
+        say: Function that is called with one line of text before each step.
 
     Raises:
         InputError: `folder` exists, or the cohort is too small to split.

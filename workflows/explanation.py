@@ -1,13 +1,13 @@
-"""Explaining predictions: which features of a cell, or which places of its image, led to its predicted class.
+"""Explain predictions: the features of a cell, or the regions of its image, that led to its predicted class.
 
-For a network see `leukobench.cnn.explain`. For SVM and k-NN the images are measured like the training table, and then
-explained:
+For a network see `leukobench.cnn.explain`. For SVM and k-NN the images are measured like the training table, and the
+folder contains:
 
     explanations.csv    one row an image: score, predicted class, mean score of the reference cells, contribution of
-                        each family of features
+                        each feature family
     NNN_NAME/           for each image, unless `brief`:
         features.csv        value, percentile among the reference cells, and contribution of each feature
-        families.csv        the contributions of each family together
+        families.csv        contribution of each feature family
         contributions.png, contributions.svg
 """
 
@@ -36,7 +36,7 @@ from leukobench.results.run_info import read_run_info
 
 @dataclass(frozen=True)
 class Explained:
-    """A line for each image, and what the folder contains."""
+    """A line of text for each image, and a list of the files in the folder."""
 
     lines: list[str]
     contains: str
@@ -56,13 +56,13 @@ def explain(
         run_folder: A run folder of either family.
         images: Image files.
         out: Folder to write.
-        fold: Of a cross-validation, the fold whose model is explained. By default the final model; of networks there is
-            none.
-        brief: Whether to write nothing for single images.
+        fold: Of a cross-validation, the fold whose model is explained. By default the final model; a cross-validation
+            of networks has none.
+        brief: Whether to write no files for single images.
 
     Raises:
-        InputError: no run folder, one of an earlier version, a missing or superfluous fold, an image that cannot be
-            read or measured, or `out` exists.
+        InputError: no run folder, one of an earlier version, a missing fold, a fold without cross-validation, an
+            image that cannot be read or measured, or `out` exists.
     """
     run_folder, files, out = Path(run_folder), [Path(image) for image in images], Path(out)
     refuse_existing(out)
@@ -91,13 +91,13 @@ def explain_by_features(
     reference = read_reference(run_folder)
     try:
         if trained.facts is None:
-            raise InputError("no features.json said how the cells of its table were measured")
+            raise InputError("its feature table had no features.json with the settings of the measurement")
         how = Measurement.from_facts(trained.facts, Path.cwd())
         lacking = sorted(set(trained.columns) - set(how.columns))
         if lacking:
             raise InputError(f"the feature set {how.feature_set} does not contain {lacking[0]}")
     except InputError as error:
-        raise InputError(f"{run_folder}: {error}, so that no image can be measured like them; train again") from None
+        raise InputError(f"{run_folder}: {error}, so no image can be measured in the same way; train again") from None
     units = {feature.name: feature.unit for feature in features_of(how.feature_set, how.settings)}
     measured = _measured(how, images)
     explanations = []
@@ -110,7 +110,7 @@ def explain_by_features(
 
 
 def _measured(how: Measurement, images: Sequence[Path]) -> np.ndarray:
-    """Measure images, all before anything else is computed. [shape=(images, features)]"""
+    """Measure all images. [shape=(images, features)]"""
     batch = measure_batch(how, [str(path) for path in images])
     if batch.failed:
         place, reason = next(iter(batch.failed.items()))
@@ -118,8 +118,8 @@ def _measured(how: Measurement, images: Sequence[Path]) -> np.ndarray:
     return batch.values
 
 
-def _write_one(found: ClassifierExplanation, picture: np.ndarray, folder: Path) -> None:
+def _write_one(found: ClassifierExplanation, rgb: np.ndarray, folder: Path) -> None:
     folder.mkdir()
     write_csv(found.by_feature, folder / "features.csv")
     write_csv(found.by_family, folder / "families.csv")
-    save_figure(explanation_figure(found, picture), folder / "contributions")
+    save_figure(explanation_figure(found, rgb), folder / "contributions")

@@ -1,11 +1,11 @@
 """The optimistic bias of an image-level split: one recipe under an image-level and a subject-level split.
 
-For each seed, two partitions of one manifest are made and reduced to the same number of images of each class in
-training and in test. They then differ only in whether the subjects of the test part are in training too. The bias of a
+For each seed, two partitions of one manifest are reduced to the same number of images of each class in training and in
+test. They differ only in whether the subjects of the test part are also in training. The bias of a
 seed is the metric under the image-level split minus that under the subject-level split.
 
     leakage.csv      one row a model, seed and split: its metrics
-    leakage.json     the bias of each metric with its interval, and the arguments
+    leakage.json     the bias of each metric with its confidence interval, and the arguments
     leakage.md       the same as text
     leakage.png, leakage.svg
     partitions/      both partitions of each seed
@@ -57,7 +57,7 @@ class Leakage:
         folder: The folder of all results.
         table: One row a model, seed and split.
         biases: One for each model and metric.
-        statements: Plain sentences.
+        statements: The results as sentences.
     """
 
     folder: Path
@@ -68,7 +68,7 @@ class Leakage:
 
 @dataclass(frozen=True)
 class _Model:
-    """A recipe, and how to train it on a partition into a run folder with a seed."""
+    """A recipe, and the function that trains it: partition, run folder, seed -> run."""
 
     name: str
     train: Callable[[Path, Path, int], RunFolder]
@@ -90,39 +90,39 @@ def leakage(
     resume: bool = False,
     jobs: int = 1,
 ) -> Leakage:
-    """Train under both splits with several seeds, and write the folder that the module's text describes.
+    """Train a recipe on both splits with several seeds, and write the folder that the module docstring describes.
 
-    While it runs, `NAME.partial` beside the folder keeps the finished trainings.
+    During the call, the finished runs are saved in `NAME.partial` next to the folder.
 
     Args:
         features: Feature table.
-        manifest: Manifest that it was extracted by.
+        manifest: Manifest that the table was extracted with.
         out: Folder to write.
-        family: `svm` or `knn`, trained by the default recipe.
-        images: Folder of the images, to train a network too; needs `recipe`.
+        family: `svm` or `knn`, trained with its default recipe.
+        images: Folder of the images, to train a network as well; needs `recipe`.
         recipe: Recipe of the network.
         weights: Pretrained weights of the network, see `leukobench.cnn.training`.
-        epochs: Epochs of the network instead of the recipe's.
-        test_size: Share of each class for testing.
+        epochs: Number of epochs of the network, if not the recipe's.
+        test_size: Share of each class's images for testing, in (0, 1).
         seeds: Number of splits of each kind, at least 2.
-        seed: The first of them; the others follow.
-        resume: Continue what an interrupted call has left, if anything.
+        seed: Random seed of the first split of each kind; the others use the next seeds.
+        resume: Whether to continue an interrupted call with the same arguments, if there is one.
         jobs: Number of parallel processes.
 
     Raises:
-        InputError: a file is malformed, the table is of another manifest, the cohort is too small to split, `out`
-            exists, or the interrupted call had other arguments.
-        UnfinishedError: an interrupted call has left trainings, and `resume` is false.
+        InputError: a file is malformed, the table was extracted with another manifest, the cohort is too small to
+            split, `out` exists, or the interrupted call had other arguments.
+        UnfinishedError: an interrupted call left finished runs, and `resume` is false.
     """
     features, manifest, out = Path(features), Path(manifest), Path(out)
     refuse_existing(out)
     refuse_unfinished(out, resume=resume)
     if seeds < 2:
-        raise InputError("an interval over seeds needs at least two seeds")
+        raise InputError(f"seeds={seeds}: a confidence interval over seeds needs at least two seeds; give more")
     cohort, table = read_manifest(manifest), read_feature_table(features)
     if table.facts and table.facts.manifest != manifest_checksum(cohort)[:16]:
         raise InputError(
-            f"{features}: was extracted by another manifest than {manifest}; name that one, or extract again"
+            f"{features}: was extracted with another manifest than {manifest}; name that manifest, or extract again"
         )
     numbers = list(range(seed, seed + seeds))
     partitions = {number: matched_partitions(cohort, test_size, number) for number in numbers}
@@ -138,7 +138,7 @@ def leakage(
     models = [_classical(features, family, jobs)]
     if images:
         options = {"recipe": recipe, "weights": weights, "epochs": epochs, "jobs": jobs}
-        if table.facts:  # so that both models read the cells alike
+        if table.facts:  # so that both models read the cells in the same way
             options["background"] = table.facts.background
         models.append(_network(Path(images), manifest, options))
     with only_writer(out), _work_folder(out, arguments) as work:
@@ -153,16 +153,16 @@ def leakage(
 
 
 def matched_partitions(cohort: pd.DataFrame, test_size: float, seed: int) -> dict[str, Partition]:
-    """Split a manifest by image and by subject so that each class has as many images in the same part of both.
+    """Make an image-level and a subject-level split with the same number of images of each class in each part.
 
-    Both are made by `cohort.splitting`; the one with more images of a class in a part loses the surplus, in the order
+    Both come from `cohort.splitting`. If one has more images of a class in a part, the surplus is removed, in the order
     of the hash of seed and path.
 
     Returns:
         The partitions, by `subject` and `image`.
     """
     options = SplitOptions(seed=seed)
-    drawn = {  # by subject first: with too few subjects, training fails before anything else is trained
+    drawn = {  # subject-level first, because it fails if the cohort has too few subjects
         "subject": split_by_subject(cohort, test_size, options),
         "image": split_by_image(cohort, test_size, options),
     }
@@ -186,13 +186,13 @@ def _network(images: Path, manifest: Path, options: dict[str, Any]) -> _Model:
     from leukobench.cnn.recipe_catalog import network_recipe
     from leukobench.cnn.training import train_network
 
-    recipe = network_recipe(options["recipe"])  # an unknown recipe is refused before anything is trained
+    recipe = network_recipe(options["recipe"])  # here, so that an unknown recipe is refused before any training
     read = {"frame": recipe.frame, "side": recipe.input_side, "jobs": options["jobs"]}
     read |= {"background": options["background"]} if "background" in options else {}
 
     @functools.cache
     def all_images() -> Images:
-        """Read the images of the manifest once: the trainings share them and the outputs of a frozen base."""
+        """Read the images of the manifest once: all runs share them and the outputs of a frozen base."""
         rows = read_manifest(manifest)
         return load_images(images, rows[rows["label"] != ""], **read)
 
@@ -204,14 +204,16 @@ def _network(images: Path, manifest: Path, options: dict[str, Any]) -> _Model:
 
 @contextlib.contextmanager
 def _work_folder(out: Path, arguments: dict[str, Any]) -> Iterator[Path]:
-    """Yield the unfinished folder: a new one, or one of the same arguments.
+    """Yield the folder of unfinished results: a new one, or that of an interrupted call with the same arguments.
 
-    Where the block ends before its first run is complete, nothing is worth keeping, and the folder is removed.
+    The folder is removed if the block ends before its first run is complete.
     """
     work = unfinished_path(out)
     begun = work / ARGUMENTS
     if begun.is_file() and json.loads(begun.read_text(encoding="utf-8")) != arguments:
-        raise InputError(f"{work}: is of other arguments; repeat those, choose another name, or remove it")
+        raise InputError(
+            f"{work}: was written with other arguments; use the same arguments, choose another name, or remove it"
+        )
     work.mkdir(parents=True, exist_ok=True)
     write_json(arguments, begun)
     try:
@@ -222,7 +224,7 @@ def _work_folder(out: Path, arguments: dict[str, Any]) -> Iterator[Path]:
 
 
 def _write_splits(partitions: dict[int, dict[str, Partition]], folder: Path) -> dict[tuple[int, str], Path]:
-    """Write both partitions of each seed, and return their paths; those of an interrupted call are kept."""
+    """Write both partitions of each seed, unless they exist, and return their paths."""
     paths = {}
     for seed, of_seed in partitions.items():
         for split, partition in of_seed.items():
@@ -233,20 +235,21 @@ def _write_splits(partitions: dict[int, dict[str, Partition]], folder: Path) -> 
 
 
 def _train_all(models: Sequence[_Model], paths: dict[tuple[int, str], Path], folder: Path) -> list[dict[str, object]]:
-    """Train every model on every partition, unless its run is there already; return the metrics of each as a row."""
+    """Train every model on every partition, unless its run exists; return the metrics of each run as a row."""
     rows = []
     with tqdm(total=len(models) * len(paths), desc="leakage", unit="run", disable=None) as bar:
         for (seed, split), partition in paths.items():
             for model in models:
-                place = folder / f"{model.name}_seed_{seed}_{split}"
-                run = read_run_folder(place) if place.is_dir() else model.train(partition, place, seed)
+                run_folder = folder / f"{model.name}_seed_{seed}_{split}"
+                exists = run_folder.is_dir()
+                run = read_run_folder(run_folder) if exists else model.train(partition, run_folder, seed)
                 rows.append(_row(model.name, seed, split, run))
                 bar.update()
     return rows
 
 
 def _cut(partition: Partition, sizes: pd.Series, seed: int) -> Partition:
-    """Keep as many images of each part and class as `sizes` says; the partition's method says so."""
+    """Keep the first `sizes` images of each part and class in the order of their hash; `method` records this."""
     rows = partition.rows
     digest = rows["path"].map(lambda path: hashlib.sha256(f"matched/{seed}/{path}".encode()).hexdigest())
     place = digest.groupby([rows["part"], rows["label"]]).rank(method="first")
@@ -255,11 +258,11 @@ def _cut(partition: Partition, sizes: pd.Series, seed: int) -> Partition:
 
 
 def _row(model: str, seed: int, split: str, run: RunFolder) -> dict[str, object]:
-    """Return the metrics of a run on its test part, and how many of the tested subjects it was trained on."""
+    """Return the metrics of a run on its test part, and the number of test subjects that were also in training."""
     train, test = run.part("train"), run.part("test")
-    people = test.groupby("subject").agg(label=("label", "first"), score=("score", "mean"))
+    subjects = test.groupby("subject").agg(label=("label", "first"), score=("score", "mean"))
     cells = classification_metrics(test["label"].to_numpy(), test["score"].to_numpy())
-    of_subjects = classification_metrics(people["label"].to_numpy(), people["score"].to_numpy())
+    of_subjects = classification_metrics(subjects["label"].to_numpy(), subjects["score"].to_numpy())
     return {
         "model": model,
         "seed": seed,
@@ -268,8 +271,8 @@ def _row(model: str, seed: int, split: str, run: RunFolder) -> dict[str, object]
         "train_all": int((train["label"] == POSITIVE).sum()),
         "test_images": len(test),
         "test_all": int((test["label"] == POSITIVE).sum()),
-        "test_subjects": len(people),
-        "seen_subjects": int(people.index.isin(train["subject"]).sum()),
+        "test_subjects": len(subjects),
+        "seen_subjects": int(subjects.index.isin(train["subject"]).sum()),
         **{metric: cells[metric] for metric in METRICS if metric in cells},
         "subject_auroc": of_subjects["auroc"],
     }

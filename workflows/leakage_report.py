@@ -1,7 +1,7 @@
 """Report the optimistic bias of an image-level split: table, intervals, sentences and figure.
 
 The splits of one cohort share most of their training images, so the random seeds are not independent. The interval is
-that of the corrected resampled t-test. It covers other splits of this cohort into subjects, not other cohorts.
+that of the corrected resampled t-test. It applies to other splits of this cohort, not to other cohorts.
 """
 
 from __future__ import annotations
@@ -106,12 +106,12 @@ def _range(values: pd.Series) -> str:
 
 
 def write_leakage(
-    folder: Path, asked: dict[str, Any], table: pd.DataFrame, found: Sequence[SplitBias], sentences: Sequence[str]
+    folder: Path, arguments: dict[str, Any], table: pd.DataFrame, found: Sequence[SplitBias], sentences: Sequence[str]
 ) -> None:
     """Write `leakage.csv`, `.json`, `.md`, `.png` and `.svg` into a folder."""
     write_csv(table, folder / "leakage.csv")
     write_json(
-        {"statements": list(sentences), "biases": [asdict(each) for each in found], "run": asked},
+        {"statements": list(sentences), "biases": [asdict(each) for each in found], "run": arguments},
         folder / "leakage.json",
     )
     shown = pd.DataFrame(

@@ -1,4 +1,4 @@
-"""Applying a trained run of either family to new images, or a classifier to a feature table."""
+"""Predict new images with a trained run of either family, or a feature table with a classifier."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ def predict(
     device: str | None = None,
     jobs: int = 1,
 ) -> Predictions:
-    """Predict new cells with a trained run, and write the table; images that failed are listed beside it.
+    """Predict new cells with a trained run, and write a table; failed images are listed in a file next to it.
 
     Args:
         run: The run, or its folder.
-        source: Folder of images; of SVM and k-NN also a feature table.
+        source: Folder of images; for SVM and k-NN also a feature table.
         out: Table (CSV) to write.
-        manifest: Predict the images of this manifest only.
+        manifest: Manifest of the images to predict; None for all images of the folder.
         fold: Of a cross-validation, the fold whose model predicts. By default the final model, or the mean of the
             networks of all folds.
-        batch_size: Of networks, the number of images in a batch.
-        device: Of networks, one of `leukobench.cnn.device.DEVICES`.
+        batch_size: Batch size of networks.
+        device: Device of networks, one of `leukobench.cnn.device.DEVICES`.
         jobs: Number of parallel processes.
 
     Raises:
@@ -94,7 +94,8 @@ def predict_images(
         jobs: Number of parallel processes.
 
     Raises:
-        InputError: no image could be read, the run does not say how its cells were measured, or there is no such fold.
+        InputError: no image could be read, the run does not record how its cells were measured, or there is no such
+            fold.
     """
     if run.info.family == "cnn":
         from leukobench.cnn import prediction  # here: a classifier needs no TensorFlow
@@ -104,22 +105,26 @@ def predict_images(
         )
         return Predictions(*found)
     if batch_size or device:
-        raise InputError(f"batch_size and device are for networks; {run.folder} is a run of {run.info.recipe}")
+        raise InputError(
+            f"batch_size and device apply to networks only; {run.folder} is a run of {run.info.recipe}; omit them"
+        )
     from leukobench.classifiers.prediction import trained_model
     from leukobench.features.dataframe import measure_like
 
     trained = trained_model(run, fold)
     if trained.facts is None:
-        raise InputError(f"{run.folder}: does not say how its cells were measured; predict a feature table instead")
+        raise InputError(f"{run.folder}: does not record how its cells were measured; predict a feature table instead")
     table = measure_like(trained.facts, images, jobs=jobs)
     return Predictions(trained.score(table[trained.columns]), table.attrs["failures"])
 
 
 def _predict_table(run: RunFolder, table: Path, fold: int | None, of_manifest: bool) -> Predictions:
     if run.info.family == "cnn":
-        raise InputError(f"{table}: is a file; {run.folder} is a run of a network, which predicts a folder of images")
+        raise InputError(
+            f"{table}: is a file; {run.folder} is a run of a network, which predicts images; name a folder"
+        )
     if of_manifest:
-        raise InputError(f"{table}: is a feature table; a manifest selects images of a folder")
+        raise InputError(f"{table}: is a feature table; a manifest selects images of a folder; omit one of them")
     from leukobench.classifiers.prediction import trained_model
     from leukobench.results.feature_table import read_feature_table
 

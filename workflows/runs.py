@@ -1,4 +1,4 @@
-"""Trained runs as objects: train, load, predict, explain."""
+"""Runs as objects: train, load, predict, explain."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ class Run(RunFolder):
             images: A folder, searched with its subfolders, or image files.
             fold: Of a cross-validation, the fold whose model predicts. By default the final model, or the mean of the
                 networks of all folds.
-            batch_size: Of networks, the number of images in a batch.
-            device: Of networks, `"auto"`, `"cpu"` or `"gpu"`.
+            batch_size: Batch size of networks.
+            device: Device of networks: `"auto"`, `"cpu"` or `"gpu"`.
             jobs: Number of parallel processes (networks: threads).
 
         Returns:
@@ -108,7 +108,7 @@ def load_run(folder: StrPath) -> Run:
         folder: A folder that a training wrote.
 
     Raises:
-        InputError: no run folder, one of leukobench 0.1, or a missing or changed file.
+        InputError: not a run folder, one of leukobench 0.1, or a missing or changed file.
 
     Example:
         >>> import leukobench as lb
@@ -133,15 +133,15 @@ def train_classifier(
 ) -> Run:
     """Train a support vector machine or k nearest neighbours on a feature table, and write the run folder.
 
-    Settings are chosen on the training part alone, by cross-validation over subject groups.
+    Hyperparameters are selected by cross-validation over subject groups within the training part.
 
     Args:
         features: Feature table (.csv or .parquet), from `extract`.
         split: Partition (CSV), or folder of partitions for a cross-validation, from `write_split`.
         out: Run folder to write.
         recipe: `leukobench-svm`, `leukobench-knn` or `clinton-svm`.
-        settings: Values instead of the recipe's, such as `{"C": [1, 3], "select": "anova:16"}`; of several values the
-            search chooses one.
+        settings: Values that replace those of the recipe, such as `{"C": [1, 3], "select": "anova:16"}`; from several
+            values, the search selects one.
         importance: Whether to compute permutation importance on the test part.
         seed: Random seed.
         jobs: Number of parallel processes; the result does not depend on it.
@@ -191,11 +191,11 @@ def train_network(
         split: Partition (CSV), or folder of partitions for a cross-validation, from `write_split`.
         out: Run folder to write.
         recipe: Name of a network recipe; `leukobench recipes` lists them.
-        weights: `"imagenet"` (downloaded), a file, or `"none"`; by default what the recipe says.
+        weights: `"imagenet"` (downloaded), a file, or `"none"`; by default those of the recipe.
         changes: Changed values of the recipe by name, such as `{"optimizer.learning_rate": 1e-5}`.
         background: What surrounds the cells: `"black"`, `"white"` or `"smear"`.
         epochs: Number of epochs, if not the recipe's.
-        batch_size: Number of images in a batch, if not the recipe's.
+        batch_size: Batch size, if not the recipe's.
         seed: Random seed.
         jobs: Number of threads that read images.
         device: `"auto"`, `"cpu"` or `"gpu"`.
@@ -204,7 +204,7 @@ def train_network(
 
     Raises:
         InputError: see `leukobench.cnn.training.train_network`.
-        UnfinishedError: an interrupted training is there, and `resume` is false.
+        UnfinishedError: there is an interrupted training, and `resume` is false.
 
     Example: see `leukobench.cnn.training.train_network`.
         >>> import leukobench as lb

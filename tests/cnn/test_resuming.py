@@ -79,7 +79,9 @@ def test_an_unfinished_training_is_neither_overwritten_nor_mixed_with_another(
     cohort: Path, cut_short: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(cut_short, tmp_path / "run.partial")
-    with pytest.raises(UnfinishedError, match=r"run\.partial: an interrupted run has left what it computed; resume it"):
+    with pytest.raises(
+        UnfinishedError, match=r"run\.partial: contains the unfinished results of an interrupted call; resume it"
+    ):
         go_on(cohort, tmp_path / "run", resume=False)
     with pytest.raises(InputError, match="was trained with another seed; use the same arguments"):
         go_on(cohort, tmp_path / "run", seed=2)

@@ -61,7 +61,7 @@ def test_pairs_between_parts() -> None:
     }
 
 
-def test_groups_on_both_sides_and_divided_units_come_in_natural_order() -> None:
+def test_shared_groups_and_divided_units_are_in_natural_order() -> None:
     group = pd.Series(["H10", "H10", "H2", "H2", "9", ""])
     part = pd.Series(["train", "test", "train", "test", "train", "test"])
     assert shared_between(group, part, ("train", "test")) == {("train", "test"): ["H2", "H10"]}
@@ -69,7 +69,7 @@ def test_groups_on_both_sides_and_divided_units_come_in_natural_order() -> None:
     assert divided(group, pd.Series(["0", "", "0", "0", "1", "2"])) == []
 
 
-def test_subjects_are_tied_by_any_of_several_ties() -> None:
+def test_subjects_are_joined_by_any_of_several_ties() -> None:
     subject, sha256 = pd.Series(["1", "2", "3", "", "4"]), pd.Series(["a", "a", "b", "c", "c"])
     first, names = tie_subjects(subject, sha256, pd.Series(["x", "y", "y", "z", "z"]))
     assert first.tolist() == ["1", "1", "1", "", "4"]

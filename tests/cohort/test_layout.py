@@ -33,13 +33,13 @@ FINAL = "testing_data/C-NMC_test_final_phase_data/7.bmp"
         ("7.bmp", "", ""),
     ],
 )
-def test_a_file_is_known_by_its_last_folders(path: str, canonical: str, layout: str) -> None:
+def test_a_file_is_recognised_by_its_last_folders(path: str, canonical: str, layout: str) -> None:
     assert canonical_path(path) == canonical
     if canonical:
         assert layout_of(path) == layout
 
 
-def test_the_shipped_manifest_is_in_canonical_form_and_tells_phase_and_fold() -> None:
+def test_the_shipped_manifest_is_in_canonical_form_with_phase_and_fold() -> None:
     manifest = read_manifest(shipped_manifest_path())
     assert (manifest["path"].map(canonical_path) == manifest["path"]).all()
     told = manifest["path"].map(phase_and_fold)
@@ -68,14 +68,14 @@ def test_a_second_copy_of_the_dataset_is_extra(tmp_path: Path) -> None:
     assert found.extra == {"C-NMC_training_data/fold_1/hem/UID_H1_1_1_hem.bmp": f"a second copy of {TRAINING}"}
 
 
-def test_a_manifest_of_ones_own_is_met_by_its_own_paths_only(tmp_path: Path) -> None:
+def test_another_manifest_is_matched_by_its_own_paths_only(tmp_path: Path) -> None:
     touch(tmp_path, "all/p1_a.png", "hem/p2_a.png", ".hidden/x.png", "all/._p1_a.png", "notes.txt")
     found = find_images(tmp_path, ["all/p1_a.png"])
     assert found.files == {"all/p1_a.png": tmp_path / "all" / "p1_a.png"}
     assert (list(found.extra), found.layout) == (["hem/p2_a.png"], "as in the manifest")
 
 
-def test_two_cohorts_side_by_side_are_not_mistaken_for_each_other(tmp_path: Path) -> None:
+def test_two_cohorts_in_one_folder_are_not_mixed_up(tmp_path: Path) -> None:
     touch(tmp_path, f"a/{TRAINING}")
     found = find_images(tmp_path, [f"a/{TRAINING}", f"b/{TRAINING}"])
     assert list(found.files) == [f"a/{TRAINING}"]
@@ -92,5 +92,5 @@ def test_linked_folders_are_searched_once(tmp_path: Path) -> None:
 
 def test_a_folder_of_other_images_is_refused(tmp_path: Path) -> None:
     touch(tmp_path, "holiday.jpg")
-    with pytest.raises(InputError, match="holds 1 image but none of the 1 of the manifest; name the folder"):
+    with pytest.raises(InputError, match="contains 1 image but none of the 1 of the manifest; name the folder"):
         find_images(tmp_path, [TRAINING])

@@ -56,7 +56,7 @@ def test_preliminary_test_takes_labels_and_subjects_from_its_csv_and_final_test_
     assert (final["label"], final["subject"], final["subject_group"], final["phase"]) == ("", "", "", "final")
 
 
-def test_a_folder_of_ones_own_takes_the_subject_from_a_pattern(tmp_path: Path) -> None:
+def test_another_folder_takes_the_subject_from_a_pattern(tmp_path: Path) -> None:
     image(tmp_path / "all" / "patient7_a.png", 10)
     image(tmp_path / "hem" / "patientx2_b.png", 20)
     manifest = index_folder(tmp_path, subject_regex=r"patient(\w+)_")
@@ -65,17 +65,19 @@ def test_a_folder_of_ones_own_takes_the_subject_from_a_pattern(tmp_path: Path) -
         index_folder(tmp_path)
 
 
-def test_classes_may_be_called_otherwise_and_subjects_stand_in_a_table(tmp_path: Path) -> None:
+def test_classes_may_have_other_names_and_subjects_may_come_from_a_table(tmp_path: Path) -> None:
     image(tmp_path / "images" / "Blasts" / "a.png", 10)
     image(tmp_path / "images" / "normal" / "b.png", 20)
     image(tmp_path / "images" / "normal" / "c.tif", 30)
-    (tmp_path / "people.csv").write_text("path,subject\na.png,p1\nnormal/b.png,P2\nc.tif,p1\n")
-    manifest = index_folder(tmp_path / "images", positive="blasts", negative="Normal", subjects=tmp_path / "people.csv")
+    (tmp_path / "subjects.csv").write_text("path,subject\na.png,p1\nnormal/b.png,P2\nc.tif,p1\n")
+    manifest = index_folder(
+        tmp_path / "images", positive="blasts", negative="Normal", subjects=tmp_path / "subjects.csv"
+    )
     assert manifest["label"].tolist() == ["all", "hem", "hem"]
     assert manifest["subject"].tolist() == ["P1", "P2", "P1"]
-    (tmp_path / "people.csv").write_text("path,subject\na.png,p1\na.png,p2\n")
-    with pytest.raises(InputError, match=r"people\.csv: assigns two subjects to 'a\.png'"):
-        index_folder(tmp_path / "images", subjects=tmp_path / "people.csv")
+    (tmp_path / "subjects.csv").write_text("path,subject\na.png,p1\na.png,p2\n")
+    with pytest.raises(InputError, match=r"subjects\.csv: assigns two subjects to 'a\.png'"):
+        index_folder(tmp_path / "images", subjects=tmp_path / "subjects.csv")
     with pytest.raises(InputError, match="is no regular expression"):
         index_folder(tmp_path / "images", subject_regex="(")
     (tmp_path / "images").rename(tmp_path / "ALL")
@@ -84,7 +86,7 @@ def test_classes_may_be_called_otherwise_and_subjects_stand_in_a_table(tmp_path:
 
 
 @pytest.mark.parametrize("top", ["", "C-NMC_Leukemia/training_data", "C-NMC_training_data", "fold_1/fold_1"])
-def test_the_official_layouts_are_known_whole_or_in_part(tmp_path: Path, top: str) -> None:
+def test_the_official_layouts_are_recognised_complete_or_in_part(tmp_path: Path, top: str) -> None:
     folder = tmp_path / top / "fold_1" / "hem"
     image(folder / "UID_H7_1_2_hem.bmp", 10)
     for scanned in (tmp_path, folder.parent, folder):
@@ -123,7 +125,7 @@ def test_an_interrupted_index_continues_where_it_was(cohort: Path, tmp_path: Pat
     kept = tmp_path / "manifest.csv.partial"
     kept.write_text("\n".join(lines) + "\ntorn,12")
     os.utime(images / complete["path"][0], (1, 1))  # changed since: hashed again
-    with pytest.raises(UnfinishedError, match=r"manifest\.csv\.partial: an interrupted run has left"):
+    with pytest.raises(UnfinishedError, match=r"manifest\.csv\.partial: contains the unfinished results"):
         index_folder(images, out=out)
     resumed = index_folder(images, out=out, resume=True)
     assert resumed["sha256"].tolist() == [complete["sha256"][0]] + ["0" * 64] * 9 + complete["sha256"][10:].tolist()
@@ -187,7 +189,7 @@ def test_a_missing_column_is_named(cohort: Path, tmp_path: Path) -> None:
         read_manifest(tmp_path / "bad.csv")
 
 
-def test_the_shipped_manifest_holds_the_whole_dataset_with_its_known_twins() -> None:
+def test_the_shipped_manifest_lists_the_whole_dataset_with_its_known_duplicates() -> None:
     manifest = read_manifest(shipped_manifest_path())
     assert tuple(manifest.columns) == COLUMNS
     assert len(manifest) == 15_114

@@ -22,7 +22,7 @@ def shipped() -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_no_subject_group_and_no_picture_stands_on_two_sides(shipped: pd.DataFrame, seed: int) -> None:
+def test_no_subject_group_and_no_image_is_in_two_parts(shipped: pd.DataFrame, seed: int) -> None:
     training_phase = shipped[shipped["phase"] == "train"]
     partition = split_by_subject(training_phase, 0.2, SplitOptions(validation_size=0.1, seed=seed))
     assert partition.shared_groups == []
@@ -32,7 +32,9 @@ def test_no_subject_group_and_no_picture_stands_on_two_sides(shipped: pd.DataFra
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_each_class_is_met_to_within_half_of_its_largest_group(shipped: pd.DataFrame, seed: int) -> None:
+def test_the_test_size_of_each_class_is_met_to_within_half_of_its_largest_group(
+    shipped: pd.DataFrame, seed: int
+) -> None:
     partition = split_by_subject(shipped, 0.2, SplitOptions(validation_size=0.1, seed=seed))
     for _, rows in partition.rows.groupby("label"):
         slack = rows["subject_group"].value_counts().max() / 2
@@ -41,7 +43,7 @@ def test_each_class_is_met_to_within_half_of_its_largest_group(shipped: pd.DataF
         assert sizes["validation"] == pytest.approx(0.1 * len(rows), abs=slack)
 
 
-def test_a_split_by_image_is_exact(shipped: pd.DataFrame) -> None:
+def test_the_test_size_of_an_image_level_split_is_exact(shipped: pd.DataFrame) -> None:
     sizes = split_by_image(shipped, 0.15, SplitOptions(seed=121)).rows.groupby("label")["part"].value_counts()
     assert sizes["all"]["test"] == round(0.15 * (7_272 + 1_219))
     assert sizes["hem"]["test"] == round(0.15 * (3_389 + 648))
@@ -63,7 +65,7 @@ def test_another_seed_is_another_split(shipped: pd.DataFrame) -> None:
     assert (one != other).any()
 
 
-def test_a_published_split_stays_what_it_was(shipped: pd.DataFrame) -> None:
+def test_a_published_split_does_not_change(shipped: pd.DataFrame) -> None:
     # a contract, not a truth: whoever names the arguments of a split must get the same one from every later version
     partition = split_by_subject(shipped, 0.2, SplitOptions(validation_size=0.1, seed=1))
     text = "".join(partition.rows["path"] + partition.rows["part"])
@@ -115,7 +117,7 @@ def test_one_subject_of_a_class_cannot_be_split(cohort: Path) -> None:
 
 
 @pytest.mark.parametrize("fold", ["0", "1", "2"])
-def test_an_official_fold_left_out_takes_its_people_out_of_training(shipped: pd.DataFrame, fold: str) -> None:
+def test_subjects_of_the_official_test_fold_are_left_out_of_training(shipped: pd.DataFrame, fold: str) -> None:
     training_phase = shipped[shipped["phase"] == "train"]
     partition = split_officially(shipped, fold, SplitOptions(validation_size=0.1))
     assert set(partition.part("test")["path"]) == set(training_phase["path"][training_phase["fold"] == fold])
@@ -137,7 +139,9 @@ def test_official_split_says_what_the_manifest_lacks(cohort: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_every_image_is_tested_in_one_fold_and_no_person_stands_on_two_sides(shipped: pd.DataFrame, seed: int) -> None:
+def test_every_image_is_tested_in_one_fold_and_no_subject_group_is_in_two_parts(
+    shipped: pd.DataFrame, seed: int
+) -> None:
     partitions = split_in_folds(shipped, 5, SplitOptions(validation_size=0.1, seed=seed))
     partitions = list(partitions.partitions.values())
     tested = pd.concat([partition.part("test") for partition in partitions])
@@ -150,7 +154,7 @@ def test_every_image_is_tested_in_one_fold_and_no_person_stands_on_two_sides(shi
         assert sizes.max() - sizes.min() <= rows["subject_group"].value_counts().max()
 
 
-def test_more_folds_than_people_are_refused(cohort: Path) -> None:
+def test_more_folds_than_subject_groups_are_refused(cohort: Path) -> None:
     with pytest.raises(InputError, match="6 folds need 6 subject groups of each class; the cohort has 5 of all"):
         split_in_folds(read_manifest(cohort / "manifest.csv"), 6)
 
@@ -175,7 +179,7 @@ def test_a_cross_validation_is_a_folder_of_partitions(cohort: Path, tmp_path: Pa
         read_split(tmp_path)
 
 
-def test_balanced_parts_hold_as_many_blasts_as_normal_cells(shipped: pd.DataFrame) -> None:
+def test_balanced_parts_have_as_many_blasts_as_normal_cells(shipped: pd.DataFrame) -> None:
     plain = split_by_subject(shipped, 0.2, SplitOptions(validation_size=0.1, seed=1))
     partition = split_by_subject(shipped, 0.2, SplitOptions(validation_size=0.1, seed=1, balance=True))
     counts = partition.rows.groupby(["part", "label"]).size().unstack()
@@ -187,7 +191,7 @@ def test_balanced_parts_hold_as_many_blasts_as_normal_cells(shipped: pd.DataFram
     assert partition.method.endswith("seed=1 balance")
 
 
-def test_no_subject_gives_more_images_than_asked_for(shipped: pd.DataFrame) -> None:
+def test_no_subject_has_more_images_than_per_subject(shipped: pd.DataFrame) -> None:
     partition = split_by_subject(shipped, 0.2, SplitOptions(seed=1, per_subject=20))
     taken = partition.rows["subject"].value_counts()
     whole = shipped["subject"].value_counts().drop("")

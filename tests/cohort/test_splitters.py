@@ -38,7 +38,7 @@ def test_the_splits_are_those_of_the_command_split_with_the_seeds_that_follow(sh
         assert not set(groups.iloc[train]) & set(groups.iloc[test])
 
 
-def test_text_numbers_and_truth_values_are_the_same_classes(shipped: pd.DataFrame) -> None:
+def test_labels_may_be_text_numbers_or_booleans(shipped: pd.DataFrame) -> None:
     label, group = shipped["label"], shipped["subject_group"]
     positive = label == "all"
     tests = [
@@ -48,7 +48,7 @@ def test_text_numbers_and_truth_values_are_the_same_classes(shipped: pd.DataFram
     assert all(each == tests[0] for each in tests)
 
 
-def test_scikit_learn_takes_them() -> None:
+def test_scikit_learn_accepts_the_splitters() -> None:
     X = np.arange(24.0)[:, None]
     y = np.repeat(["all", "hem"], 12)
     subjects = np.repeat([f"S{number}" for number in range(8)], 3)
@@ -68,12 +68,12 @@ def test_scikit_learn_takes_them() -> None:
         (["all", "hem"], ["1", "2"], "2 folds need 2 subject groups of each class; the cohort has 1 of all"),
     ],
 )
-def test_what_cannot_be_split_is_told_in_one_line(y: list | None, groups: list | None, reason: str) -> None:
+def test_unusable_labels_and_groups_are_refused_in_one_line(y: list | None, groups: list | None, reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         list(SubjectKFold(2).split([0, 1], y, groups))
 
 
-def test_senseless_arguments_are_refused() -> None:
+def test_arguments_out_of_range_are_refused() -> None:
     with pytest.raises(InputError, match="n_splits=1"):
         list(SubjectKFold(1).split([0], ["all"], ["1"]))
     with pytest.raises(InputError, match=r"test_size=1\.5"):

@@ -12,7 +12,7 @@ from leukobench.cohort.synthetic import CLASS_APPEARANCE, MEAN_STAIN, draw_cell,
 from leukobench.core.errors import InputError
 
 
-def test_files_are_what_the_ground_truth_says(tmp_path: Path) -> None:
+def test_images_agree_with_the_ground_truth(tmp_path: Path) -> None:
     truth = generate_cohort(tmp_path / "cohort", subjects=4, cells_per_subject=3, seed=1)
     assert len(truth) == 12
     for row in truth.itertuples():
@@ -26,7 +26,7 @@ def test_files_are_what_the_ground_truth_says(tmp_path: Path) -> None:
     assert truth["area"].to_numpy() == pytest.approx(ellipse.to_numpy(), rel=0.05)
 
 
-def test_equal_seeds_give_equal_files_and_a_cell_does_not_depend_on_the_number_of_others(tmp_path: Path) -> None:
+def test_files_are_reproducible_and_a_cell_does_not_depend_on_the_number_of_others(tmp_path: Path) -> None:
     generate_cohort(tmp_path / "small", subjects=2, cells_per_subject=1, seed=7)
     generate_cohort(tmp_path / "large", subjects=4, cells_per_subject=2, seed=7)
     generate_cohort(tmp_path / "other", subjects=2, cells_per_subject=1, seed=8)
@@ -36,7 +36,7 @@ def test_equal_seeds_give_equal_files_and_a_cell_does_not_depend_on_the_number_o
     assert small != other
 
 
-def test_nothing_is_left_where_a_cohort_cannot_be_made(tmp_path: Path) -> None:
+def test_no_folder_is_left_if_a_cohort_cannot_be_made(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="at least two subjects"):
         generate_cohort(tmp_path / "cohort", subjects=1)
     assert list(tmp_path.iterdir()) == []

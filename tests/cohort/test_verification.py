@@ -25,7 +25,7 @@ def faults(found: Verification) -> dict[str, tuple[str, str]]:
     return {path: (fault, detail) for path, fault, detail in found.report().itertuples(index=False)}
 
 
-def test_a_whole_cohort_has_no_fault(cohort: Path, manifest: pd.DataFrame) -> None:
+def test_a_complete_cohort_has_no_fault(cohort: Path, manifest: pd.DataFrame) -> None:
     found = verify(cohort / "images", manifest)
     assert found.good
     assert found.verdict() == "40 of 40 files as in the manifest"
@@ -34,7 +34,7 @@ def test_a_whole_cohort_has_no_fault(cohort: Path, manifest: pd.DataFrame) -> No
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_each_fault_is_told_from_the_others(images: Path, manifest: pd.DataFrame, jobs: int) -> None:
+def test_each_fault_is_named(images: Path, manifest: pd.DataFrame, jobs: int) -> None:
     same_size, truncated, missing, folder, dangling, *_ = (images / path for path in manifest["path"])
     content = bytearray(same_size.read_bytes())
     content[-1] ^= 1
@@ -77,16 +77,16 @@ def test_the_layout_of_the_cancer_imaging_archive_is_recognised(
     assert "layout: Cancer Imaging Archive" in found.lines()[0]
 
 
-def test_a_part_that_is_not_there_is_one_line(images: Path, manifest: pd.DataFrame) -> None:
+def test_a_missing_part_is_one_line(images: Path, manifest: pd.DataFrame) -> None:
     shutil.rmtree(images / "training_data" / "fold_2")
     found = verify(images, manifest)
     assert found.absent == ["train fold 2"]
-    assert "part train fold 2: not here (8 files)" in found.lines()
+    assert "part train fold 2: not in the folder (8 files)" in found.lines()
     assert "fold_2/" not in "\n".join(found.lines())
     assert found.report()["fault"].tolist() == ["missing"] * 8
 
 
-def test_of_many_faults_ten_are_shown_and_all_reported(images: Path, manifest: pd.DataFrame) -> None:
+def test_of_many_faults_ten_are_printed_and_all_reported(images: Path, manifest: pd.DataFrame) -> None:
     for path in manifest["path"][:15]:
         (images / path).unlink()
     found = verify(images, manifest)
@@ -97,7 +97,7 @@ def test_of_many_faults_ten_are_shown_and_all_reported(images: Path, manifest: p
     assert len(found.report()) == 15
 
 
-def test_a_phase_that_was_not_asked_for_is_left_out(images: Path, manifest: pd.DataFrame) -> None:
+def test_a_phase_that_is_not_verified_is_left_out(images: Path, manifest: pd.DataFrame) -> None:
     last = manifest["path"].iloc[-1]
     of_prelim = manifest.assign(phase=manifest["phase"].mask(manifest["path"] == last, "prelim"))
     (images / last).unlink()

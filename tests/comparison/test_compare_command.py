@@ -140,7 +140,7 @@ def lacking_images(folder: Path) -> list[object]:
         (one_class, "the 60 test rows are all hem"),
         (no_test_part, "has no test row"),
         (stands_twice, "'H0_0.bmp' is tested twice"),
-        (no_probability, "'H0_0.bmp' has a score that is no probability"),
+        (no_probability, "'H0_0.bmp' has a score that is not a probability"),
         (named_twice, "is given twice"),
         (broken_importance, "importance.csv: is no table of importances"),
         (lacking_images, "no such image; --images must be the folder"),

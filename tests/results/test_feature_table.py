@@ -34,7 +34,7 @@ def any_numbers(count: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
-def test_every_number_reads_back_as_it_was(tmp_path: Path, name: str) -> None:
+def test_every_number_reads_back_unchanged(tmp_path: Path, name: str) -> None:
     special = [0.0, -0.0, 1.0, 0.1, 1 / 3, 5e-324, 1.7976931348623157e308, 2.0**53 + 2, 1e22, 123456789.0]
     values = np.concatenate([special, any_numbers(29_990)]).reshape(-1, 3)
     write_feature_table(blocks(values, 32), ["a_x", "a_y", "a_z"], None, {}, tmp_path / name)
@@ -43,7 +43,7 @@ def test_every_number_reads_back_as_it_was(tmp_path: Path, name: str) -> None:
     assert table.index.tolist() == [f"fold_0/all/{row}.bmp" for row in range(len(values))]
 
 
-def test_the_csv_holds_what_python_reads_back_too(tmp_path: Path) -> None:
+def test_python_reads_the_same_numbers_from_the_csv(tmp_path: Path) -> None:
     values = any_numbers(1000)[:, None]
     write_feature_table(blocks(values, 1000), ["a_x"], None, {}, tmp_path / "a.csv")
     lines = (tmp_path / "a.csv").read_bytes().decode().split("\n")
@@ -52,7 +52,7 @@ def test_the_csv_holds_what_python_reads_back_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
-def test_the_bytes_do_not_depend_on_how_the_rows_came(tmp_path: Path, name: str) -> None:
+def test_the_bytes_do_not_depend_on_the_blocks(tmp_path: Path, name: str) -> None:
     values = np.random.default_rng(0).normal(size=(2 * PARQUET_ROWS + 5, 3))
     for folder, rows in (("one", len(values)), ("few", 32), ("odd", 5003)):
         write_feature_table(blocks(values, rows), ["a", "b", "c"], None, {}, tmp_path / folder / name)
@@ -86,11 +86,11 @@ def test_a_table_as_large_as_the_training_images_reads_in_seconds(tmp_path: Path
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("path,geometry_area\na.bmp,1\na.bmp,2\n", "stands twice"),
+        ("path,geometry_area\na.bmp,1\na.bmp,2\n", "is duplicated"),
         ("path,geometry_area\na.bmp,\nb.bmp,2\n", "no finite numbers"),
         ("path,geometry_area\na.bmp,large\n", "no finite numbers"),
         ("path,geometry_area\na.bmp,inf\n", "no finite numbers"),
-        ("path,geometry_area,geometry_area\na.bmp,1,2\n", "'geometry_area' stands twice"),
+        ("path,geometry_area,geometry_area\na.bmp,1,2\n", "'geometry_area' is duplicated"),
         ("file,geometry_area\na.bmp,1\n", "is no feature table"),
         ("path,geometry_area\n", "is no feature table"),
         ("path,geometry_area\na.bmp,1,2\n", "cannot be read"),
@@ -131,7 +131,7 @@ FACTS = TableFacts(
 )
 
 
-def test_facts_read_back_as_they_were(tmp_path: Path) -> None:
+def test_facts_read_back_unchanged(tmp_path: Path) -> None:
     write_feature_table(blocks(np.ones((3, 1)), 3), ["a_x"], FACTS, {}, tmp_path / "a.csv")
     assert read_feature_table(tmp_path / "a.csv").facts == FACTS
     assert FACTS.measurement["levels"] == 64

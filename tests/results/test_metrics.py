@@ -29,7 +29,7 @@ def test_metrics_of_a_table_counted_by_hand() -> None:
     assert metrics["brier"] == pytest.approx(((1 - score[:4]) ** 2).sum() / 10 + (score[4:] ** 2).sum() / 10)
 
 
-def test_what_needs_both_classes_is_none_where_one_is_missing() -> None:
+def test_metrics_of_both_classes_are_none_if_one_class_is_missing() -> None:
     metrics = classification_metrics(np.array(["all", "all"]), np.array([0.9, 0.2]))
     assert metrics["auroc"] is None
     assert metrics["specificity"] is None

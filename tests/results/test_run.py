@@ -36,7 +36,7 @@ def make_run(cohort: Path, folder: Path, save_models: Callable[[Path], None] = s
     return write_run(folder, info, predictions_table(partition.rows, score), save_models)
 
 
-def test_a_run_is_read_as_it_was_written(cohort: Path, tmp_path: Path) -> None:
+def test_a_run_reads_back_unchanged(cohort: Path, tmp_path: Path) -> None:
     run = make_run(cohort, tmp_path / "runs" / "a")
     assert run.name == "a"
     assert len(run.predictions) == 40
@@ -48,7 +48,7 @@ def test_a_run_is_read_as_it_was_written(cohort: Path, tmp_path: Path) -> None:
     assert not run.info.leaky
 
 
-def test_what_run_json_says_is_read_back_whole(cohort: Path, tmp_path: Path) -> None:
+def test_run_json_reads_back_unchanged(cohort: Path, tmp_path: Path) -> None:
     run = make_run(cohort, tmp_path / "a")
     content = json.loads((tmp_path / "a" / "run.json").read_text())
     assert set(content) == {each.name for each in dataclasses.fields(RunInfo)}
@@ -118,7 +118,7 @@ def test_a_malformed_run_json_is_refused(cohort: Path, tmp_path: Path, change: d
         read_run_folder(tmp_path / "a")
 
 
-def test_a_key_that_is_missing_and_a_file_that_is_no_json_are_told(cohort: Path, tmp_path: Path) -> None:
+def test_a_missing_key_and_a_malformed_json_file_are_refused(cohort: Path, tmp_path: Path) -> None:
     make_run(cohort, tmp_path / "a")
     file = tmp_path / "a" / "run.json"
     content = json.loads(file.read_text())

@@ -50,7 +50,7 @@ def on_both_sides(manifest: pd.DataFrame, **parts: str) -> Partition:
     return Partition(manifest.assign(part=part), "by hand", "")
 
 
-def test_the_shipped_manifest_has_its_known_twins_and_groups(shipped: pd.DataFrame) -> None:
+def test_the_shipped_manifest_has_its_known_duplicates_and_groups(shipped: pd.DataFrame) -> None:
     found = audit(shipped)
     assert found.identical.pairs == 106
     assert found.identical.within == {"train": 104, "final": 2}
@@ -65,7 +65,7 @@ def test_the_shipped_manifest_has_its_known_twins_and_groups(shipped: pd.DataFra
     assert found.cells.sum() == len(labelled(shipped))
 
 
-def test_groups_that_disagree_with_the_images_are_named(shipped: pd.DataFrame) -> None:
+def test_groups_that_contradict_the_images_are_named(shipped: pd.DataFrame) -> None:
     groups = shipped["subject_group"].replace({"51=75=78": "51", "1": "1=2", "2": "1=2"})
     groups = groups.mask(shipped["subject"] == "78", "78")
     found = audit(shipped.assign(subject_group=groups)).groups
@@ -88,7 +88,7 @@ def test_subjects_with_one_cell_or_both_labels_are_named(cohort: Path) -> None:
     assert found.groups.across["label"] == ["H3"]
 
 
-def test_a_split_by_subject_group_does_not_leak_and_one_by_image_does(shipped: pd.DataFrame) -> None:
+def test_a_subject_level_split_does_not_leak_and_an_image_level_split_does(shipped: pd.DataFrame) -> None:
     by_subject = audit(
         shipped, partition=split_by_subject(shipped, 0.2, SplitOptions(validation_size=0.1, seed=1))
     ).leaks
@@ -144,7 +144,7 @@ def test_same_pixels_leak(planted: tuple[Path, pd.DataFrame]) -> None:
     assert leaks.any
 
 
-def test_a_turned_and_smaller_copy_is_a_near_duplicate(planted: tuple[Path, pd.DataFrame]) -> None:
+def test_a_rotated_and_smaller_copy_is_a_near_duplicate(planted: tuple[Path, pd.DataFrame]) -> None:
     images, manifest = planted
     partition = on_both_sides(manifest, UID_4_92_1_all="test", UID_4_1_1_all="test", UID_4_2_1_all="test")
     found = audit(manifest, images=images, partition=partition, near=True)
@@ -159,7 +159,7 @@ def test_a_turned_and_smaller_copy_is_a_near_duplicate(planted: tuple[Path, pd.D
     assert found.leaks.near_duplicates == {"train/test": 1}
     assert not found.leaks.any  # alike is not the same: a near-duplicate is no proof
     text = "\n".join(lines(found))
-    assert "0 of 72 pairs of different labels (false alarms)" in text
+    assert "0 of 72 pairs of different labels (false positives)" in text
     assert "1=2=3 ~ 4 (1 pair)" in text
 
 
@@ -174,7 +174,7 @@ def test_files_that_cannot_be_decoded_are_named_and_missing_ones_counted(planted
     assert found.decoded == len(manifest) - 2
 
 
-def test_where_nothing_can_be_decoded_the_bytes_still_count(planted: tuple[Path, pd.DataFrame]) -> None:
+def test_identical_bytes_count_even_if_no_image_can_be_decoded(planted: tuple[Path, pd.DataFrame]) -> None:
     images, manifest = planted
     for path in manifest["path"]:
         (images / path).write_bytes(b"")
@@ -184,7 +184,7 @@ def test_where_nothing_can_be_decoded_the_bytes_still_count(planted: tuple[Path,
         audit(manifest, images=images, near=True)
 
 
-def test_everything_found_is_plain_json(planted: tuple[Path, pd.DataFrame]) -> None:
+def test_all_findings_are_plain_json(planted: tuple[Path, pd.DataFrame]) -> None:
     images, manifest = planted
     found = audit(manifest, images=images, partition=on_both_sides(manifest, UID_3_91_1_all="test"), near=True)
     content = json.loads(json.dumps(found.as_json()))
@@ -226,14 +226,14 @@ def test_pairs_are_found_within_and_across_the_blocks_that_are_compared_at_once(
     assert (found.found, found.between_groups, found.between_labels) == (3, (0, 1_000 * 50), (2, 20 * 1_080))
 
 
-def test_a_flat_cell_has_no_picture(tmp_path: Path) -> None:
+def test_a_flat_cell_has_no_thumbnail(tmp_path: Path) -> None:
     image = np.zeros((40, 40, 3), np.uint8)
     image[10:30, 10:30] = 90
     cv2.imwrite(str(tmp_path / "flat.png"), image)
     assert thumbnail(read_cell(tmp_path / "flat.png")) is None
 
 
-def test_real_cells_of_different_labels_are_never_called_alike(cnmc: Path, shipped: pd.DataFrame) -> None:
+def test_real_cells_of_different_labels_are_never_near_duplicates(cnmc: Path, shipped: pd.DataFrame) -> None:
     here = shipped[shipped["path"].isin(file.relative_to(cnmc).as_posix() for file in cnmc.rglob("*.bmp"))]
     some = here[here["subject"].isin(["43", "44", "1", "H2", "H7", "H10", "H24"])]
     found = audit(some, images=cnmc, near=True, jobs=2).pixels

@@ -162,13 +162,11 @@ def changed_run(run: RunFolder, folder: Path, **parameters: object) -> Path:
     return folder
 
 
-def test_a_run_that_kept_no_reference_cells_is_to_be_trained_again(
-    run: RunFolder, cohort: Path, tmp_path: Path
-) -> None:
+def test_a_run_without_reference_cells_must_be_trained_again(run: RunFolder, cohort: Path, tmp_path: Path) -> None:
     older = changed_run(run, tmp_path / "older")
     (older / "reference.csv").unlink()
     command = ("explain", older, images_of(cohort, run)[0], "-o", tmp_path / "why")
-    assert "is torn: reference.csv is missing" in refused(leukobench(*command))
+    assert "is incomplete: reference.csv is missing" in refused(leukobench(*command))
     info = json.loads((older / "run.json").read_text())
     del info["files"]["reference.csv"]
     (older / "run.json").write_text(json.dumps(info))
@@ -214,7 +212,7 @@ def test_images_without_a_usable_cell_end_in_one_line_and_leave_nothing(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_folds_and_outputs_that_cannot_be_are_refused(
+def test_unusable_folds_and_outputs_are_refused(
     run: RunFolder, of_folds: RunFolder, cohort: Path, tmp_path: Path
 ) -> None:
     image = images_of(cohort, run)[0]

@@ -30,9 +30,9 @@ WRITTEN = {"leakage.csv", "leakage.json", "leakage.md", "leakage.png", "leakage.
 
 
 @pytest.fixture(scope="module")
-def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cohort_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the images, manifest and features of 14 generated subjects."""
-    folder = tmp_path_factory.mktemp("people")
+    folder = tmp_path_factory.mktemp("cohort_folder")
     generate_cohort(folder / "images", subjects=14, cells_per_subject=6, seed=2)
     write_manifest(index_folder(folder / "images"), folder / "manifest.csv")
     extract(folder / "images", folder / "manifest.csv", folder / "features.csv")
@@ -44,8 +44,8 @@ def run_command(*arguments: object) -> Result:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_both_splits_have_as_many_images_of_each_class_in_each_part(people: Path, seed: int) -> None:
-    made = matched_partitions(read_manifest(people / "manifest.csv"), 0.3, seed)
+def test_both_splits_have_as_many_images_of_each_class_in_each_part(cohort_folder: Path, seed: int) -> None:
+    made = matched_partitions(read_manifest(cohort_folder / "manifest.csv"), 0.3, seed)
     sizes = [made[split].rows.groupby(["part", "label"]).size().to_dict() for split in ("image", "subject")]
     assert sizes[0] == sizes[1]
     assert set(sizes[0]) == {("train", "all"), ("train", "hem"), ("test", "all"), ("test", "hem")}
@@ -55,9 +55,11 @@ def test_both_splits_have_as_many_images_of_each_class_in_each_part(people: Path
     assert made["image"].method == f"image-LEAKY test=0.3 validation=0.0 seed={seed} matched"
 
 
-def test_the_command_measures_both_splits_and_keeps_everything(people: Path, tmp_path: Path) -> None:
+def test_the_command_measures_both_splits_and_keeps_everything(cohort_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "leakage"
-    result = run_command(people / "features.csv", people / "manifest.csv", "--seeds", 2, "--test-size", 0.3, "-o", out)
+    result = run_command(
+        cohort_folder / "features.csv", cohort_folder / "manifest.csv", "--seeds", 2, "--test-size", 0.3, "-o", out
+    )
     assert result.exit_code == 0, result.output
     assert "with the image-level split (LEAKY: subjects shared between parts)" in result.output
     assert {path.name for path in out.iterdir()} == WRITTEN
@@ -80,13 +82,15 @@ def test_the_command_measures_both_splits_and_keeps_everything(people: Path, tmp
     assert found["auroc"]["bias"] == pytest.approx((gap["image"] - gap["subject"]).mean())
 
 
-def test_a_network_is_trained_on_the_images_that_the_classifier_is_trained_on(people: Path, tmp_path: Path) -> None:
-    made = {0: matched_partitions(read_manifest(people / "manifest.csv"), 0.3, 0)}
+def test_a_network_is_trained_on_the_images_that_the_classifier_is_trained_on(
+    cohort_folder: Path, tmp_path: Path
+) -> None:
+    made = {0: matched_partitions(read_manifest(cohort_folder / "manifest.csv"), 0.3, 0)}
     paths = _write_splits(made, tmp_path / "partitions")
     options = {"recipe": "small-lightxception", "weights": None, "epochs": 1, "jobs": 1, "background": "black"}
     models = [
-        _classical(people / "features.csv", "knn", 1),
-        _network(people / "images", people / "manifest.csv", options),
+        _classical(cohort_folder / "features.csv", "knn", 1),
+        _network(cohort_folder / "images", cohort_folder / "manifest.csv", options),
     ]
     one = {key: path for key, path in paths.items() if key == (0, "subject")}
     table = pd.DataFrame(_train_all(models, one, tmp_path / "runs"))
@@ -97,9 +101,9 @@ def test_a_network_is_trained_on_the_images_that_the_classifier_is_trained_on(pe
     assert set(network.predictions["part"]) == {"train", "test"}
 
 
-def test_an_interrupted_measurement_goes_on_where_it_was(people: Path, tmp_path: Path) -> None:
+def test_an_interrupted_measurement_resumes(cohort_folder: Path, tmp_path: Path) -> None:
     arguments = {"family": "knn", "test_size": 0.3, "seeds": 2}
-    files = people / "features.csv", people / "manifest.csv"
+    files = cohort_folder / "features.csv", cohort_folder / "manifest.csv"
     whole = leakage(*files, tmp_path / "whole", **arguments)
     shutil.copytree(tmp_path / "whole", tmp_path / "interrupted.partial")
     for name in ("leakage.csv", "leakage.json"):
@@ -108,9 +112,9 @@ def test_an_interrupted_measurement_goes_on_where_it_was(people: Path, tmp_path:
     (tmp_path / "interrupted.partial" / "arguments.json").write_text(json.dumps(run))
     shutil.rmtree(tmp_path / "interrupted.partial" / "runs" / "knn_seed_1_subject")
     kept = (tmp_path / "interrupted.partial" / "runs" / "knn_seed_0_image" / "run.json").stat().st_mtime_ns
-    with pytest.raises(InputError, match="is of other arguments"):
+    with pytest.raises(InputError, match="was written with other arguments"):
         leakage(*files, tmp_path / "interrupted", **arguments | {"seeds": 3}, resume=True)
-    with pytest.raises(UnfinishedError, match="an interrupted run has left what it computed"):
+    with pytest.raises(UnfinishedError, match="contains the unfinished results of an interrupted call"):
         leakage(*files, tmp_path / "interrupted", **arguments)
     done = leakage(*files, tmp_path / "interrupted", **arguments, resume=True)
     assert (tmp_path / "interrupted" / "runs" / "knn_seed_0_image" / "run.json").stat().st_mtime_ns == kept
@@ -151,18 +155,20 @@ def test_biases_and_sentences_of_a_table_counted_by_hand() -> None:
     ],
 )
 def test_bad_input_ends_in_one_line_and_leaves_nothing(
-    people: Path, tmp_path: Path, options: tuple[object, ...], code: int, says: str
+    cohort_folder: Path, tmp_path: Path, options: tuple[object, ...], code: int, says: str
 ) -> None:
-    options = tuple(people / "images" if option == "IMAGES" else option for option in options)
-    result = run_command(people / "features.csv", people / "manifest.csv", *options, "-o", tmp_path / "out")
+    options = tuple(cohort_folder / "images" if option == "IMAGES" else option for option in options)
+    result = run_command(
+        cohort_folder / "features.csv", cohort_folder / "manifest.csv", *options, "-o", tmp_path / "out"
+    )
     assert result.exit_code == code, result.output
     assert isinstance(result.exception, SystemExit)
     assert says in next(line for line in result.output.splitlines() if line.startswith("Error: "))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_features_of_another_manifest_are_refused(people: Path, tmp_path: Path) -> None:
-    write_manifest(read_manifest(people / "manifest.csv").iloc[1:], tmp_path / "manifest.csv")
-    result = run_command(people / "features.csv", tmp_path / "manifest.csv", "-o", tmp_path / "out")
+def test_features_of_another_manifest_are_refused(cohort_folder: Path, tmp_path: Path) -> None:
+    write_manifest(read_manifest(cohort_folder / "manifest.csv").iloc[1:], tmp_path / "manifest.csv")
+    result = run_command(cohort_folder / "features.csv", tmp_path / "manifest.csv", "-o", tmp_path / "out")
     assert result.exit_code == 1
-    assert "was extracted by another manifest" in result.output
+    assert "was extracted with another manifest" in result.output
