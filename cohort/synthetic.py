@@ -11,6 +11,7 @@ between classes, which causes the optimistic bias of an image-level split.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +61,9 @@ CELL_SPREAD = Appearance(0.095, 0.20, 0.15, 0.15, 0.0)  # and between the cells 
 CELL_STAIN_SPREAD = np.array([0.09, 0.12, 0.065])
 
 
-def generate_cohort(folder: Path, *, subjects: int = 16, cells_per_subject: int = 15, seed: int = 0) -> pd.DataFrame:
+def generate_cohort(
+    folder: str | os.PathLike[str], *, subjects: int = 16, cells_per_subject: int = 15, seed: int = 0
+) -> pd.DataFrame:
     """Write a cohort of generated cells as BMP files, and the ground truth of each in `ground_truth.csv`.
 
     Half of the subjects have leukemia (IDs 1, 2, ...), half do not (H1, H2, ...); all cells of a subject are of one
@@ -79,7 +82,14 @@ def generate_cohort(folder: Path, *, subjects: int = 16, cells_per_subject: int 
 
     Raises:
         InputError: fewer than two subjects or one cell, or the folder exists.
+
+    Example:
+        >>> import leukobench as lb
+        >>> truth = lb.generate_cohort("images", subjects=4, cells_per_subject=2, seed=1)
+        >>> truth["label"].value_counts().to_dict()
+        {'all': 4, 'hem': 4}
     """
+    folder = Path(folder)
     if subjects < 2 or cells_per_subject < 1:
         raise InputError("a cohort needs at least two subjects, one of each class, and one cell each")
     refuse_existing(folder)
