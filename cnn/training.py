@@ -104,7 +104,7 @@ def train_network(
     >>> run = train_network("images", "manifest.csv", "split.csv", "run",
     ...                     recipe="clinton-alexnet", changes=changes, epochs=1)
     >>> run.info.changed
-    ['epochs=1', 'input_side=67', 'head=average,sigmoid', 'augmentation=null']
+    ('epochs=1', 'input_side=67', 'head=average,sigmoid', 'augmentation=null')
     """
     out = Path(out)
     changed = {"epochs": epochs, "batch_size": batch_size}

@@ -31,8 +31,8 @@ class SubjectKFold(BaseCrossValidator):
         >>> subjects = ["1", "1", "H1", "H1", "2", "H2"]
         >>> for train, test in lb.SubjectKFold(2).split(y, y, groups=subjects):
         ...     print(train, test)
-        [2 3 4] [0 1 5]
         [0 1 5] [2 3 4]
+        [2 3 4] [0 1 5]
     """
 
     __metadata_request__split = {"groups": True}  # noqa: RUF012, scikit-learn's metadata routing reads it

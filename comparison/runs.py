@@ -25,6 +25,13 @@ class Comparison(ComparedRuns):
     """Runs compared on the same test rows, as `compare` returns it.
 
     The attributes of `leukobench.comparison.results.ComparedRuns` hold every metric and test.
+
+    Example: with the runs of `compare`'s example.
+        >>> import leukobench as lb
+        >>> lb.compare([])
+        Traceback (most recent call last):
+        ...
+        leukobench.core.errors.InputError: runs: is empty; give at least one run
     """
 
     @property

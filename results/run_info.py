@@ -100,9 +100,10 @@ class RunInfo:
                 raise InputError(f"{path}: {name} is not {what}; train again")
         known = {each.name: content[each.name] for each in fields(cls) if each.name in content}
         try:
-            return cls(**known | {"command": tuple(shlex.split(content["command"]))})
+            command = tuple(shlex.split(content["command"]))
         except ValueError as error:
             raise InputError(f"{path}: command cannot be read ({error}); train again") from None
+        return cls(**known | {"command": command, "changed": tuple(content.get("changed", ()))})
 
 
 _TEXT = (str, "text")
