@@ -26,8 +26,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from leukobench.classifiers.fitting import nested_scores
-from leukobench.classifiers.recipes import recipe_named
+from leukobench.classifiers.estimator import BlastClassifier
 from leukobench.cohort.indexing import scan_folder
 from leukobench.cohort.manifest import POSITIVE, read_manifest, write_manifest
 from leukobench.features.catalog import settings_of
@@ -50,20 +49,23 @@ TABLES = {  # name -> feature set and settings
     "blue, Macenko": ("leukobench", {"stain": "macenko"}),
 }
 FAMILIES = ("color", "geometry", "texture", "statistics")
-PLAIN = {"weight": "class", "C": "1,10", "gamma": "0.001,0.01"}
-WHITE = {"projection": "whiten", "weight": "class-subject", "C": "1,3", "gamma": "0.001,0.003,0.01"}
+PLAIN = {"weight": "class", "C": [1, 10], "gamma": [0.001, 0.01]}
+WHITE = {"projection": "whiten", "weight": "class-subject", "C": [1, 3], "gamma": [0.001, 0.003, 0.01]}
 SVM, KNN = "leukobench-svm", "leukobench-knn"
 MODELS = {  # name -> recipe and its changes
     "SVM": (SVM, PLAIN | {"projection": "none"}),
     "SVM, whitened": (SVM, WHITE | {"weight": "none"}),
     "SVM, whitened, classes alike": (SVM, WHITE | {"weight": "class"}),
     "SVM, whitened, people alike": (SVM, WHITE),
-    "SVM, whitened, linear": (SVM, WHITE | {"kernel": "linear", "C": "0.0003,0.001,0.003"}),
-    "SVM, whitened, polynomial": (SVM, WHITE | {"kernel": "poly", "degree": "2", "gamma": "0.001", "C": "0.1,1"}),
+    "SVM, whitened, linear": (SVM, WHITE | {"kernel": "linear", "C": [0.0003, 0.001, 0.003]}),
+    "SVM, whitened, polynomial": (SVM, WHITE | {"kernel": "poly", "degree": 2, "gamma": 0.001, "C": [0.1, 1]}),
     "SVM, 64 best columns": (SVM, PLAIN | {"select": "anova:64", "projection": "none"}),
-    "k-NN": (KNN, {"projection": "none", "metric": "euclidean", "n_neighbors": "15,35,75"}),
-    "k-NN, PCA": (KNN, {"projection": "pca:20", "metric": "euclidean", "n_neighbors": "15,35,75"}),
-    "k-NN, whitened": (KNN, {"projection": "whiten", "metric": "cosine,euclidean", "n_neighbors": "35,75,150,300"}),
+    "k-NN": (KNN, {"projection": "none", "metric": "euclidean", "n_neighbors": [15, 35, 75]}),
+    "k-NN, PCA": (KNN, {"projection": "pca:20", "metric": "euclidean", "n_neighbors": [15, 35, 75]}),
+    "k-NN, whitened": (
+        KNN,
+        {"projection": "whiten", "metric": ["cosine", "euclidean"], "n_neighbors": [35, 75, 150, 300]},
+    ),
 }
 BEST = "SVM, whitened, people alike"  # the model that all tables are tried with
 OWN = "leukobench (blue)"  # the table that all models are tried with
@@ -105,13 +107,14 @@ def outer_folds(label: np.ndarray, group: np.ndarray, repeat: int) -> list[tuple
 def judge(values: pd.DataFrame, model: str, cohort: pd.DataFrame, repeat: int) -> tuple[np.ndarray, list[float]]:
     """Return the score of each cell by models that have not seen its group, and each fold's inner score."""
     recipe, changes = MODELS[model]
-    family = "knn" if recipe == KNN else "svm"
     label, group = cohort["label"].to_numpy(), cohort["subject_group"].to_numpy()
-    folds = outer_folds(label, group, repeat)
-    score, fitted = nested_scores(
-        recipe_named(recipe, family).changed(changes), values, label, group, folds, seed=repeat
-    )
-    return score, [of.search_score for of in fitted]
+    score, inner = np.empty(len(label)), []
+    for train, held_out in outer_folds(label, group, repeat):
+        classifier = BlastClassifier(recipe, seed=repeat, **changes)
+        classifier.fit(values.iloc[train], label[train] == POSITIVE, groups=group[train])
+        score[held_out] = classifier.predict_proba(values.iloc[held_out])[:, 1]
+        inner.append(float(classifier.search_["auroc_mean"].max()))
+    return score, inner
 
 
 def figures(scores: list[np.ndarray], cohort: pd.DataFrame) -> list[float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -96,7 +98,7 @@ def explanation_figure(found: Explanation, picture: np.ndarray) -> Figure:
         f"{found.references} reference cells, to {found.score:.3f}"
     )
     figure.supxlabel("contribution to the probability of all (standard error over reference cells)", fontsize="medium")
-    left, right = figure.subfigures(1, 2, width_ratios=(3, 5))
+    left, right = np.ravel(figure.subfigures(1, 2, width_ratios=(3, 5)))
     cell, families = left.subplots(2, 1, height_ratios=(3, 2))
     cell.imshow(picture)
     cell.set_axis_off()
@@ -193,7 +195,7 @@ def _contribution_bars(axes: Axes, table: pd.DataFrame, labels: list[str]) -> No
     ends = value + np.sign(value) * np.nan_to_num(error)
     for place, (end, number) in enumerate(zip(ends, value, strict=True)):
         right = end >= 0
-        shown = {"textcoords": "offset points", "va": "center", "fontsize": "small"}
+        shown: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": "small"}
         axes.annotate(f"{number:+.3f}", (end, place), (4 if right else -4, 0), ha="left" if right else "right", **shown)
 
 

@@ -100,7 +100,8 @@ class ClassicalRecipe:
             >>> RECIPES["leukobench-svm"].changed({"C": [1, 3, 10], "select": "anova:16"}).grid["C"]
             (1.0, 3.0, 10.0)
         """
-        grid, others = dict(self.grid), {}
+        grid = dict(self.grid)
+        others: dict[str, Any] = {}
         for name, given in settings.items():
             if name not in self.settings:
                 raise InputError(
@@ -120,7 +121,7 @@ class ClassicalRecipe:
 
 def _grid(family: str, **values: tuple[Any, ...]) -> Mapping[str, tuple[Any, ...]]:
     """Return the values of every setting of a family, in the order of `SETTINGS`, with defaults for those not given."""
-    defaults = {"scaling": ("standard",), "select": (NO,), "projection": (NO,)}
+    defaults: dict[str, tuple[Any, ...]] = {"scaling": ("standard",), "select": (NO,), "projection": (NO,)}
     defaults |= {"kernel": ("rbf",), "degree": (3,), "weight": (NO,)} if family == "svm" else {}
     given = defaults | values
     return MappingProxyType({name: given[name] for name, setting in SETTINGS.items() if family in setting.families})

@@ -146,7 +146,7 @@ def _out_of_fold_decisions(
                 for numbers, fold in tasks
             )
             for (numbers, fold), values in zip(tasks, done, strict=True):
-                decision[np.ix_(numbers, folds[fold][1])] = values
+                decision[np.ix_(np.array(numbers), folds[fold][1])] = values
                 progress.update(len(numbers))
     return decision
 
