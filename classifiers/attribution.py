@@ -6,11 +6,11 @@ contributions therefore add up exactly to the difference between both scores, an
 contributes nothing. No derivative is needed; the votes of k-NN have none.
 
 With one step these are Shapley values by sampled orders (Strumbelj, E., & Kononenko, I. (2014). Explaining prediction
-models and individual predictions with feature contributions. Knowledge and Information Systems 41(3)). With more and
-more steps they converge to the values of Aumann and Shapley, the gradient integrated along the line (Sundararajan, M., Taly, A., &
-Yan, Q. (2017). Axiomatic attribution for deep networks. ICML), averaged over references (Erion, G., et al. (2021).
-Improving performance of deep learning models with axiomatic attribution priors and expected gradients. Nature Machine
-Intelligence 3).
+models and individual predictions with feature contributions. Knowledge and Information Systems 41(3)). With more
+steps they converge to the values of Aumann and Shapley, the gradient integrated along the line (Sundararajan, M., Taly,
+A., & Yan, Q. (2017). Axiomatic attribution for deep networks. ICML), averaged over references (Erion, G., et al.
+(2021). Improving performance of deep learning models with axiomatic attribution priors and expected gradients. Nature
+Machine Intelligence 3).
 
 One step is not enough here. Features are correlated, and a vector with half of its features from one cell and half from
 another resembles no cell: after whitening it is many times as far from both as they are from each other. There the RBF

@@ -25,8 +25,8 @@ def calibrate(
 ) -> tuple[Calibrator | None, dict[str, Any], str]:
     """Fit a calibration of decision values.
 
-    Where the scores of held-out subject groups are below chance, Platt's sigmoid would decrease and reverse the order of
-    the scores, and isotonic regression would make them all equal. This means that there are too few subjects for a
+    Where the scores of held-out subject groups are below chance, Platt's sigmoid would decrease and reverse the order
+    of the scores, and isotonic regression would make them all equal. This means that there are too few subjects for a
     calibration, not that the classifier should be inverted: the model is left without calibration.
 
     Args:
