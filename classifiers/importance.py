@@ -23,8 +23,8 @@ from leukobench.results.resampling import draw_counts, positive_groups, wins
 
 RESAMPLES = 1000
 LEVEL = 0.95
-# Each column takes a prediction of every cell, which takes longer with more columns: hundreds of columns and ten thousand
-# cells would take an hour. The cells, of all folds together, are sampled evenly from the subject groups.
+# Each column takes a prediction of every cell, which takes longer with more columns: hundreds of columns and ten
+# thousand cells would take an hour. The cells, of all folds together, are sampled evenly from the subject groups.
 MOST_CELLS = 2000
 MOST_VALUES = 200_000  # cells times columns
 MANY_COLUMNS = 100  # up to this number each is permuted REPEATS times, above it once
