@@ -135,7 +135,7 @@ def wide_importance(family: str, cells: LabelledCells, many: LabelledCells, jobs
         )
 
     settings = RECIPES[f"leukobench-{family}"].changed(
-        {"C": "1", "gamma": "scale"} if family == "svm" else {"n_neighbors": "35", "metric": "manhattan"}
+        {"C": 1, "gamma": "scale"} if family == "svm" else {"n_neighbors": 35, "metric": "manhattan"}
     )
     model = Model(fit_pipeline(settings.combinations()[0], widened(cells), 0))
     tested = [(model, widened(many))]
@@ -147,7 +147,7 @@ def sharing(cells: LabelledCells, columns: int) -> None:
     """Print the seconds of every C on one fold, by one kernel matrix and one by one."""
     wide = LabelledCells(cells.features[:, np.arange(columns) % cells.features.shape[1]], cells.positive, cells.group)
     fold, gamma = group_folds(wide, 0)[:1], 1 / columns
-    recipe = RECIPES["leukobench-svm"].changed({"gamma": f"{gamma}", "projection": "none", "weight": "class"})
+    recipe = RECIPES["leukobench-svm"].changed({"gamma": gamma, "projection": "none", "weight": "class"})
     ours = timed(f"svm: 4 C on one fold, {columns} columns", lambda: search(recipe, wide, fold, 0, 1)[2])
     pipeline = Pipeline([("scale", StandardScaler()), ("classify", SVC(gamma=gamma, class_weight="balanced"))])
     plain = GridSearchCV(pipeline, {"classify__C": recipe.grid["C"]}, scoring="roc_auc", cv=fold, refit=False)
@@ -158,7 +158,7 @@ def sharing(cells: LabelledCells, columns: int) -> None:
 
 def approximation(cells: LabelledCells, large: int) -> None:
     """Print AUROC and seconds of the exact and the approximate kernel."""
-    changes = {"C": "1", "gamma": "0.03", "projection": "none", "weight": "class"}
+    changes = {"C": 1, "gamma": 0.03, "projection": "none", "weight": "class"}
     settings = RECIPES["leukobench-svm"].changed(changes).combinations()[0]
     for approximate in (False, True):
         scores, start = [], time.perf_counter()

@@ -27,7 +27,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from leukobench.classifiers.estimator import BlastClassifier
-from leukobench.cohort.indexing import index_folder
+from leukobench.cohort.indexing import scan_folder
 from leukobench.cohort.manifest import POSITIVE, read_manifest, write_manifest
 from leukobench.features.catalog import settings_of
 from leukobench.features.extractor import extract
@@ -85,7 +85,7 @@ def tables(images: Path, work: Path, jobs: int) -> tuple[pd.DataFrame, dict[str,
     """Extract what is not there yet; return the manifest's rows and the tables."""
     work.mkdir(parents=True, exist_ok=True)
     if not (work / "manifest.csv").exists():
-        write_manifest(index_folder(images), work / "manifest.csv")
+        write_manifest(scan_folder(images), work / "manifest.csv")
     found = {}
     for number, (name, (feature_set, changes)) in enumerate(TABLES.items()):
         path = work / f"{number:02}.parquet"

@@ -1,4 +1,4 @@
-"""Probabilities from decision values, by people that the classifier has not seen."""
+"""Probabilities from out-of-fold decision values."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ Calibrator: TypeAlias = LogisticRegression | IsotonicRegression
 Folds = list[tuple[np.ndarray, np.ndarray]]  # training and held-out row numbers
 
 NOT_CALIBRATED = (
-    "not calibrated: subject groups left out scored below chance, so that calibration would have turned the scores "
-    "round or made them all the same; the decision value is used as it is"
+    "not calibrated: the scores of held-out subject groups were below chance, so that calibration would have reversed "
+    "their order or made them all equal; the decision value is used without calibration"
 )
 
 
 def calibrate(
     methods: tuple[str, ...], decision: np.ndarray, positive: np.ndarray, folds: Folds, margin: bool = True
 ) -> tuple[Calibrator | None, dict[str, Any], str]:
-    """Fit what makes probabilities of decision values.
+    """Fit a calibration of decision values.
 
-    Where the groups that were left out scored below chance, Platt's sigmoid would fall and turn the order of the scores
-    round, and isotonic regression would make them all the same. That says that there are too few people to calibrate
-    by, not that the classifier should be read backwards: the model is left without calibration.
+    Where the scores of held-out subject groups are below chance, Platt's sigmoid would decrease and reverse the order
+    of the scores, and isotonic regression would make them all equal. This means that there are too few subjects for a
+    calibration, not that the classifier should be inverted: the model is left without calibration.
 
     Args:
-        methods: Of `sigmoid` (Platt), `isotonic` and `none`. Of several, the one with the lowest Brier score is taken,
+        methods: Of `sigmoid` (Platt), `isotonic` and `none`. Of several, the one with the lowest Brier score is used,
             each fold predicted by a calibration on the others.
-        decision: Decision value of each training cell while its fold was left out. [shape=(n,)]
+        decision: Out-of-fold decision value of each training cell. [shape=(n,)]
         positive: Which cells are blasts. [shape=(n,), bool]
         folds: The folds.
-        margin: As `probability` takes it.
+        margin: See `probability`.
 
     Returns:
-        What `probability` takes, what was chosen by which Brier scores, and a note where nothing was calibrated though
-        it should have been, else "".
+        The calibrator; the chosen method and the Brier scores; and a note where the calibration was left out, else
+        "".
     """
     chosen, brier = methods[0], {}
     if len(methods) > 1:
@@ -53,10 +53,10 @@ def calibrate(
 
 
 def fit(method: str, decision: np.ndarray, positive: np.ndarray) -> Calibrator | None:
-    """Fit one way of calibration; None for `none`.
+    """Fit one calibration method; None for `none`.
 
-    The sigmoid is Platt's (1999), with his targets (n+ + 1) / (n+ + 2) and 1 / (n- + 2) in place of 1 and 0: each row
-    enters twice, once as each class, weighted by its target.
+    The sigmoid is that of Platt (1999), with the targets (n+ + 1) / (n+ + 2) and 1 / (n- + 2) instead of 1 and 0: each
+    row enters twice, once as each class, weighted by its target.
     """
     if method == NO:
         return None
@@ -73,9 +73,9 @@ def probability(calibrator: Calibrator | None, decision: np.ndarray, margin: boo
     """Return the probability of `all`.
 
     Args:
-        calibrator: As `calibrate` made it.
+        calibrator: From `calibrate`.
         decision: Decision values. [shape=(n,)]
-        margin: Whether they are margins round 0; shares of votes are probabilities as they are.
+        margin: Whether they are margins around 0; shares of votes are probabilities already.
 
     Returns:
         In [0, 1]. Without a calibrator, the logistic function of a margin. [shape=(n,)]

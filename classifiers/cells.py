@@ -1,4 +1,4 @@
-"""What classifiers learn from: the features of cells, whether each is a blast, and whose it is."""
+"""The training data of classifiers: features, class and subject group of cells."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class LabelledCells:
 
 
 def labelled_cells(values: pd.DataFrame, label: Sequence[str], group: Sequence[str]) -> LabelledCells:
-    """Put features, labels (`all` or `hem`) and subject groups of the same rows together."""
+    """Combine features, labels (`all` or `hem`) and subject groups of the same rows."""
     return LabelledCells(values.to_numpy(float), np.asarray(label, str) == POSITIVE, np.asarray(group, str))
 
 
 def evenly(group: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
     """Return the numbers of at most `most` rows: one of each group, then a second of each, and so on."""
     order = rng.permutation(len(group))
-    turn = pd.Series(group[order]).groupby(group[order]).cumcount().to_numpy()
-    return np.sort(order[np.argsort(turn, kind="stable")[:most]])
+    place = pd.Series(group[order]).groupby(group[order]).cumcount().to_numpy()
+    return np.sort(order[np.argsort(place, kind="stable")[:most]])

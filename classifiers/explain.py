@@ -1,4 +1,4 @@
-"""Why a classifier called one cell what it did: which features pushed it which way, beside those of reference cells."""
+"""The explanation of one prediction: the contribution of each feature, relative to reference cells."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ from leukobench.classifiers.attribution import contributions
 from leukobench.classifiers.cells import LabelledCells
 from leukobench.classifiers.model import Model
 from leukobench.cohort.manifest import NEGATIVE, POSITIVE
-from leukobench.results.metrics import predicted_class
+from leukobench.results.metrics import called
 from leukobench.results.run import DECIMALS
 
 
 @dataclass(frozen=True)
-class ClassifierExplanation:
-    """Why a classifier called one cell what it did.
+class Explanation:
+    """The explanation of one prediction.
 
-    Contributions are in probability of `all`: positive towards `all`, negative towards `hem`. Together they are `score`
-    less `reference_score`.
+    Contributions are in probability of `all`: positive towards `all`, negative towards `hem`. Their sum is `score`
+    minus `reference_score`.
 
     Attributes:
         path: The image.
         score: Probability of `all`.
-        predicted: The class it was called.
+        predicted: The predicted class.
         reference_score: Mean probability of `all` of the reference cells.
-        references: How many there are.
-        by_feature: `feature`, `family`, `value`, `unit`, `percentile_all`, `percentile_hem` (the share of the reference
-            cells of a class that have less, half of those that have the same included, in percent), `contribution`,
+        references: Number of reference cells.
+        by_feature: `feature`, `family`, `value`, `unit`, `percentile_all`, `percentile_hem` (percentile of
+            the value among the reference cells of a class: the share with a smaller value plus half of those with the
+            same value, in percent), `contribution`,
             `standard_error`; the largest contribution first.
-        by_family: `family`, `features` (how many), `contribution`, `standard_error`; the largest first.
+        by_family: `family`, `features` (number), `contribution`, `standard_error`; the largest first.
     """
 
     path: Path
@@ -46,19 +47,19 @@ class ClassifierExplanation:
     by_family: pd.DataFrame
 
     def line(self) -> str:
-        """Say it in a line."""
+        """Return a summary in one line."""
         return (
-            f"{self.path}: called {self.predicted} (probability of all {self.score:.3f}, mean of {self.references} "
-            f"reference cells {self.reference_score:.3f}); {self._pushed(POSITIVE, 1)}; {self._pushed(NEGATIVE, -1)}"
+            f"{self.path}: predicted {self.predicted} (probability of all {self.score:.3f}, mean of {self.references} "
+            f"reference cells {self.reference_score:.3f}); {self._towards(POSITIVE, 1)}; {self._towards(NEGATIVE, -1)}"
         )
 
-    def _pushed(self, towards: str, sign: int) -> str:
-        """Say which families pushed one way, and the feature that pushed most."""
+    def _towards(self, towards: str, sign: int) -> str:
+        """Return the families that contribute to one class, and the feature with the largest contribution."""
         families, features = (
             [f"{name} {value:+.3f}" for name, value in table.iloc[:, [0, -2]].to_numpy() if sign * value > 0]
             for table in (self.by_family, self.by_feature)
         )
-        most = f"most of all {features[0]}" if features else "nothing"
+        most = f"largest {features[0]}" if features else "nothing"
         return f"towards {towards}: " + ", ".join([*families, most])
 
 
@@ -68,11 +69,11 @@ def explain_cell(
     values: Mapping[str, float],
     path: Path,
     units: Mapping[str, str],
-) -> ClassifierExplanation:
-    """Explain what a model calls one cell; see `leukobench.classifiers.attribution`.
+) -> Explanation:
+    """Explain the prediction of one cell; see `leukobench.classifiers.attribution`.
 
-    The standard error of a contribution is that of the mean over the reference cells, each walked from in its own
-    orders: how far other reference cells and other orders would move it. It counts cells as if they were independent.
+    The standard error of a contribution is that of the mean over the reference cells, each with its
+    own orders: it covers the choice of reference cells and of orders. It treats cells as independent.
 
     Args:
         model: The model.
@@ -86,8 +87,8 @@ def explain_cell(
     def score(features: np.ndarray) -> np.ndarray:
         return model.predict_proba(features)[:, 1]
 
-    with threadpool_limits(1):  # the products are small: more threads would mostly wait for each other
-        moved = contributions(score, cell, reference.features)
+    with threadpool_limits(1):  # the matrix products are too small for several threads
+        contribution = contributions(score, cell, reference.features)
         own, of_reference = (np.round(score(cells), DECIMALS) for cells in (cell[None], reference.features))
     family = np.array([name.partition("_")[0] for name in names])
     by_feature = pd.DataFrame(
@@ -98,16 +99,16 @@ def explain_cell(
             "unit": [units[name] for name in names],
             "percentile_all": _percentile(cell, reference.features[reference.positive]),
             "percentile_hem": _percentile(cell, reference.features[~reference.positive]),
-            **_mean_and_error(moved),
+            **_mean_and_error(contribution),
         }
     )
     families, sizes = np.unique(family, return_counts=True)
-    of_family = np.column_stack([moved[:, family == name].sum(axis=1) for name in families])
+    of_family = np.column_stack([contribution[:, family == name].sum(axis=1) for name in families])
     by_family = pd.DataFrame({"family": families, "features": sizes, **_mean_and_error(of_family)})
-    return ClassifierExplanation(
+    return Explanation(
         path=path,
         score=float(own[0]),
-        predicted=str(predicted_class(own)[0]),
+        predicted=str(called(own)[0]),
         reference_score=float(np.round(of_reference.mean(), DECIMALS)),
         references=len(reference),
         by_feature=_largest_first(by_feature),
@@ -115,8 +116,8 @@ def explain_cell(
     )
 
 
-def explanations_table(explanations: Sequence[ClassifierExplanation]) -> pd.DataFrame:
-    """Return one row an image: how it was called, and the sum of each family's contributions."""
+def explanations_table(explanations: Sequence[Explanation]) -> pd.DataFrame:
+    """Return one row an image: its prediction, and the sum of each family's contributions."""
     return pd.DataFrame(
         {
             "path": found.path.as_posix(),
@@ -129,15 +130,18 @@ def explanations_table(explanations: Sequence[ClassifierExplanation]) -> pd.Data
     )
 
 
-def _mean_and_error(moved: np.ndarray) -> dict[str, np.ndarray]:
+def _mean_and_error(contribution: np.ndarray) -> dict[str, np.ndarray]:
     """Return the mean of each column over reference cells, and its standard error."""
-    error = moved.std(axis=0, ddof=1) / np.sqrt(len(moved))
-    # + 0.0: what rounds to nothing is 0, not -0
-    return {"contribution": np.round(moved.mean(axis=0), DECIMALS) + 0.0, "standard_error": np.round(error, DECIMALS)}
+    error = contribution.std(axis=0, ddof=1) / np.sqrt(len(contribution))
+    # + 0.0 makes -0.0 0.0
+    return {
+        "contribution": np.round(contribution.mean(axis=0), DECIMALS) + 0.0,
+        "standard_error": np.round(error, DECIMALS),
+    }
 
 
 def _percentile(cell: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return of each feature how many of other cells have less, half of those with the same included, in percent."""
+    """Return the percentile of each feature among other cells; half of the equal values count. [%]"""
     return 100 * ((others < cell).mean(axis=0) + (others == cell).mean(axis=0) / 2)
 
 

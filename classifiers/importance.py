@@ -1,8 +1,8 @@
-"""Why: how much AUROC is lost on people never seen when a feature, or a family of features, says nothing any more.
+"""Permutation importance: the drop in AUROC on unseen subjects when a feature, or a family of features, is permuted.
 
-The values of the columns are dealt out anew among the test cells (Breiman 2001; Fisher et al. 2019). Features are
-correlated: where one says what another says too, neither is missed by itself, so the columns of a family are also dealt
-out together. Intervals come from resampling subject groups, class by class.
+The values of a column are permuted among the test cells (Breiman 2001; Fisher et al. 2019). Features are correlated:
+permuting one of two features with the same information loses little. The columns of a family are therefore also
+permuted together. Confidence intervals are from a bootstrap over subject groups, stratified by class.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from leukobench.results.resampling import draw_counts, pairwise_wins, positive_g
 
 RESAMPLES = 1000
 LEVEL = 0.95
-# Each column is a prediction of every cell, and the more columns the longer that takes: of hundreds of columns with ten
-# thousand cells it would be an hour. The cells, of all folds together, are taken evenly of the groups.
+# Each column takes a prediction of every cell, which takes longer with more columns: hundreds of columns and ten
+# thousand cells would take an hour. The cells, of all folds together, are sampled evenly from the subject groups.
 MOST_CELLS = 2000
 MOST_VALUES = 200_000  # cells times columns
-MANY_COLUMNS = 100  # up to so many each is dealt out REPEATS times, beyond once
+MANY_COLUMNS = 100  # up to this number each is permuted REPEATS times, above it once
 REPEATS = 3
 
 Tested = Sequence[tuple[Model, LabelledCells]]  # of each fold: its model and its test cells
@@ -35,13 +35,13 @@ Tested = Sequence[tuple[Model, LabelledCells]]  # of each fold: its model and it
 
 @dataclass(frozen=True)
 class Importance:
-    """What the test part says about the features.
+    """Permutation importance on the test part.
 
     Attributes:
         by_feature: `feature`, `family`, `drop` (in AUROC, mean over repeats), `low`, `high` (95% interval), the largest
             first. The interval is empty where a class has fewer than two subject groups.
-        by_family: `family`, `features` (how many), `drop`, `low`, `high`.
-        facts: Cells it was computed on, of how many in the test part, their groups and AUROC, repeats, resamples.
+        by_family: `family`, `features` (number), `drop`, `low`, `high`.
+        facts: Number of cells used and of test cells, their subject groups and AUROC, repeats, resamples.
     """
 
     by_feature: pd.DataFrame
@@ -52,16 +52,16 @@ class Importance:
 def permutation_importance(tested: Tested, columns: Sequence[str], seed: int = 0, jobs: int = 1) -> Importance | None:
     """Compute permutation importance by feature and by family.
 
-    The cells of all folds are pooled, each scored by the model that has not seen it.
+    The cells of all folds are pooled, each scored by the model of its fold.
 
     Args:
         tested: Of each fold, the model and its test cells.
         columns: Names of the columns; the family is the word before the first underscore.
-        seed: For the permutations and resamples; equal seeds give equal results for any number of jobs.
-        jobs: Threads.
+        seed: Random seed of the permutations and resamples. The result does not depend on `jobs`.
+        jobs: Number of threads.
 
     Returns:
-        The importance; None where the test cells lack a class, so that they have no AUROC.
+        The importance; None where the test cells lack a class, because there is no AUROC.
     """
     rng = np.random.default_rng(seed)
     most = min(MOST_CELLS, MOST_VALUES // len(columns)) // len(tested)
@@ -108,7 +108,7 @@ def permutation_importance(tested: Tested, columns: Sequence[str], seed: int = 0
 
 
 def _scores(tested: Tested, columns: np.ndarray, drawing: np.random.Generator) -> np.ndarray:
-    """Score the cells of each fold with some columns dealt out anew among them, together."""
+    """Score the cells of each fold with some columns permuted together among them."""
     scores = []
     for model, cells in tested:
         features = cells.features.copy()

@@ -1,7 +1,7 @@
 """Kernel matrices, and the decision values of a support vector machine by them.
 
-libsvm computes the kernel of one pair of cells at a time. A whole matrix is a product of matrices, several times as
-fast, and serves every C of a search.
+libsvm computes the kernel of one pair of cells at a time. Computing the whole matrix by a matrix product is several
+times as fast, and a search uses it for every C.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.metrics.pairwise import linear_kernel, polynomial_kernel
 from sklearn.svm import SVC
 
-COEF0 = 1.0  # of the polynomial kernel (gamma x.y + 1)^degree: with 0 there would be no terms of lower degree
+COEF0 = 1.0  # of the polynomial kernel (gamma x.y + 1)^degree: with 0 it has no terms of lower degree
 BLOCK = 1000  # rows at a time, so that 10,000 cells against 10,000 support vectors take 80 MB
 
 
@@ -29,8 +29,8 @@ def kernel_matrix(kernel: str, a: np.ndarray, b: np.ndarray, gamma: float = 1.0,
         kernel: `rbf`: exp(-gamma |x - y|^2). `linear`: x.y. `poly`: (gamma x.y + 1)^degree.
         a: [shape=(n, columns)]
         b: [shape=(m, columns)]
-        gamma: Of `rbf` and `poly`.
-        degree: Of `poly`.
+        gamma: Coefficient of `rbf` and `poly`.
+        degree: Degree of `poly`.
 
     Returns:
         [shape=(n, m)]
@@ -48,7 +48,7 @@ def kernel_matrix(kernel: str, a: np.ndarray, b: np.ndarray, gamma: float = 1.0,
 
 
 def decision_values(machine: SVC, features: np.ndarray) -> np.ndarray:
-    """Compute what `machine.decision_function` does, by whole kernel matrices. [shape=(n,)]
+    """Compute `machine.decision_function` by whole kernel matrices. [shape=(n,)]
 
     Args:
         machine: A fitted two-class machine whose gamma is a number.

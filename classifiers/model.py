@@ -1,4 +1,4 @@
-"""A trained classifier: a fitted pipeline and what makes probabilities of its decision values."""
+"""A trained classifier: a fitted pipeline and the calibration of its decision values."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Model:
 
     @property
     def classifier(self) -> SVC | KNeighborsClassifier:
-        """The pipeline's last step; a linear machine where the kernel is approximate."""
+        """The pipeline's last step; a linear one where the kernel is approximate."""
         return self.pipeline.steps[-1][1]
 
     def decision(self, features: np.ndarray) -> np.ndarray:
-        """Return the decision values: margins of a support vector machine, shares of votes of k-NN. [shape=(n,)]"""
+        """Return the decision values: margins of an SVM, shares of votes of k-NN. [shape=(n,)]"""
         prepared = self.pipeline[:-1].transform(features)
         if isinstance(self.classifier, SVC):
             return decision_values(self.classifier, prepared)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from leukobench.classifiers.explain import ClassifierExplanation
+from leukobench.classifiers.explain import Explanation
 from leukobench.classifiers.importance import Importance
 from leukobench.cohort.manifest import NEGATIVE, POSITIVE
 from leukobench.core.plotting import (
@@ -30,24 +30,20 @@ CLASS_COLORS = {POSITIVE: ORANGE, NEGATIVE: BLUE}
 
 @style()
 def importance_figure(importance: Importance) -> Figure:
-    """Draw the drop in AUROC by family and by feature, with intervals; the most important features only."""
+    """Plot the drop in AUROC by family and by feature, with intervals; of many features the most important ones."""
     shown = importance.by_feature.head(MOST_BARS)
     bars = max(len(shown), len(importance.by_family))
     figure = Figure(figsize=(11, 1.6 + 0.24 * bars), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(2, 3))
     _importance_bars(left, importance.by_family, "family", bars)
-    left.set_title("families, all their features together")
+    left.set_title("families, all features of each together")
     _importance_bars(right, shown, "feature", bars)
     more = len(importance.by_feature) - len(shown)
     right.set_title(
-        f"the {len(shown)} most important of {len(importance.by_feature)} features" if more else "features, each alone"
+        f"the {len(shown)} most important of {len(importance.by_feature)} features" if more else "single features"
     )
     facts = importance.facts
-    part = (
-        ""
-        if facts["cells"] == facts["test_cells"]
-        else f" (of {facts['test_cells']:,}, sampled evenly from the groups)"
-    )
+    part = "" if facts["cells"] == facts["test_cells"] else f" (of {facts['test_cells']:,}, sampled by group)"
     figure.suptitle(
         f"Permutation importance on {facts['cells']:,} test cells{part} of {facts['subject_groups']} subject groups, "
         f"AUROC {facts['auroc']:.3f}"
@@ -58,13 +54,13 @@ def importance_figure(importance: Importance) -> Figure:
 
 @style()
 def search_figure(tried: pd.DataFrame) -> Figure | None:
-    """Draw the scores of a hyperparameter search: C by gamma as a surface, else lines over the first numeric setting.
+    """Plot a search: C by gamma as a surface, any other search as lines over the first numeric setting.
 
     Args:
         tried: The table of a search.
 
     Returns:
-        The figure; None where fewer than two combinations were tried.
+        The figure; None for fewer than two combinations.
     """
     if len(tried) < 2:
         return None
@@ -85,8 +81,8 @@ def search_figure(tried: pd.DataFrame) -> Figure | None:
 
 
 @style()
-def explanation_figure(found: ClassifierExplanation, picture: np.ndarray) -> Figure:
-    """Draw a cell beside the features with the largest contributions, and the sums of the families.
+def explanation_figure(found: Explanation, picture: np.ndarray) -> Figure:
+    """Plot a cell beside its largest contributions, by feature and by family.
 
     Args:
         found: The explanation.
@@ -96,21 +92,19 @@ def explanation_figure(found: ClassifierExplanation, picture: np.ndarray) -> Fig
     bars = min(many, MOST_FEATURES + 1)
     figure = Figure(figsize=(12.5, 2.2 + 0.42 * max(bars, 8)), layout="constrained")
     figure.suptitle(
-        f"{found.path.name}: contributions to the probability of all, from {found.reference_score:.3f}, the mean of "
-        f"{found.references} reference cells, to {found.score:.3f}"
+        f"{found.path.name}: contributions to the difference between its probability of all, {found.score:.3f}, and "
+        f"{found.reference_score:.3f}, the mean of {found.references} reference cells"
     )
     figure.supxlabel("contribution to the probability of all (standard error over reference cells)", fontsize="medium")
-    left, right = figure.subfigures(1, 2, width_ratios=(3, 5), squeeze=False)[0]
+    left, right = np.asarray(figure.subfigures(1, 2, width_ratios=(3, 5)), object)
     cell, families = left.subplots(2, 1, height_ratios=(3, 2))
     cell.imshow(picture)
     cell.set_axis_off()
-    cell.set_title(f"predicted class {found.predicted}: probability of all {found.score:.3f}", fontsize="medium")
+    cell.set_title(f"predicted {found.predicted}: probability of all {found.score:.3f}", fontsize="medium")
     _contribution_bars(families, found.by_family, [_family_label(row) for _, row in found.by_family.iterrows()])
-    families.set_title("families, all their features together", fontsize="medium")
-    _contribution_bars(right.subplots(), *_largest_contributions(found.by_feature))
-    which = (
-        f"the {MOST_FEATURES} features of {many} with the largest contributions" if many > MOST_FEATURES else "features"
-    )
+    families.set_title("families, all features of each together", fontsize="medium")
+    _contribution_bars(right.subplots(), *_largest(found.by_feature))
+    which = f"the {MOST_FEATURES} largest contributions of {many} features" if many > MOST_FEATURES else "features"
     right.suptitle(f"{which}: value, and percentile among the reference cells", fontsize="medium")
     handles = [Patch(color=color, label=f"towards {label}") for label, color in CLASS_COLORS.items()]
     left.legend(handles=handles, loc="outside lower center", ncols=2, fontsize="small")
@@ -153,7 +147,7 @@ def _lines(axes: Axes, tried: pd.DataFrame, x: str, varied: list[str], mean: str
     for number, line in enumerate(best):
         rows = tried[tried["line"] == line]
         axes.plot(
-            rows[x] if numeric else rows[x].astype(str),  # gamma may be numbers and "scale"
+            rows[x] if numeric else rows[x].astype(str),  # gamma may be a number or "scale"
             rows[mean],
             color=series_color(number),
             linestyle=series_line_style(number) if numeric else "",
@@ -178,8 +172,8 @@ def _title(mean: str) -> str:
     return f"mean {'AUROC' if name == 'auroc' else name}, held-out subjects"
 
 
-def _largest_contributions(by_feature: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Return the contributions to draw with their labels: the largest, and all others together as one."""
+def _largest(by_feature: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return the contributions to plot with their labels: the largest ones, and the sum of all others."""
     shown, rest = by_feature[:MOST_FEATURES], by_feature[MOST_FEATURES:]
     labels = [_label(row) for _, row in shown.iterrows()]
     if rest.empty:

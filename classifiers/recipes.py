@@ -100,7 +100,7 @@ class ClassicalRecipe:
             >>> RECIPES["leukobench-svm"].changed({"C": [1, 3, 10], "select": "anova:16"}).grid["C"]
             (1.0, 3.0, 10.0)
         """
-        grid: dict[str, tuple[Any, ...]] = dict(self.grid)
+        grid = dict(self.grid)
         others: dict[str, Any] = {}
         for name, given in settings.items():
             if name not in self.settings:

@@ -1,4 +1,4 @@
-"""The cells that a cell is explained against: training cells, kept in the run folder by training."""
+"""Reference cells of explanations: training cells, stored in the run folder."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from leukobench.cohort.manifest import LABELS
 from leukobench.core.errors import InputError
 
 REFERENCE = "reference.csv"
-OF_EACH_CLASS = 25  # each is a way to walk: with 347 columns some 2,000 predictions of the model
-COLUMNS = ("path", "label", "subject_group")  # one column a feature follows
+OF_EACH_CLASS = 25  # each takes about 2,000 predictions of the model with 347 features
+COLUMNS = ("path", "label", "subject_group")  # followed by one column a feature
 
 
 def choose_reference(values: pd.DataFrame, rows: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Take as many cells of each class as can be had up to `OF_EACH_CLASS`, evenly of its subject groups.
+    """Sample up to `OF_EACH_CLASS` cells of each class, evenly from its subject groups.
 
     Args:
         values: Feature table, indexed by path.
         rows: The cells that the model was fitted on: `path`, `label`, `subject_group`.
-        seed: Which of the many such choices.
+        seed: Random seed.
 
     Returns:
         The table `reference.csv`: `COLUMNS`, then the features.
@@ -35,14 +35,14 @@ def choose_reference(values: pd.DataFrame, rows: pd.DataFrame, seed: int = 0) ->
 
 
 def read_reference(folder: Path) -> LabelledCells:
-    """Read the reference cells of a run folder that `leukobench.results.run.read_run` has found whole.
+    """Read the reference cells of a complete run folder.
 
     Raises:
-        InputError: training did not keep them yet when the folder was written.
+        InputError: the run folder has none.
     """
     file = folder / REFERENCE
     if not file.is_file():
-        raise InputError(f"{folder}: holds no {REFERENCE}, because an earlier leukobench trained it; train again")
+        raise InputError(f"{folder}: contains no {REFERENCE}; train again")
     table = pd.read_csv(file, dtype=str, keep_default_na=False)
     features = table.iloc[:, len(COLUMNS) :].astype(float)  # from text, so that every number reads back as it was
     return labelled_cells(features, table["label"], table["subject_group"])

@@ -10,7 +10,7 @@ import skops.io
 from leukobench.classifiers.model import Model
 from leukobench.core.errors import InputError
 
-TRUSTED = (f"{Model.__module__}.{Model.__qualname__}",)  # beyond the types of scikit-learn that skops trusts by itself
+TRUSTED = (f"{Model.__module__}.{Model.__qualname__}",)  # beside the types of scikit-learn that skops trusts
 
 
 def save_model(model: Model, path: Path) -> None:
@@ -22,15 +22,15 @@ def load_model(path: Path) -> Model:
     """Load a model.
 
     Raises:
-        InputError: no skops file, one with types that are none of ours, or one that holds something else.
+        InputError: not a skops file, one with types that leukobench does not use, or one without a model.
     """
     try:
         foreign = sorted(set(skops.io.get_untrusted_types(file=path)) - set(TRUSTED))
         if foreign:
-            raise InputError(f"{path}: holds {', '.join(foreign)}, which no model of ours does; not loaded")
+            raise InputError(f"{path}: contains {', '.join(foreign)}, which no model of leukobench does; not loaded")
         model = skops.io.load(path, trusted=list(TRUSTED))
     except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise InputError(f"{path}: cannot be loaded as a model ({' '.join(str(error).split())})") from None
     if not isinstance(model, Model):
-        raise InputError(f"{path}: holds a {type(model).__name__}, no model of ours; train again")
+        raise InputError(f"{path}: contains a {type(model).__name__}, not a model of leukobench; train again")
     return model

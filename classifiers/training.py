@@ -89,7 +89,7 @@ def train_classifier(
         >>> run.metrics["test"]["auroc"]
         1.0
         >>> run.info.changed
-        ('n_neighbors=5', 'metric=euclidean')
+        ['n_neighbors=5', 'metric=euclidean']
 
     Source: the recipes name theirs, see `leukobench recipes`.
     """
@@ -107,23 +107,8 @@ def train_classifier(
         why = _importance(fits, inputs, seed, jobs) if importance else None
         options: dict[str, Any] = {"--split": os.fspath(split), "--recipe": recipe, **_as_options(changes)}
         options |= {"--no-importance": not importance, "--seed": seed, "--jobs": jobs, "--out": os.fspath(out)}
-        info = RunInfo(
-            family=chosen.family,
-            recipe=chosen.name,
-            parameters=_parameters(chosen, fits, inputs.table),
-            background=inputs.table.facts.background if inputs.table.facts else BACKGROUNDS[0],
-            seed=seed,
-            **inputs.facts,
-            seconds={
-                "fit": sum(of.seconds_fit for of in fits.values()),
-                "predict": sum(of.seconds_predict for of in fits.values()),
-            },
-            command=command_line(f"train-{chosen.family}", [os.fspath(features)], options),
-            changed=tuple(f"{name}={','.join(map(str, values))}" for name, values in changes.items()),
-            excluded=inputs.excluded,
-            importance=why.facts if why else None,
-            note=_note(fits, inputs.split),
-        )
+        command = command_line(f"train-{chosen.family}", [os.fspath(features)], options)
+        info = _run_info(chosen, inputs, fits, why, seed, command, changes)
         reference = choose_reference(inputs.table.values, inputs.final_rows, seed)
         scored = [predictions_table(rows, fits[fold].score, fold) for fold, rows in inputs.rows.items()]
         predictions = pd.concat(scored, ignore_index=True)
@@ -215,6 +200,35 @@ def _importance(fits: dict[int | None, _Fit], inputs: _Inputs, seed: int, jobs: 
         (fits[fold].fitted.model, inputs.cells(rows[rows["part"] == "test"])) for fold, rows in inputs.rows.items()
     ]
     return permutation_importance(tested, inputs.table.values.columns.tolist(), seed, jobs)
+
+
+def _run_info(
+    recipe: ClassicalRecipe,
+    inputs: _Inputs,
+    fits: dict[int | None, _Fit],
+    why: Importance | None,
+    seed: int,
+    command: tuple[str, ...],
+    changes: Mapping[str, Values],
+) -> RunInfo:
+    facts = inputs.table.facts
+    return RunInfo(
+        family=recipe.family,
+        recipe=recipe.name,
+        parameters=_parameters(recipe, fits, inputs.table),
+        background=facts.background if facts else BACKGROUNDS[0],
+        seed=seed,
+        **inputs.facts,
+        seconds={
+            "fit": sum(of.seconds_fit for of in fits.values()),
+            "predict": sum(of.seconds_predict for of in fits.values()),
+        },
+        command=command,
+        changed=tuple(f"{name}={','.join(map(str, values))}" for name, values in changes.items()),
+        excluded=inputs.excluded,
+        importance=why.facts if why else None,
+        note=_note(fits, inputs.split),
+    )
 
 
 def _save(folder: Path, fits: dict[int | None, _Fit], why: Importance | None, reference: pd.DataFrame) -> None:

@@ -1,7 +1,7 @@
-"""Features in which cells of one class spread alike in every direction.
+"""Whitening of features by the within-class covariance.
 
-Stain, light and size differ between people of one class more than the classes differ; features that move together with
-them count many times over. Whitening by the covariance within the classes takes their weight away (Hatch, A. O.,
+Stain, illumination and cell size vary between subjects of one class more than between the classes, and many correlated
+features vary with them. Whitening by the within-class covariance removes the weight of this variation (Hatch, A. O.,
 Kajarekar, S., & Stolcke, A. (2006). Within-class covariance normalization for SVM-based speaker recognition. ICSLP).
 """
 
@@ -22,7 +22,7 @@ def fit_whitening(features: np.ndarray, positive: np.ndarray) -> PCA:
         positive: Their class. [shape=(n,), bool]
 
     Returns:
-        The map, as a principal component analysis of which axes and scales are those of S.
+        The map, as a principal component analysis with the axes and scales of S.
     """
     within = (
         features - np.stack([features[~positive].mean(axis=0), features[positive].mean(axis=0)])[positive.astype(int)]

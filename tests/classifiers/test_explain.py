@@ -64,8 +64,8 @@ def test_percentiles_count_half_of_those_that_have_the_same(found: ClassifierExp
 
 def test_a_line_and_a_row_say_what_pushed_which_way(found: ClassifierExplanation) -> None:
     assert found.line() == (
-        "cells/a.bmp: called all (probability of all 0.600, mean of 6 reference cells 0.407); "
-        "towards all: size +0.267, most of all size_a +0.133; towards hem: dye -0.073, most of all dye_a -0.073"
+        "cells/a.bmp: predicted all (probability of all 0.600, mean of 6 reference cells 0.407); "
+        "towards all: size +0.267, largest size_a +0.133; towards hem: dye -0.073, largest dye_a -0.073"
     )
     (row,) = explanations_table([found]).to_dict("records")
     assert list(row) == ["path", "score", "predicted", "reference_score", "dye", "size"]
@@ -120,5 +120,5 @@ def test_few_cells_are_all_taken(tmp_path: Path) -> None:
     values = pd.DataFrame({"a": [1.0, 2.0, 3.0]}, index=["x", "y", "z"])
     rows = pd.DataFrame({"path": ["x", "y", "z"], "label": ["hem", "all", "all"], "subject_group": ["1", "2", "3"]})
     assert choose_reference(values, rows)["path"].tolist() == ["y", "z", "x"]
-    with pytest.raises(InputError, match=r"holds no reference\.csv.*train again"):
+    with pytest.raises(InputError, match=r"contains no reference\.csv.*train again"):
         read_reference(tmp_path)

@@ -170,7 +170,7 @@ def test_a_run_without_reference_cells_must_be_trained_again(run: RunFolder, coh
     info = json.loads((older / "run.json").read_text())
     del info["files"]["reference.csv"]
     (older / "run.json").write_text(json.dumps(info))
-    assert f"{older}: holds no reference.csv" in refused(leukobench(*command))
+    assert f"{older}: contains no reference.csv" in refused(leukobench(*command))
     assert not (tmp_path / "why").exists()
 
 
