@@ -79,7 +79,7 @@ def test_a_network_can_end_in_the_middle() -> None:
     assert half.count_params() == (27 + 4) * 32 + sum((9 + 4) * of + (of + 4) * to for of, to in pairs)
     names = [[layer.name for layer in network.layers[1:]] for network in (whole, half)]
     assert names[1] == names[0][: len(names[1])]
-    with pytest.raises(InputError, match=r"mobilenet has no such layer; its last are .*conv_pw_13_relu"):
+    with pytest.raises(InputError, match=r"mobilenet has no such layer; its last layers are .*conv_pw_13_relu"):
         ARCHITECTURES["mobilenet"](224, until="conv_pw_14_relu")
 
 
