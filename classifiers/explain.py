@@ -14,12 +14,12 @@ from leukobench.classifiers.attribution import contributions
 from leukobench.classifiers.cells import LabelledCells
 from leukobench.classifiers.model import Model
 from leukobench.cohort.manifest import NEGATIVE, POSITIVE
-from leukobench.results.metrics import called
+from leukobench.results.metrics import predicted_class
 from leukobench.results.run import DECIMALS
 
 
 @dataclass(frozen=True)
-class Explanation:
+class ClassifierExplanation:
     """The explanation of one prediction.
 
     Contributions are in probability of `all`: positive towards `all`, negative towards `hem`. Their sum is `score`
@@ -69,7 +69,7 @@ def explain_cell(
     values: Mapping[str, float],
     path: Path,
     units: Mapping[str, str],
-) -> Explanation:
+) -> ClassifierExplanation:
     """Explain the prediction of one cell; see `leukobench.classifiers.attribution`.
 
     The standard error of a contribution is that of the mean over the reference cells, each with its
@@ -105,10 +105,10 @@ def explain_cell(
     families, sizes = np.unique(family, return_counts=True)
     of_family = np.column_stack([contribution[:, family == name].sum(axis=1) for name in families])
     by_family = pd.DataFrame({"family": families, "features": sizes, **_mean_and_error(of_family)})
-    return Explanation(
+    return ClassifierExplanation(
         path=path,
         score=float(own[0]),
-        predicted=str(called(own)[0]),
+        predicted=str(predicted_class(own)[0]),
         reference_score=float(np.round(of_reference.mean(), DECIMALS)),
         references=len(reference),
         by_feature=_largest_first(by_feature),
@@ -116,7 +116,7 @@ def explain_cell(
     )
 
 
-def explanations_table(explanations: Sequence[Explanation]) -> pd.DataFrame:
+def explanations_table(explanations: Sequence[ClassifierExplanation]) -> pd.DataFrame:
     """Return one row an image: its prediction, and the sum of each family's contributions."""
     return pd.DataFrame(
         {

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from leukobench.classifiers.explain import Explanation
+from leukobench.classifiers.explain import ClassifierExplanation
 from leukobench.classifiers.importance import Importance
 from leukobench.cohort.manifest import NEGATIVE, POSITIVE
 from leukobench.core.plotting import (
@@ -81,7 +81,7 @@ def search_figure(tried: pd.DataFrame) -> Figure | None:
 
 
 @style()
-def explanation_figure(found: Explanation, picture: np.ndarray) -> Figure:
+def explanation_figure(found: ClassifierExplanation, picture: np.ndarray) -> Figure:
     """Plot a cell beside its largest contributions, by feature and by family.
 
     Args:
