@@ -1,11 +1,11 @@
-"""SVM and k-NN at the size of C-NMC 2019: seconds of training, prediction and importance, against plain scikit-learn.
+"""SVM and k-NN at the size of C-NMC 2019: time of training, prediction and importance, compared with scikit-learn.
 
     python benchmarks/classical.py features.csv manifest.csv [--jobs 2] [--large 40000]
 
-The table is one of real cells. Where it has fewer than 10,661 rows of 73 subjects, it is resampled to that size: 47
-people with leukemia and 26 without are drawn with replacement from those of the table, as many cells of each class as
-C-NMC has are drawn from them, and every value gets Gaussian noise of 5% of its column's standard deviation. That is for
-timing only. What the approximate kernel loses is measured on the real rows.
+The table contains real cells. It is resampled to 10,661 rows of 73 subjects: 47 subjects with leukemia and 26 without
+are drawn with replacement, then as many of their cells of each class as C-NMC has, and Gaussian noise is added (5% of
+the standard deviation of each column). These rows are for timing only. The loss of the approximate kernel is measured
+on the real rows.
 """
 
 from __future__ import annotations
@@ -38,29 +38,29 @@ from leukobench.classifiers.search import group_folds, search
 from leukobench.cohort.manifest import labelled, read_manifest
 from leukobench.results.feature_table import read_feature_table
 
-PEOPLE = {True: (47, 7272), False: (26, 3389)}  # of each class: subjects and images of the training phase
+SUBJECTS = {True: (47, 7272), False: (26, 3389)}  # of each class: subjects and images of the training phase
 NOISE = 0.05
 WIDE = 250  # columns of the importance of a large set
 
 
 def resampled(cells: LabelledCells, size: int, seed: int = 0) -> LabelledCells:
-    """Draw people, and cells of them, with replacement: as many as C-NMC has, or the same in proportion."""
+    """Draw subjects and their cells with replacement, in the class proportions of C-NMC."""
     rng = np.random.default_rng(seed)
     rows, group = [], []
-    for positive, (people, images) in PEOPLE.items():
+    for positive, (subjects, images) in SUBJECTS.items():
         known = np.unique(cells.group[cells.positive == positive])
-        drawn = rng.choice(known, people)
-        owner = rng.integers(0, people, round(images * size / 10_661))
-        for person in owner:
-            own = np.flatnonzero((cells.group == drawn[person]) & (cells.positive == positive))
+        drawn = rng.choice(known, subjects)
+        owner = rng.integers(0, subjects, round(images * size / 10_661))
+        for subject in owner:
+            own = np.flatnonzero((cells.group == drawn[subject]) & (cells.positive == positive))
             rows.append(rng.choice(own))
-            group.append(f"{'all' if positive else 'hem'}{person}")
+            group.append(f"{'all' if positive else 'hem'}{subject}")
     noise = rng.normal(scale=NOISE * cells.features.std(axis=0), size=(len(rows), cells.features.shape[1]))
     return LabelledCells(cells.features[rows] + noise, cells.positive[rows], np.array(group))
 
 
 def timed(task: str, run: Callable[[], Any]) -> Any:
-    """Run a step and print its seconds, and how busy the machine was: above the number of cores they are too long."""
+    """Run a step, and print its time and the load; a load above the number of cores inflates the time."""
     start = time.perf_counter()
     result = run()
     print(f"| {task:62} | {time.perf_counter() - start:7.2f} s | load {os.getloadavg()[0]:4.1f} |", flush=True)
@@ -68,7 +68,7 @@ def timed(task: str, run: Callable[[], Any]) -> Any:
 
 
 def plain_search(recipe: ClassicalRecipe, cells: LabelledCells, jobs: int) -> GridSearchCV:
-    """What a user would write instead: scikit-learn's search over the same grid and folds, then its calibration."""
+    """Run scikit-learn's own search over the same grid and folds, then its own calibration."""
     family = recipe.family
     grid = {f"classify__{name}": list(values) for name, values in recipe.grid.items()}
     if family == "svm":
@@ -90,7 +90,7 @@ def plain_search(recipe: ClassicalRecipe, cells: LabelledCells, jobs: int) -> Gr
 
 
 def training_and_prediction(cells: LabelledCells, jobs: int) -> None:
-    """Print the seconds of both families beside those of plain scikit-learn."""
+    """Print the times of both families, and those of scikit-learn."""
     columns = [f"family{number % 5}_{number}" for number in range(cells.features.shape[1])]
     many = resampled(cells, 10_000, seed=1)
     for family in ("svm", "knn"):
@@ -98,7 +98,7 @@ def training_and_prediction(cells: LabelledCells, jobs: int) -> None:
         recipe = RECIPES[f"leukobench-{family}"]
         default = timed(f"{name}: default search, fit", lambda r=recipe: fit(r, cells, 0, jobs)).model
         timed(f"{family}: predict 10,000 cells", lambda m=default: m.predict_proba(many.features))
-        # what scikit-learn has too: its cosine distance is another one, see `classifiers.pipelines.neighbors`
+        # settings that scikit-learn has too; its cosine distance differs, see `classifiers.pipelines.neighbors`
         plain_settings = {"projection": "none"} | ({"weight": "class"} if family == "svm" else {"metric": "euclidean"})
         plain_recipe = recipe.changed(plain_settings)
         ours = timed(f"{name}: without whitening", lambda r=plain_recipe: fit(r, cells, 0, jobs))
@@ -125,7 +125,7 @@ def training_and_prediction(cells: LabelledCells, jobs: int) -> None:
 
 
 def wide_importance(family: str, cells: LabelledCells, many: LabelledCells, jobs: int) -> None:
-    """Print the seconds of importance for a set of hundreds of columns: the table's own, over and over, with noise."""
+    """Print the time of importance for hundreds of columns: those of the table, repeated, with noise."""
     rng = np.random.default_rng(2)
 
     def widened(of: LabelledCells) -> LabelledCells:
@@ -144,7 +144,7 @@ def wide_importance(family: str, cells: LabelledCells, many: LabelledCells, jobs
 
 
 def sharing(cells: LabelledCells, columns: int) -> None:
-    """Print the seconds of every C on one fold, by one kernel matrix and one by one."""
+    """Print the time of all C on one fold, with a shared kernel matrix and with GridSearchCV."""
     wide = LabelledCells(cells.features[:, np.arange(columns) % cells.features.shape[1]], cells.positive, cells.group)
     fold, gamma = group_folds(wide, 0)[:1], 1 / columns
     recipe = RECIPES["leukobench-svm"].changed({"gamma": gamma, "projection": "none", "weight": "class"})
@@ -157,7 +157,7 @@ def sharing(cells: LabelledCells, columns: int) -> None:
 
 
 def approximation(cells: LabelledCells, large: int) -> None:
-    """Print AUROC and seconds of the exact and the approximate kernel."""
+    """Print AUROC and time of the exact and the approximate kernel."""
     changes = {"C": 1, "gamma": 0.03, "projection": "none", "weight": "class"}
     settings = RECIPES["leukobench-svm"].changed(changes).combinations()[0]
     for approximate in (False, True):
@@ -186,7 +186,7 @@ def main() -> None:
     parser.add_argument("features", type=Path)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--large", type=int, default=40_000, help="cells of the largest fit")
+    parser.add_argument("--large", type=int, default=40_000, help="number of cells of the largest fit")
     given = parser.parse_args()
     table = read_feature_table(given.features).values
     rows = labelled(read_manifest(given.manifest))

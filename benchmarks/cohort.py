@@ -1,8 +1,8 @@
-"""A manifest of a million rows: read, split and audited; seconds and memory of each step.
+"""A manifest of a million rows: time and memory of reading, splitting and auditing it.
 
     python benchmarks/cohort.py [--rows 1000000]
 
-The rows are made up (5,000 subjects, one in a hundred images a twin of another), because no public dataset is as large.
+The rows are generated (5,000 subjects; 1% of the images are copies), because no public dataset is as large.
 """
 
 from __future__ import annotations
@@ -23,31 +23,25 @@ import pandas as pd
 from leukobench.cohort.audit import audit
 from leukobench.cohort.identity import subject_groups
 from leukobench.cohort.manifest import COLUMNS, read_manifest, write_manifest
-from leukobench.cohort.partition import (
-    Choice,
-    read_partition,
-    split_by_image,
-    split_by_subject,
-    split_in_folds,
-    write_split,
-)
+from leukobench.cohort.partition import read_split, write_split
+from leukobench.cohort.splitting import split
 
 SUBJECTS = 5_000
-TWINS = 0.01  # share of the images that are byte-identical with another
+COPIES = 0.01  # share of the images that are byte-identical with another
 
 
 def make_manifest(rows: int) -> pd.DataFrame:
-    """Make up a manifest: every second subject has leukemia, and a few pictures stand twice, in one class."""
+    """Generate a manifest: every second subject has leukemia, and a few images are duplicated."""
     rng = np.random.default_rng(0)
     subject = rng.integers(0, SUBJECTS, rows)
     label = np.where(subject % 2, "all", "hem")
     digests = np.array([hashlib.sha256(str(row).encode()).hexdigest() for row in range(rows)])
-    # a twin is a copy in the same subject: a cohort in which everybody is tied to everybody could not be split
+    # copies within a subject: a cohort whose subjects are all joined to one group could not be split
     order = np.argsort(subject, kind="stable")
-    twins = order[1:][(rng.random(rows - 1) < TWINS) & (subject[order[1:]] == subject[order[:-1]])]
+    copies = order[1:][(rng.random(rows - 1) < COPIES) & (subject[order[1:]] == subject[order[:-1]])]
     before = np.empty(rows, int)
     before[order[1:]] = order[:-1]
-    digests[twins] = digests[before[twins]]
+    digests[copies] = digests[before[copies]]
     names = pd.Series(subject).map(lambda number: f"{'' if number % 2 else 'H'}{number}")
     manifest = pd.DataFrame(
         {
@@ -66,7 +60,7 @@ def make_manifest(rows: int) -> pd.DataFrame:
 
 
 def timed(task: str, run: Callable[[], Any]) -> Any:
-    """Run a step; print its seconds and the peak memory of the process so far."""
+    """Run a step, and print its time and the peak memory of the process so far."""
     start = time.perf_counter()
     result = run()
     seconds = time.perf_counter() - start
@@ -79,9 +73,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument(
-        "--manifest", type=Path, help="a manifest made before; else one is made in a process of its own"
-    )
+    parser.add_argument("--manifest", type=Path, help="an existing manifest, by default a generated one")
     rows, given = vars(parser.parse_args()).values()
     print(f"{rows:,} rows; Python {platform.python_version()}, pandas {pd.__version__}, {platform.machine()}")
     with tempfile.TemporaryDirectory() as folder:
@@ -89,14 +81,13 @@ def main() -> None:
         if given is None:
             write_manifest(make_manifest(rows), path)
         manifest = timed("read and validate", lambda: read_manifest(path))
-        choice = Choice(validation_size=0.1, seed=1)
-        partition = timed("split by subject", lambda: split_by_subject(manifest, 0.2, choice))
-        timed("split in 5 folds", lambda: split_in_folds(manifest, 5, choice))
-        timed("split by image", lambda: split_by_image(manifest, 0.2, choice))
+        partition = timed("subject-level split", lambda: split(manifest, "subject", seed=1))
+        timed("5-fold cross-validation", lambda: split(manifest, "kfold", seed=1))
+        timed("image-level split", lambda: split(manifest, "image", seed=1))
         timed("audit", lambda: audit(manifest))
         timed("audit of a partition", lambda: audit(manifest, partition=partition))
-        timed("write partition", lambda: write_split(partition, path, Path(folder) / "split.csv"))
-        timed("read partition", lambda: read_partition(Path(folder) / "split.csv"))
+        timed("write partition", lambda: write_split(partition, Path(folder) / "split.csv"))
+        timed("read partition", lambda: read_split(Path(folder) / "split.csv"))
 
 
 if __name__ == "__main__":

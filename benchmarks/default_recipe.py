@@ -1,15 +1,15 @@
-"""Which features and which settings do best on people never seen: the hunt for the default recipe.
+"""Model selection of the default recipe: features and settings, evaluated on unseen subjects.
 
-    python benchmarks/default_recipe.py C-NMC_Leukemia --work hunt --jobs 2
+    python benchmarks/default_recipe.py C-NMC_Leukemia --work selection --jobs 2
 
-Every candidate, a feature table and a recipe, is judged by nested cross-validation over subject groups, repeated: the
-recipe's own choices are made over the subject groups of the training part of each outer fold, and the cells of the
-fold left out are scored. Printed are, over all cells, the AUROC pooled within a repeat (mean of the repeats), the mean
-and the worst of the single folds, and the AUROC of single people: the share of pairs, of a cell of theirs and a cell of
-the other class, that are ordered rightly, as median, tenth percentile and worst over the subject groups. The last line
-is the honest price of having chosen among the candidates: in each outer fold the one of the best inner score is taken.
+Every candidate is a feature table and a recipe. It is evaluated by repeated nested cross-validation over subject
+groups: hyperparameters are selected within the training part of each outer fold, and the cells of the held-out fold are
+scored. The table has the AUROC of all cells pooled within a repeat (mean over the repeats), the mean and the lowest
+AUROC of the folds, and the AUROC of each subject group (its cells against all cells of the other class; median, 10th
+percentile and lowest). The last line is the nested cross-validation estimate of the selection among the candidates:
+each outer fold uses the candidate with the best inner score.
 
-Tables are extracted into the folder given by --work and kept there.
+Feature tables are extracted into the folder --work and reused.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,7 @@ from leukobench.features.extractor import extract
 from leukobench.results.feature_table import read_feature_table
 
 OUTER_FOLDS = 5
-TABLES = {  # name -> feature set and settings
+TABLES: dict[str, tuple[str, dict[str, Any]]] = {  # name -> feature set and settings
     "clinton19": ("clinton19", {}),
     "patel": ("patel", {}),
     "full": ("full", {}),
@@ -52,11 +53,11 @@ FAMILIES = ("color", "geometry", "texture", "statistics")
 PLAIN = {"weight": "class", "C": [1, 10], "gamma": [0.001, 0.01]}
 WHITE = {"projection": "whiten", "weight": "class-subject", "C": [1, 3], "gamma": [0.001, 0.003, 0.01]}
 SVM, KNN = "leukobench-svm", "leukobench-knn"
-MODELS = {  # name -> recipe and its changes
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {  # name -> recipe and its changes
     "SVM": (SVM, PLAIN | {"projection": "none"}),
     "SVM, whitened": (SVM, WHITE | {"weight": "none"}),
-    "SVM, whitened, classes alike": (SVM, WHITE | {"weight": "class"}),
-    "SVM, whitened, people alike": (SVM, WHITE),
+    "SVM, whitened, classes weighted equally": (SVM, WHITE | {"weight": "class"}),
+    "SVM, whitened, subjects weighted equally": (SVM, WHITE),
     "SVM, whitened, linear": (SVM, WHITE | {"kernel": "linear", "C": [0.0003, 0.001, 0.003]}),
     "SVM, whitened, polynomial": (SVM, WHITE | {"kernel": "poly", "degree": 2, "gamma": 0.001, "C": [0.1, 1]}),
     "SVM, 64 best columns": (SVM, PLAIN | {"select": "anova:64", "projection": "none"}),
@@ -67,12 +68,12 @@ MODELS = {  # name -> recipe and its changes
         {"projection": "whiten", "metric": ["cosine", "euclidean"], "n_neighbors": [35, 75, 150, 300]},
     ),
 }
-BEST = "SVM, whitened, people alike"  # the model that all tables are tried with
-OWN = "leukobench (blue)"  # the table that all models are tried with
+BEST = "SVM, whitened, subjects weighted equally"  # evaluated on all tables
+OWN = "leukobench (blue)"  # all models are evaluated on it
 
 
 def candidates() -> list[tuple[str, str, str | None]]:
-    """Return what is tried: table, model, and the one family of columns that is kept, or None."""
+    """Return the candidates: table, model, and the feature family that is kept (None: all)."""
     return (
         [(table, BEST, None) for table in TABLES]
         + [(OWN, model, None) for model in MODELS if model != BEST]
@@ -82,7 +83,7 @@ def candidates() -> list[tuple[str, str, str | None]]:
 
 
 def tables(images: Path, work: Path, jobs: int) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
-    """Extract what is not there yet; return the manifest's rows and the tables."""
+    """Extract the missing tables; return the rows of the manifest and the tables."""
     work.mkdir(parents=True, exist_ok=True)
     if not (work / "manifest.csv").exists():
         write_manifest(scan_folder(images), work / "manifest.csv")
@@ -104,8 +105,8 @@ def outer_folds(label: np.ndarray, group: np.ndarray, repeat: int) -> list[tuple
     return list(StratifiedGroupKFold(OUTER_FOLDS, shuffle=True, random_state=repeat).split(label, label, group))
 
 
-def judge(values: pd.DataFrame, model: str, cohort: pd.DataFrame, repeat: int) -> tuple[np.ndarray, list[float]]:
-    """Return the score of each cell by models that have not seen its group, and each fold's inner score."""
+def evaluate(values: pd.DataFrame, model: str, cohort: pd.DataFrame, repeat: int) -> tuple[np.ndarray, list[float]]:
+    """Return the score of each cell by models trained without its group, and the inner score of each fold."""
     recipe, changes = MODELS[model]
     label, group = cohort["label"].to_numpy(), cohort["subject_group"].to_numpy()
     score, inner = np.empty(len(label)), []
@@ -117,76 +118,83 @@ def judge(values: pd.DataFrame, model: str, cohort: pd.DataFrame, repeat: int) -
     return score, inner
 
 
-def figures(scores: list[np.ndarray], cohort: pd.DataFrame) -> list[float]:
-    """Return pooled AUROC, mean and worst of the folds, and median, tenth percentile and worst of the people."""
+def summary(scores: list[np.ndarray], cohort: pd.DataFrame) -> list[float]:
+    """Return pooled AUROC; mean and lowest of the folds; median, 10th percentile and lowest of the subject groups."""
     positive, group = (cohort["label"] == POSITIVE).to_numpy(), cohort["subject_group"].to_numpy()
-    pooled, single, people = [], [], []
+    pooled, single, subjects = [], [], []
     for repeat, score in enumerate(scores):
         pooled.append(roc_auc_score(positive, score))
         for _, held_out in outer_folds(cohort["label"].to_numpy(), group, repeat):
             single.append(roc_auc_score(positive[held_out], score[held_out]))
-        people.append([_person(score, positive, group == name) for name in np.unique(group)])
-    person = np.mean(people, axis=0)
-    return [np.mean(pooled), np.mean(single), np.min(single), np.median(person), np.quantile(person, 0.1), person.min()]
+        subjects.append([_subject_auroc(score, positive, group == name) for name in np.unique(group)])
+    subject = np.mean(subjects, axis=0)
+    return [
+        np.mean(pooled),
+        np.mean(single),
+        np.min(single),
+        np.median(subject),
+        np.quantile(subject, 0.1),
+        subject.min(),
+    ]
 
 
-def _person(score: np.ndarray, positive: np.ndarray, own: np.ndarray) -> float:
-    """Return how often a cell of one person stands on the right side of a cell of the other class."""
+def _subject_auroc(score: np.ndarray, positive: np.ndarray, own: np.ndarray) -> float:
+    """Return the AUROC of the cells of one subject group against all cells of the other class."""
     blast = positive[own].mean() >= 0.5
     others = positive != blast
     return roc_auc_score(np.repeat([blast, not blast], [own.sum(), others.sum()]), np.r_[score[own], score[others]])
 
 
-def chosen_inside(kept: list[list[tuple[np.ndarray, list[float]]]], cohort: pd.DataFrame) -> list[np.ndarray]:
-    """Return the scores of each repeat where in each outer fold the candidate of the best inner score is taken.
+def selected_inside(kept: list[list[tuple[np.ndarray, list[float]]]], cohort: pd.DataFrame) -> list[np.ndarray]:
+    """Return the scores of each repeat, with the candidate of the best inner score in each outer fold.
 
     Args:
-        kept: Of each candidate and repeat, the score of each cell and each fold's inner score.
+        kept: For each candidate and repeat, the score of each cell and the inner score of each fold.
         cohort: The manifest's rows.
     """
-    chosen = []
+    selected = []
     for repeat in range(len(kept[0])):
         inner = np.array([of[repeat][1] for of in kept])  # [shape=(candidates, folds)]
         score = np.empty(len(cohort))
         folds = outer_folds(cohort["label"].to_numpy(), cohort["subject_group"].to_numpy(), repeat)
         for fold, (_, held_out) in enumerate(folds):
             score[held_out] = kept[int(inner[:, fold].argmax())][repeat][0][held_out]
-        chosen.append(score)
-    return chosen
+        selected.append(score)
+    return selected
 
 
 def main() -> None:
-    """Try every candidate and print the table."""
+    """Evaluate every candidate and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("images", type=Path)
-    parser.add_argument("--work", type=Path, required=True, help="folder for the tables")
+    parser.add_argument("--work", type=Path, required=True, help="folder of the feature tables")
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
     cohort, found = tables(arguments.images, arguments.work, arguments.jobs)
-    tried = candidates()
+    evaluated_models = candidates()
     inputs = [
         (found[table] if family is None else found[table].filter(regex=f"^{family}_"), model)
-        for table, model, family in tried
+        for table, model, family in evaluated_models
     ]
     print(
         f"{len(cohort)} cells, {cohort['subject_group'].nunique()} subject groups; {arguments.repeats} times", end=" "
     )
     print(f"{OUTER_FOLDS} outer folds over subject groups\n")
-    print("| features | columns | model | AUROC | folds: mean | worst | people: median | 10th percentile | worst |")
+    print("| features | columns | model | AUROC | folds: mean | lowest | subjects: median | 10th percentile | lowest |")
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
     tasks = [(values, model, cohort, repeat) for values, model in inputs for repeat in range(arguments.repeats)]
-    judged = Parallel(n_jobs=arguments.jobs, return_as="generator", batch_size=1)(
-        delayed(judge)(*task) for task in tasks
+    evaluated = Parallel(n_jobs=arguments.jobs, return_as="generator", batch_size=1)(
+        delayed(evaluate)(*task) for task in tasks
     )
     kept = []
-    for (table, model, family), (values, _) in zip(tried, inputs, strict=True):
-        kept.append([next(judged) for _ in range(arguments.repeats)])
+    for (table, model, family), (values, _) in zip(evaluated_models, inputs, strict=True):
+        kept.append([next(evaluated) for _ in range(arguments.repeats)])
         name = table if family is None else f"{table}, {family} only"
-        line = figures([score for score, _ in kept[-1]], cohort)
+        line = summary([score for score, _ in kept[-1]], cohort)
         print(f"| {name} | {values.shape[1]} | {model} | " + " | ".join(f"{x:.3f}" for x in line) + " |", flush=True)
-    line = figures(chosen_inside(kept, cohort), cohort)
-    print("| chosen in each outer fold | | by the inner score | " + " | ".join(f"{x:.3f}" for x in line) + " |")
+    line = summary(selected_inside(kept, cohort), cohort)
+    print("| selected in each outer fold | | by the inner score | " + " | ".join(f"{x:.3f}" for x in line) + " |")
 
 
 if __name__ == "__main__":

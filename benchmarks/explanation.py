@@ -1,12 +1,13 @@
-"""Explaining cells: seconds, how many steps it takes, and why plain Shapley values would not do.
+"""Explaining cells: time, number of steps, and a comparison with Shapley values.
 
     python benchmarks/explanation.py runs/svm runs/knn features.csv [--cells 4]
 
-The cells are taken evenly over the order of their scores. `steps` are those from a reference cell to the cell; 1 is the
-plain Shapley value by sampled orders, each with its reverse. Contributions are held against those by 20 steps: `slope`
-is the least-squares slope, `off` the root mean square difference over the root mean square standard error. Seconds are
-of one core. `far`: after the model's own preparation, the squared distance from the middle between the cell and a
-reference cell to a cell with a random half of the features of each, over that between the two; 1/4 is as far as they.
+The cells are evenly spaced in the order of their scores. `steps` is the number of steps from a reference cell to the
+cell; 1 gives Shapley values by sampled orders, each with its reverse. Contributions are compared with those of 20
+steps: `slope` is the least-squares slope, `off` the root mean square difference over the root mean square standard
+error. Times are of one core. `far` is a squared distance after the model's own preprocessing: from the midpoint between
+the cell and a reference cell to a cell with a random half of the features of each, divided by the squared distance
+between the two cells. The two cells themselves have 1/4.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,28 +24,30 @@ from threadpoolctl import threadpool_limits
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from leukobench.classifiers.attribution import PAIRS, contributions
+from leukobench.classifiers.model import Model
 from leukobench.classifiers.prediction import load_trained
 from leukobench.classifiers.reference import read_reference
 from leukobench.results.feature_table import read_feature_table
 
-FINE = 10  # pairs of steps that stand for the integral
+Score = Callable[[np.ndarray], np.ndarray]
+FINE = 10  # pairs of steps that approximate the integral
 
 
-def one_step(score, cell: np.ndarray, reference: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Shapley values by one order and its reverse from each reference cell. [shape=(references, features)]"""
+def one_step(score: Score, cell: np.ndarray, reference: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Return Shapley values by one order and its reverse from each reference cell. [shape=(references, features)]"""
     rng = np.random.default_rng(seed)
     moved = np.zeros(reference.shape)
     for row, start in zip(moved, reference, strict=True):
         order = rng.permutation(len(cell))
         for way in (order, order[::-1]):
-            turn = np.argsort(way)
-            states = np.where(turn < np.arange(len(cell) + 1)[:, None], cell, start)
+            place = np.argsort(way)
+            states = np.where(place < np.arange(len(cell) + 1)[:, None], cell, start)
             row[way] += np.diff(score(states)) / 2
     return moved
 
 
-def distance_of_halves(prepare, cell: np.ndarray, reference: np.ndarray) -> float:
-    """Return `far` of the module's text, the mean over reference cells."""
+def distance_of_halves(prepare: Score, cell: np.ndarray, reference: np.ndarray) -> float:
+    """Return `far` of the module docstring, the mean over the reference cells."""
     half = np.random.default_rng(0).random(reference.shape) < 0.5
     own, others, mixed, middle = (
         prepare(rows) for rows in (cell[None], reference, np.where(half, cell, reference), (cell + reference) / 2)
@@ -51,8 +55,8 @@ def distance_of_halves(prepare, cell: np.ndarray, reference: np.ndarray) -> floa
     return float(((mixed - middle) ** 2).sum(axis=1).mean() / ((own - others) ** 2).sum(axis=1).mean())
 
 
-def compare_steps(score, cell: np.ndarray, reference: np.ndarray, families: np.ndarray) -> None:
-    """Print one row a number of steps."""
+def compare_steps(score: Score, cell: np.ndarray, reference: np.ndarray, families: np.ndarray) -> None:
+    """Print one row for each number of steps."""
     names = np.unique(families)
     fine = contributions(score, cell, reference, pairs=FINE)
     exact, error = fine.mean(axis=0), fine.std(axis=0, ddof=1) / np.sqrt(len(fine))
@@ -71,7 +75,7 @@ def compare_steps(score, cell: np.ndarray, reference: np.ndarray, families: np.n
 
 
 def main() -> None:
-    """Print one row a cell and number of steps."""
+    """Print one row for each cell and number of steps."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("table", type=Path)
@@ -83,7 +87,7 @@ def main() -> None:
         reference = read_reference(folder).features
         families = np.array([column.partition("_")[0] for column in trained.columns])
 
-        def score(rows: np.ndarray, model=trained.model) -> np.ndarray:
+        def score(rows: np.ndarray, model: Model = trained.model) -> np.ndarray:
             return model.predict_proba(rows)[:, 1]
 
         cells = values[trained.columns].to_numpy()

@@ -1,12 +1,12 @@
-"""How fast cells are measured, against what a user would take instead, on real images.
+"""Speed of feature extraction on real images, compared with other tools.
 
     pip install '.[bench]'
     python benchmarks/features.py C-NMC_Leukemia --images 200
 
-Every figure is of one process and the median over the images, in milliseconds a cell. Each tool measures the same
-cells on the same machine in the same run, one after the other cell by cell, after one cell that is not counted. Where
-both start from a cell in memory, the other tool is given the crop and the mask that ours had to find. Nyxus takes all
-cells in one call, which is its best case: its time is the mean.
+Every time is the median over the images, in milliseconds per cell, of one process. Each tool measures the same cells on
+the same machine in the same run, cell by cell, after one cell that is not counted. In comparisons that start from a
+cell in memory, the other tool gets the crop and the mask that leukobench has found. Nyxus gets all cells in one call,
+which is its best case; its time is the mean.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ DIAMETER_EQUAL_AREA STAT_FERET_DIAM_MIN STAT_FERET_DIAM_MAX HU_M1 HU_M2 HU_M3 HU
 NYXUS_INTENSITY = """MEAN VARIANCE_BIASED STANDARD_DEVIATION_BIASED SKEWNESS EXCESS_KURTOSIS ENTROPY P10 P25 MEDIAN
 P75 P90"""
 
-# run apart, because the peak of a process that was forked begins with that of its parent; start-up is not counted
+# a separate process, because a forked process inherits the peak memory of its parent; start-up is not counted
 EXTRACT = """
 import sys, time
 from pathlib import Path
@@ -75,7 +75,7 @@ if __name__ == "__main__":
 
 
 def milliseconds(work: Callable[[Any], Any], items: Iterable[Any]) -> list[float]:
-    """Time some work on each item, after one that is not counted."""
+    """Return the time of a function on each item, after one item that is not counted."""
     items = list(items)
     work(items[0])
     times = []
@@ -87,24 +87,24 @@ def milliseconds(work: Callable[[Any], Any], items: Iterable[Any]) -> list[float
 
 
 def ours(measures: list[Callable[[PreparedCell], dict[str, float]]], cell: Cell) -> None:
-    """Some of our measures of a cell in memory."""
+    """Compute some features of a cell in memory."""
     prepared = PreparedCell(cell, BY_CELL)
     for measure in measures:
         measure(prepared)
 
 
 def grey_and_mask(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
-    """What the other tools take."""
+    """Return the input of the other tools."""
     return cv2.cvtColor(cell.rgb, cv2.COLOR_RGB2GRAY), cell.mask.astype(np.uint8)
 
 
 def quantised(cell: Cell) -> np.ndarray:
-    """The cell's grey values in `LEVELS` levels of its own range from 1, background 0: what mahotas takes."""
+    """Return the input of mahotas: grey levels of the cell's own range, 1 to `LEVELS`; background 0."""
     return np.where(cell.mask, PreparedCell(cell, BY_CELL).levels + 1, 0).astype(np.uint8)
 
 
 def nyxus_milliseconds(features: str, cells: list[Cell]) -> float:
-    """Mean time of Nyxus over the cells, all in one call, padded to one size."""
+    """Return the mean time of Nyxus over the cells, all in one call, padded to one size."""
     side = max(max(cell.mask.shape) for cell in cells)
     greys, masks = np.zeros((2, len(cells), side, side), np.uint32)
     for number, cell in enumerate(cells):
@@ -124,8 +124,8 @@ def row(what: str, own: float, other: float | None = None) -> None:
     print(f"{what:72} {own:9.3f}{ratio}")
 
 
-def against_the_plain_way(paths: list[Path]) -> None:
-    """The default set, reading included, against the plain way of the paper."""
+def compare_with_plain(paths: list[Path]) -> None:
+    """Print the times of the feature sets, reading included, and that of `plain.py`."""
     print(f"\n{'file -> features, reading included':72} {'ours':>9} {'plain':>12} {'ratio':>11}")
     own = np.median(milliseconds(lambda path: compute(read_cell(path)), paths))
     row("patel (27 features)", own, np.median(milliseconds(plain_features, paths[:50])))
@@ -135,8 +135,8 @@ def against_the_plain_way(paths: list[Path]) -> None:
             row(f"{name} ({len(features_of(name))} features)", np.median(milliseconds(work, paths)))
 
 
-def by_part(paths: list[Path], cells: list[Cell]) -> None:
-    """What each step costs."""
+def time_each_step(paths: list[Path], cells: list[Cell]) -> None:
+    """Print the time of each step."""
     print(f"\n{'step':72} {'ours':>9}")
     row("read an image and find its cell", np.median(milliseconds(read_cell, paths)))
     for name in SETS:
@@ -153,8 +153,8 @@ def by_part(paths: list[Path], cells: list[Cell]) -> None:
             row(f"{name}: {family}", np.median(milliseconds(work, prepared)))
 
 
-def against_other_tools(cells: list[Cell]) -> None:
-    """Features that another tool computes too, from a cell in memory."""
+def compare_with_other_tools(cells: list[Cell]) -> None:
+    """Print the times of features that another tool computes too, from a cell in memory."""
     print(f"\n{'cell in memory -> features that both compute':72} {'ours':>9} {'theirs':>12} {'ratio':>11}")
 
     def own(*measures: Callable[[PreparedCell], dict[str, float]]) -> float:
@@ -190,20 +190,29 @@ def against_other_tools(cells: list[Cell]) -> None:
 
 
 def linked_cohort(images: list[Path], number: int, folder: Path) -> Path:
-    """Make a folder of so many hard links to images, and its manifest; return the manifest."""
+    """Make a folder of `number` hard links to images, and its manifest; return the manifest."""
     names = [f"all/{row // 1000}/{row}.bmp" for row in range(number)]
     for row, name in enumerate(names):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         os.link(images[row % len(images)], folder / name)
-    facts = {"label": "all", "subject": "1", "subject_group": "1", "phase": "train", "fold": "0", "size_bytes": 608_454}
-    digests = [hashlib.sha256(name.encode()).hexdigest() for name in names]  # made up: the links are few files
-    manifest = pd.DataFrame({"path": names, "sha256": digests, "original_name": ""}).assign(**facts)
+    columns = {
+        "label": "all",
+        "subject": "1",
+        "subject_group": "1",
+        "phase": "train",
+        "fold": "0",
+        "size_bytes": 608_454,
+    }
+    digests = [
+        hashlib.sha256(name.encode()).hexdigest() for name in names
+    ]  # generated, because the links share a few files
+    manifest = pd.DataFrame({"path": names, "sha256": digests, "original_name": ""}).assign(**columns)
     write_manifest(manifest[list(COLUMNS)], folder / "manifest.csv")
     return folder / "manifest.csv"
 
 
-def extract_apart(folder: Path, manifest: Path, out: Path, jobs: int) -> tuple[float, float, float]:
-    """Extract the default set in a process of its own: its seconds, its peak memory, that of its largest worker, MB."""
+def extract_in_process(folder: Path, manifest: Path, out: Path, jobs: int) -> tuple[float, float, float]:
+    """Extract the default set in a separate process; return its time, its peak memory and that of its workers, MB."""
     command = [sys.executable, "-c", EXTRACT, str(folder), str(manifest), str(out), str(jobs)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
     seconds, parent, worker = map(float, done.stdout.split())
@@ -211,7 +220,7 @@ def extract_apart(folder: Path, manifest: Path, out: Path, jobs: int) -> tuple[f
 
 
 def batches(images: list[Path], number: int) -> None:
-    """The batch extractor: speed by processes, memory by number of images."""
+    """Print the speed of batch extraction by number of processes, and its memory by number of images."""
     print(f"\n{'batch extraction of patel':40} {'seconds':>9} {'images/s':>9} {'parent, MB':>11} {'worker, MB':>11}")
     with tempfile.TemporaryDirectory(dir=images[0].parent) as name:  # hard links stay on one file system
         seconds = {}
@@ -220,7 +229,7 @@ def batches(images: list[Path], number: int) -> None:
             manifest = folder / "manifest.csv"
             if not manifest.exists():
                 linked_cohort(images, count, folder)
-            taken, parent, worker = extract_apart(folder, manifest, folder / f"by_{jobs}.csv", jobs)
+            taken, parent, worker = extract_in_process(folder, manifest, folder / f"by_{jobs}.csv", jobs)
             seconds[count, jobs] = taken
             what = f"{count:,} images, {jobs} process{'es' * (jobs > 1)}"
             print(f"{what:40} {taken:9.1f} {count / taken:9.0f} {parent:11.0f} {worker:11.0f}", flush=True)
@@ -228,10 +237,10 @@ def batches(images: list[Path], number: int) -> None:
 
 
 def main() -> None:
-    """Run everything and print the tables."""
+    """Run all benchmarks and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="C-NMC 2019 images, at any depth")
-    parser.add_argument("--images", type=int, default=200, help="how many of them, evenly spread")
+    parser.add_argument("--images", type=int, default=200, help="number of images, evenly spaced")
     parser.add_argument("--batch", type=int, default=0, help="size of the largest batch, such as 100000; 0: none")
     arguments = parser.parse_args()
     found = sorted(arguments.folder.rglob("*.bmp"))
@@ -240,10 +249,10 @@ def main() -> None:
     cells = [read_cell(path) for path in paths]
     print(f"{len(paths)} of {len(found)} images; {platform.machine()}, {os.cpu_count()} cores, Python", end=" ")
     print(platform.python_version(), f"NumPy {np.__version__}, OpenCV {cv2.__version__}")
-    print("median milliseconds a cell, one process, one thread")
-    against_the_plain_way(paths)
-    by_part(paths, cells)
-    against_other_tools(cells)
+    print("median milliseconds per cell, one process, one thread")
+    compare_with_plain(paths)
+    time_each_step(paths, cells)
+    compare_with_other_tools(cells)
     if arguments.batch:
         batches(found, arguments.batch)
 

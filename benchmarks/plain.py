@@ -1,8 +1,8 @@
-"""The plain way to the features of Patel & Mishra 2015: library calls on the whole image, as their readers write them.
+"""The features of Patel & Mishra 2015 by direct library calls on the whole image.
 
-scikit-image's `regionprops`, `graycomatrix` and `rank.entropy`, SciPy's `median_filter`, nothing cropped and nothing
-shared. It is what `benchmarks/features.py` holds the extractor against; its texture counts pairs with the background
-and its median filter sees the black round the cell, which the extractor avoids.
+It uses scikit-image's `regionprops`, `graycomatrix` and `rank.entropy` and SciPy's `median_filter`, without cropping
+and without shared intermediate results. `benchmarks/features.py` compares the extractor with it. Unlike the extractor,
+its texture features count pairs with the background, and its median filter includes the black around the cell.
 """
 
 from __future__ import annotations

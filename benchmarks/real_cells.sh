@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The figures on real cells that README.md and RESULTS.md quote, from images to tables.
+# The results on real cells in README.md and RESULTS.md, from images to tables.
 #
 #     LEUKOBENCH_CNMC=C-NMC_Leukemia WEIGHTS=imagenet benchmarks/real_cells.sh OUT
 #
-# WEIGHTS: where MobileNet's ImageNet weights come from, a file or "imagenet". OUT must not exist yet.
+# WEIGHTS: ImageNet weights of MobileNet, a file or "imagenet". OUT must not exist yet.
 set -euo pipefail
 images=${LEUKOBENCH_CNMC:?name the folder of C-NMC images}
 weights=${WEIGHTS:?name the weights: a file, or imagenet}
@@ -16,14 +16,14 @@ run manifest "$images" -o manifest.csv --jobs 2
 run extract "$images" --manifest manifest.csv --set leukobench -o features.csv --jobs 2
 run extract "$images" --manifest manifest.csv --set clinton19 -o clinton19.csv --jobs 2
 
-# what leakage is worth: the same support vector machine, ten times each way
+# the optimistic bias of an image-level split: the same SVM on ten splits of each kind
 run leakage features.csv manifest.csv --seeds 10 --seed 1 -o leakage --jobs 2
 
 run split manifest.csv --method subject --test-size 0.2 --seed 1 -o split.csv
 run split manifest.csv --method kfold --folds 5 --seed 1 -o folds
 run split manifest.csv --method image --test-size 0.15 --seed 121 -o image.csv
 
-# the recipe of Clinton et al. on their kind of split, and on people never seen
+# the recipe of Clinton et al. on an image-level split, as theirs, and on unseen subjects
 run train-svm clinton19.csv --split image.csv --recipe clinton-svm --seed 1 -o runs-image/clinton-svm --jobs 2
 run train-svm clinton19.csv --split folds --recipe clinton-svm --seed 1 -o runs-folds/clinton-svm --jobs 2
 run compare runs-image/clinton-svm runs-folds/clinton-svm --common --allow-leaky -o report-clinton

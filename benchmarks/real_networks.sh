@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# What networks do on real cells of people never seen: frozen, fine-tuned and from scratch, and our own recipe beside the
-# classifiers. Quoted in README.md and RESULTS.md.
+# Networks on real cells of unseen subjects: frozen, fine-tuned and from scratch, and our own recipe compared with the
+# classifiers. The results are in README.md and RESULTS.md.
 #
 #     LEUKOBENCH_CNMC=C-NMC_Leukemia MOBILENET=imagenet XCEPTION=imagenet benchmarks/real_networks.sh OUT
 #
-# MOBILENET, XCEPTION: where the ImageNet weights come from, a file or "imagenet". OUT must not exist yet. Precision:
-# 16 and 32 bits mixed, so a GPU or a CPU that multiplies bfloat16 numbers is needed; else set PRECISION=float32.
+# MOBILENET, XCEPTION: ImageNet weights, a file or "imagenet". OUT must not exist yet. The default is mixed precision,
+# which needs a GPU or a CPU with bfloat16 arithmetic; otherwise set PRECISION=float32.
 set -euo pipefail
 images=${LEUKOBENCH_CNMC:?name the folder of C-NMC images}
 mobilenet=${MOBILENET:?name the weights of MobileNet: a file, or imagenet}
@@ -22,7 +22,7 @@ run manifest "$images" -o manifest.csv --jobs 2
 run split manifest.csv --method subject --test-size 0.2 --seed 1 -o split.csv
 run split manifest.csv --method kfold --folds 5 --seed 1 -o folds
 
-# our own recipe beside the classifiers, every cell tested once
+# our own recipe compared with the classifiers, every cell tested once
 run extract "$images" --manifest manifest.csv --set leukobench -o features.csv --jobs 2
 run train-svm features.csv --split folds --seed 1 -o runs-folds/svm --jobs 2
 run train-knn features.csv --split folds --seed 1 -o runs-folds/knn --jobs 2
@@ -33,19 +33,19 @@ train --split folds --recipe leukobench-finetuned --weights "$mobilenet" -o runs
 run compare runs-folds/* -o report-folds
 run compare runs-folds/leukobench whole-image -o report-heads
 
-# where they look: every twentieth test cell of a fold
+# Grad-CAM of every twentieth test cell of a fold
 for run in runs-folds/leukobench whole-image runs-folds/finetuned; do
-  seen=seen-$(basename $run)
-  printf '\n$ leukobench explain %s IMAGES/... --fold 0 --brief -o %s\n' $run $seen
+  explained=explained-$(basename $run)
+  printf '\n$ leukobench explain %s IMAGES/... --fold 0 --brief -o %s\n' $run $explained
   awk -F, -v folder="$images" '$6 == 0 { print folder "/" $1 }' $run/predictions.csv | awk 'NR % 20 == 1' |
-    tr '\n' '\0' | xargs -0 leukobench explain --fold 0 --brief -o $seen $run | tail -2
+    tr '\n' '\0' | xargs -0 leukobench explain --fold 0 --brief -o $explained $run | tail -2
 done
 
-# what leakage is worth to it
+# the optimistic bias of an image-level split
 run leakage features.csv manifest.csv --images "$images" --recipe leukobench --weights "$mobilenet" --seeds 10 --seed 1 \
   -o leakage --jobs 2
 
-# one split by subject: what of MobileNet is trained, and from where; a frozen Xception; the light Xception
+# one subject-level split: MobileNet frozen, fine-tuned and from scratch; a frozen Xception; the light Xception
 run train-svm features.csv --split split.csv --seed 1 -o runs/svm --jobs 2
 on_split() { train --split split.csv "$@"; }
 whole=(--recipe leukobench-finetuned --set 'options={}' --set input_side=160 --set views=1)

@@ -1,17 +1,17 @@
-"""Images per second of each recipe in training, against the way in which the reproduced studies trained.
+"""Training speed of each recipe, compared with the Keras input pipeline of the reproduced studies.
 
     LEUKOBENCH_CNMC=C-NMC_Leukemia python benchmarks/training.py [--recipe NAME ...] [--images 64] [--precision mixed]
 
-Their way is Keras' own ImageDataGenerator: every epoch, each image is decoded, resized and transformed by itself on
-the CPU, and a frozen base is run anew. Ours is that of `leukobench train-cnn`: images are decoded once, the network's
-first layer augments, a frozen base is run once, batch normalisation is one operation. Both train the same network from
-the same random weights, on the same images, in this process, one after the other; theirs always in 32 bits. For a
-frozen base there is a third way, which tells what running it once is worth by itself: images decoded once, the base run
-every epoch. The time of the first epoch, which compiles, and of getting ready are told apart from that of a later one.
-The whole training is that of the recipe's epochs on so many images. The column before the last is what our input deals
-out where no network takes it: what a faster device, which reads the same batches, would have to outrun to wait for it.
-The last is how much of the time of our later epochs the GPU computes, by nvidia-smi; epochs must last seconds for that,
-so take many --images.
+"Theirs" is Keras' ImageDataGenerator: in every epoch, each image is decoded, resized and transformed on the CPU, and a
+frozen base is run again. "Ours" is `leukobench train-cnn`: images are decoded once, the first layer of the network
+augments, a frozen base is run once, and batch normalisation is one operation. Both train the same network from the same
+random weights on the same images, one after the other in this process; theirs always in float32. For a frozen base, a
+third variant isolates the gain of running the base once: images are decoded once, and the base is run in every epoch.
+
+Preparation and the first epoch, which compiles, are timed separately from later epochs. The time of the whole training
+is that of the recipe's number of epochs. "Input alone" is the throughput of our input without a network: a device must
+be faster than this to wait for its input. "GPU busy" is the GPU utilisation during our later epochs, by nvidia-smi; it
+needs epochs of several seconds, so use many --images.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ TIMED_EPOCHS = 2  # after the first
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds until the first epoch is done, and of a later one; how much of these the GPU computed, if known."""
+    """Seconds until the end of the first epoch, seconds of a later epoch, and GPU utilisation in later epochs."""
 
     first: float
     later: float
@@ -58,46 +58,46 @@ class Timing:
 
 
 def main() -> None:
-    """Measure the recipes that were asked for, and print a table."""
+    """Time the recipes and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipe", action="append", choices=list(RECIPES), help="by default all")
-    parser.add_argument("--images", type=int, default=64, help="images of an epoch")
-    parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="of our way")
+    parser.add_argument("--recipe", action="append", choices=list(RECIPES), help="default: all")
+    parser.add_argument("--images", type=int, default=64, help="number of images of an epoch")
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="precision of ours")
     parser.add_argument("--device", choices=DEVICES, default="auto")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     folder = Path(os.environ["LEUKOBENCH_CNMC"])
-    table = _some_images(folder, asked.images)
-    devices = choose_devices(asked.device)
-    policy = policy_for(asked.precision, devices)
+    table = _some_images(folder, arguments.images)
+    devices = choose_devices(arguments.device)
+    policy = policy_for(arguments.precision, devices)
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, keras {keras.__version__}, "
           f"{name_devices(devices)}, ours in {policy}; {len(table)} images an epoch\n")  # fmt: skip
     print("| recipe | theirs, images/s | ours, images/s | a later epoch | whole training | base run every epoch "
           "| input alone, images/s | GPU busy |")  # fmt: skip
     print("|---|---|---|---|---|---|---|---|")
-    for name in asked.recipe or RECIPES:
+    for name in arguments.recipe or RECIPES:
         print(f"| {name} {_measured(network_recipe(name), folder, table, policy)}", flush=True)
 
 
 def _measured(recipe: Recipe, folder: Path, table: pd.DataFrame, policy: str) -> str:
-    """Time a recipe in each way, and return the rest of its line of the table."""
+    """Time all variants of a recipe, and return the rest of its line of the table."""
     short = replace(recipe, epochs=1 + TIMED_EPOCHS, offline_augmentation=None)
-    theirs = _timed(short, folder, table, _their_way)
+    theirs = _timed(short, folder, table, _theirs)
     with building_in(policy):
-        ours = _timed(short, folder, table, _our_way)
+        ours = _timed(short, folder, table, _ours)
         base = _timed(short, folder, table, _base_every_epoch) if recipe.frozen else None
     whole = [timing.first + (recipe.epochs - 1) * timing.later for timing in (theirs, ours)]
-    beside = f"{len(table) / base.later:.2f} images/s, {base.later / ours.later:.1f} times slower" if base else ""
-    dealt = _timed(short, folder, table, _input_alone)
+    base_speed = f"{len(table) / base.later:.2f} images/s, {base.later / ours.later:.1f} times slower" if base else ""
+    input_alone = _timed(short, folder, table, _input_alone)
     return (
         f"| {len(table) / theirs.later:.2f} | {len(table) / ours.later:.2f} "
         f"| {theirs.later / ours.later:.2f} times faster "
-        f"| {whole[0]:.0f} s -> {whole[1]:.0f} s, {whole[0] / whole[1]:.2f} times faster | {beside} "
-        f"| {len(table) / dealt.later:.0f} | {'' if ours.busy is None else f'{ours.busy:.0%}'} |"
+        f"| {whole[0]:.0f} s -> {whole[1]:.0f} s, {whole[0] / whole[1]:.2f} times faster | {base_speed} "
+        f"| {len(table) / input_alone.later:.0f} | {'' if ours.busy is None else f'{ours.busy:.0%}'} |"
     )
 
 
 def _some_images(folder: Path, count: int) -> pd.DataFrame:
-    """Return the first images of each class, as rows of a manifest that training would read."""
+    """Return the first images of each class as rows of a manifest."""
     paths = []
     for label in ("all", "hem"):
         paths += sorted(folder.rglob(f"*_{label}.bmp"))[: count // 2]
@@ -106,35 +106,35 @@ def _some_images(folder: Path, count: int) -> pd.DataFrame:
     return pd.DataFrame({"path": relative, "label": labels, "sha256": relative})
 
 
-def _timed(recipe: Recipe, folder: Path, table: pd.DataFrame, way: Callable[..., list[float]]) -> Timing:
+def _timed(recipe: Recipe, folder: Path, table: pd.DataFrame, variant: Callable[..., list[float]]) -> Timing:
     keras.utils.set_random_seed(0)
     network = build(recipe, None)
     with tempfile.TemporaryDirectory() as scratch:
         os.environ[CACHE_VARIABLE] = scratch
         start = time.perf_counter()
         with _gpu_watched() as seen:
-            ends = way(network, recipe, folder, table)
+            ends = variant(network, recipe, folder, table)
     busy = [share for at, share in seen if ends[0] < at < ends[-1]]
     return Timing(ends[0] - start, (ends[-1] - ends[0]) / (len(ends) - 1), float(np.mean(busy)) if busy else None)
 
 
 @contextlib.contextmanager
 def _gpu_watched() -> Iterator[list[tuple[float, float]]]:
-    """Ask nvidia-smi, where there is one, ten times a second how much of the time the first GPU computes.
+    """Record the utilisation of the first GPU ten times a second with nvidia-smi, if it is installed.
 
     Yields:
-        The answers as they come: when, and the share.
+        The list of records: time and utilisation.
     """
     seen: list[tuple[float, float]] = []
     if shutil.which("nvidia-smi") is None:
         yield seen
         return
-    asked = ["nvidia-smi", "--id=0", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "--loop-ms=100"]
-    with subprocess.Popen(asked, stdout=subprocess.PIPE, text=True) as watching:
+    command = ["nvidia-smi", "--id=0", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "--loop-ms=100"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
 
         def read() -> None:
-            for line in watching.stdout:
-                if line.strip().isdigit():  # a GPU that is divided up does not tell
+            for line in watching.stdout or ():
+                if line.strip().isdigit():  # a partitioned GPU reports none
                     seen.append((time.perf_counter(), int(line) / 100))
 
         reader = threading.Thread(target=read)
@@ -146,7 +146,7 @@ def _gpu_watched() -> Iterator[list[tuple[float, float]]]:
             reader.join()
 
 
-def _their_way(network: Network, recipe: Recipe, folder: Path, table: pd.DataFrame) -> list[float]:
+def _theirs(network: Network, recipe: Recipe, folder: Path, table: pd.DataFrame) -> list[float]:
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
     by = recipe.augmentation or Augmentation()
@@ -171,16 +171,16 @@ def _their_way(network: Network, recipe: Recipe, folder: Path, table: pd.DataFra
             batch_size=recipe.batch_size,
             seed=0,
         )
-    plain = keras.models.clone_model(network.whole)  # Keras' own layers, without what we put into them
+    plain = keras.models.clone_model(network.whole)  # Keras' own layers, without our fused batch normalisation
     plain.set_weights(network.whole.get_weights())
-    compile_for(replace(recipe, trained="all"), plain, len(batches))  # a step at a time
+    compile_for(replace(recipe, trained="all"), plain, len(batches))  # one step per call
     ends: list[float] = []
     clock = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter()))
     plain.fit(batches, epochs=recipe.epochs, verbose=0, callbacks=[clock])
     return ends
 
 
-def _our_way(network: Network, recipe: Recipe, folder: Path, table: pd.DataFrame) -> list[float]:
+def _ours(network: Network, recipe: Recipe, folder: Path, table: pd.DataFrame) -> list[float]:
     if not recipe.frozen:
         return _base_every_epoch(network, recipe, folder, table)
     images = _images(recipe, folder, table)

@@ -181,9 +181,7 @@ def read_split(path: str | os.PathLike[str]) -> Split:
         return read_partition(path)
     files = sorted(path.glob("fold_*.csv"), key=lambda file: natural_order(file.stem))
     if not files:
-        raise InputError(
-            f"{path}: contains no fold_0.csv; name a partition or a folder of folds from `leukobench split`"
-        )
+        raise InputError(f"{path}: contains no fold_0.csv; name a partition, or the folder of a cross-validation")
     partitions = {_fold_number(file): read_partition(file) for file in files}
     for name in ("method", "manifest"):
         if len({getattr(partition, name) for partition in partitions.values()}) > 1:
