@@ -58,10 +58,11 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(leukobench.__version__, prog_name="leukobench")
 def main() -> None:
-    """Classify leukemic blasts and normal cells in two ways, and compare the two honestly.
+    """Classify leukemic blasts and normal cells with handcrafted features and with deep networks, and compare both.
 
-    Handcrafted features with SVM and k-NN, and deep networks, on the same split of the same images, tested on unseen
-    subjects. Research software, not a medical device.
+    SVM and k-NN on handcrafted features, and networks on the images, use the same split of the same images and are
+    tested on unseen subjects. The classes are those of C-NMC 2019: `all` (blast of acute lymphoblastic leukemia, the
+    positive class) and `hem` (normal cell). Research software, not a medical device.
 
     \b
     To begin:   leukobench demo -o demo

@@ -103,9 +103,10 @@ def classifier_options(family: str) -> Any:
 def train_svm(**arguments: Any) -> None:
     """Train a support vector machine on the feature table FEATURES.
 
-    The settings are chosen on the training part by cross-validation over subject groups. Options replace the values of
-    the recipe; of several values, separated by commas, the search chooses one. The run folder contains predictions,
-    metrics and the model, the table of the search, and the permutation importance of each feature on the test part.
+    The settings are chosen on the training part by cross-validation over subject groups. A recipe is a named
+    set of settings; options override its values. If you give several values, separated by commas, a grid search picks
+    the best one. The run folder contains predictions, metrics and the model, the results of the search, and the
+    permutation importance of each feature on the test part.
 
     \b
     Example:  leukobench train-svm features.csv --split split.csv -o runs/svm --jobs 2
@@ -119,11 +120,12 @@ def train_svm(**arguments: Any) -> None:
 @click.command("train-knn")
 @classifier_options("knn")
 def train_knn(**arguments: Any) -> None:
-    """Train k nearest neighbours on the feature table FEATURES.
+    """Train a k-nearest-neighbours classifier on the feature table FEATURES.
 
-    The settings are chosen on the training part by cross-validation over subject groups. Options replace the values of
-    the recipe; of several values, separated by commas, the search chooses one. The run folder contains predictions,
-    metrics and the model, the table of the search, and the permutation importance of each feature on the test part.
+    The settings are chosen on the training part by cross-validation over subject groups. A recipe is a named
+    set of settings; options override its values. If you give several values, separated by commas, a grid search picks
+    the best one. The run folder contains predictions, metrics and the model, the results of the search, and the
+    permutation importance of each feature on the test part.
 
     \b
     Example:  leukobench train-knn features.csv --split split.csv -o runs/knn --jobs 2

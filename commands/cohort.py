@@ -15,7 +15,10 @@ from leukobench.commands.options import FILE, FOLDER, jobs_option, output, resum
 @output("Manifest (CSV)")
 @click.option("--positive", default="all", show_default=True, help="Name of the folder of blasts.")
 @click.option("--negative", default="hem", show_default=True, help="Name of the folder of normal cells.")
-@click.option("--subject-regex", help="Pattern to search in a file's path; its first group is the subject's ID.")
+@click.option(
+    "--subject-regex",
+    help="Regular expression to search in a file's path; its first capturing group is the subject's ID.",
+)
 @click.option("--subjects", type=FILE, help="Table (CSV) with the columns path (or file name) and subject.")
 @resume_option
 @jobs_option
@@ -23,9 +26,10 @@ def manifest(images: Path, out: Path, **options: Any) -> None:
     """Index the folder IMAGES: path, label, subject and checksum of each image.
 
     The official files of C-NMC 2019 carry label and subject in their names, in the layout of the Cancer Imaging Archive
-    or of Kaggle. In a folder of your own, put each class in a folder named all or hem (or choose other names with
-    --positive and --negative). Then say how to find the subject: by a pattern in the path, or by a table. Subjects that
-    share an identical image are joined in one subject group, which no subject-level split divides.
+    or of Kaggle. For your own images, put the blasts in a folder named `all` and the normal cells in a folder named
+    `hem` (or choose other names with --positive and --negative). Say how to find the subject with --subject-regex or
+    --subjects. Subjects that share an identical image are joined in one subject group; subject-level splits keep it
+    together.
 
     \b
     Example:  leukobench manifest C-NMC_Leukemia -o manifest.csv --jobs 2
@@ -82,7 +86,12 @@ def verify(images: Path, manifest: Path | None, phases: tuple[str, ...], out: Pa
 @click.command()
 @click.argument("manifest", type=FILE, required=False)
 @click.option("--images", type=FOLDER, help="Folder of the images: decode them and compare their pixels as well.")
-@click.option("--split", "partition", type=FILE, help="Partition from `split`: count what it leaks.")
+@click.option(
+    "--split",
+    "partition",
+    type=FILE,
+    help="Partition from `split`: count the images and subjects that are in more than one part.",
+)
 @click.option("--near", is_flag=True, help="Search for near-duplicates; needs --images. About a minute for 10,000.")
 @output("All findings (JSON)", required=False)
 @jobs_option
@@ -91,10 +100,10 @@ def audit(
 ) -> None:
     """Find what is wrong with a dataset before training on it.
 
-    Finds byte-identical images in the MANIFEST (by default the shipped one of C-NMC 2019), the subject IDs that they
-    tie together, and which of them cross phases, folds, subjects and labels. Findings are information: the exit code is
-    0. It is 1 only if --split is given and an image or a subject is in two parts. --images does not check the files
-    against the manifest: run verify first.
+    Finds byte-identical images in the MANIFEST (by default the shipped one of C-NMC 2019), the subject IDs that share
+    such an image, and the duplicates that are in more than one phase, fold, subject or class. The exit code is 0,
+    whatever is found; but it is 1 if --split is given and an image or a subject is in more than one part. --images does
+    not check the files against the manifest: run verify first.
 
     \b
     Example:  leukobench audit manifest.csv --split split.csv
@@ -147,8 +156,10 @@ def audit(
 )
 @click.option("--folds", type=click.IntRange(min=2), default=5, show_default=True, help="Number of folds, for kfold.")
 @click.option("--test-fold", type=click.Choice(["0", "1", "2"]), help="Official fold to test on, for official.")
-@click.option("--balance", is_flag=True, help="Reduce each part to as many images of one class as of the other.")
-@click.option("--per-subject", type=click.IntRange(min=1), help="Largest number of images of one subject.")
+@click.option(
+    "--balance", is_flag=True, help="Leave out images of the larger class, so that each part has equally many of both."
+)
+@click.option("--per-subject", type=click.IntRange(min=1), help="Use at most this many images of each subject.")
 @seed_option
 def split_command(manifest: Path, out: Path, **options: Any) -> None:
     """Divide a MANIFEST into training, validation and test.

@@ -63,7 +63,13 @@ def compare(runs: tuple[Path, ...], out: Path, images: Path | None, common: bool
 @click.option("--recipe", help="Recipe of the network, see `recipes`.")
 @click.option("--weights", metavar="PATH|imagenet|none", help="Weights of the network, as for `train-cnn`.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Number of epochs of the network; default: from its recipe.")
-@click.option("--seeds", type=click.IntRange(min=2), default=5, show_default=True, help="Splits of each kind.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=2),
+    default=5,
+    show_default=True,
+    help="Number of repetitions, each with one image-level and one subject-level split.",
+)
 @click.option(
     "--test-size",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),

@@ -12,17 +12,19 @@ from leukobench.commands.printing import print_comparison
 
 @click.command()
 @output("Folder")
-@click.option("--subjects", type=click.IntRange(min=2), default=16, show_default=True, help="People to generate.")
-@click.option("--cells", type=click.IntRange(min=1), default=15, show_default=True, help="Cells of each.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Epochs of the network, instead of its recipe's.")
+@click.option(
+    "--subjects", type=click.IntRange(min=2), default=16, show_default=True, help="Number of subjects to generate."
+)
+@click.option("--cells", type=click.IntRange(min=1), default=15, show_default=True, help="Number of cells per subject.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Number of epochs of the network; default: from its recipe.")
 @seed_option
 @jobs_option
 def demo(out: Path, subjects: int, cells: int, epochs: int | None, seed: int, jobs: int) -> None:
-    """Run the whole path on a generated cohort, in minutes.
+    """Run the whole pipeline on synthetic cells, in minutes.
 
-    Cells with known properties are drawn and written as C-NMC-like BMP files, then indexed, split by subject, measured,
-    learned by SVM, k-NN and a small network, and compared. Its figures show that the software works; they say nothing
-    about leukemia.
+    Cells with known properties are drawn and written as BMP files like those of C-NMC. They are then indexed and split
+    by subject, their features are extracted, an SVM, a k-NN and a small network are trained, and the models are
+    compared. The results show that the software works; they say nothing about leukemia.
 
     \b
     Example:  leukobench demo -o demo --jobs 2

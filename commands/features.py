@@ -32,7 +32,7 @@ from leukobench.commands.options import (
 @click.option("--levels", type=int, help="Number of grey levels of the co-occurrence matrices, 2 to 256.")
 @click.option(
     "--quantisation",
-    help="Range that the grey levels divide equally. fixed: 0..255, the same for every cell. cell: the cell's smallest "
+    help="Intensity range that is divided into equal grey levels. fixed: 0 to 255 for every cell. cell: the cell's smallest "
     "to its largest value.",
 )
 @click.option(
@@ -43,7 +43,7 @@ from leukobench.commands.options import (
     "--size",
     type=Size(),
     metavar="PX|native",
-    help="Length that the longer side of each image is scaled to first, px. native: images are not scaled.",
+    help="Scale each image before measuring, so that its longer side has this length in px. native: no scaling.",
 )
 @background_option
 @jobs_option

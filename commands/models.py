@@ -15,7 +15,7 @@ from leukobench.commands.options import FILE, FOLDER, jobs_option, output
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
 @output("Predictions (CSV)")
 @click.option("--manifest", type=FILE, help="Predict the images of this manifest only, not all of the folder.")
-@click.option("--fold", type=int, help="Of a cross-validation: predict with the model of this fold.")
+@click.option("--fold", type=int, help="For a cross-validation run: use the model of this fold.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Networks: batch size; by default as trained.")
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "gpu"]), help="Networks: as for `train-cnn`; by default auto."
@@ -27,10 +27,10 @@ def predict(run: Path, source: Path, out: Path, **options: Any) -> None:
     SOURCE is a folder of images. They are read, and for SVM and k-NN measured, as the training images were. For SVM and
     k-NN, SOURCE may also be a feature table that was extracted like the training table.
 
-    Of a cross-validation, SVM and k-NN predict with the final model, which was fitted on every image; of networks, the
-    mean score of all folds is taken. Predictions of images that were used for training are not a test. An image that
-    cannot be read gets no row. It is listed with the reason in <name>.failures.csv, and the command ends with exit
-    code 1.
+    If RUN is a cross-validation, SVM and k-NN use the final model, which was fitted on all images; for networks, the
+    scores of all folds are averaged. Do not judge a model by its predictions on training images: they are too
+    optimistic. An image that cannot be read gets no row. It is listed with the reason in <name>.failures.csv, and the
+    command ends with exit code 1.
 
     \b
     Example:  leukobench predict runs/svm new_images -o predictions.csv --jobs 2
@@ -56,21 +56,25 @@ def predict(run: Path, source: Path, out: Path, **options: Any) -> None:
 @click.argument("run", type=FOLDER)
 @click.argument("images", type=FILE, nargs=-1, required=True)
 @output("Folder")
-@click.option("--fold", type=int, help="Of a cross-validation: explain the model of this fold. Networks need it there.")
-@click.option("--brief", is_flag=True, help="Write no figures for single images: for many images.")
+@click.option(
+    "--fold", type=int, help="For a cross-validation run: explain the model of this fold; required for networks."
+)
+@click.option("--brief", is_flag=True, help="Do not write a folder for each image; useful for many images.")
 def explain(run: Path, images: tuple[Path, ...], out: Path, fold: int | None, brief: bool) -> None:
     """Explain the predictions of a RUN for the cells in IMAGES.
 
-    For a network, each image gets the Grad-CAM attribution of its predicted class, with the share of the attribution
-    that falls on the background (a network that relies on the background has learned the wrong thing), and the feature
-    maps of every layer as tiles. The network gets a summary and a diagram. A single cell shows little: average the
-    share over a hundred.
+    For a network, the command writes the Grad-CAM attribution of the predicted class for each image, with the share of
+    the attribution that falls on the background, and the feature maps of every layer. A high share suggests that the
+    network relies on the background instead of the cell; average it over about 100 images. A summary and a diagram of
+    the network are written too.
 
-    For SVM and k-NN, each image gets the contribution of every feature to its probability of all, as a figure and
-    tables. Training keeps some reference cells in the run folder. From each of them, the features are moved to those of
-    this cell in small steps; the change of the probability while a feature moves is its contribution. The contributions
-    add up to this cell's probability minus the mean of the reference cells. Correlated features share the credit or
-    compensate each other, so read the families of features first. With hundreds of features an image takes seconds.
+    For SVM and k-NN, a figure and tables show for each image how much every feature contributes to the predicted
+    probability of the class `all` (blast). The calculation starts from the features of reference cells, which training
+    keeps in the run folder, and changes them in small steps to those of the explained cell. The contribution of a
+    feature is the change of the probability that its steps cause, averaged over the reference cells. The contributions
+    add up to the probability of the explained cell minus the mean probability of the reference cells. Contributions of
+    correlated features are divided among them or cancel each other: look at the sums of the feature families first.
+    With hundreds of features, an image takes seconds.
 
     \b
     Example:  leukobench explain runs/mobilenet UID_H1_1_1_hem.bmp UID_1_1_1_all.bmp -o explained

@@ -53,8 +53,8 @@ class Change(click.ParamType):
     "<recipe>-from-scratch). By default what the recipe says.",
 )
 @output("Run folder")
-@click.option("--epochs", type=click.IntRange(min=1), help="Number of epochs, if not the recipe's.")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Number of images in a batch, if not the recipe's.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Number of epochs; default: from the recipe.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Number of images in a batch; default: from the recipe.")
 @click.option(
     "--set",
     "changes",
@@ -88,12 +88,13 @@ def train_cnn(
 ) -> None:
     """Train a network on the images of the folder IMAGES.
 
-    If the split has a validation part, the run keeps the weights of the epoch with the best validation AUROC, or of the
-    epoch that the recipe names. Images are read and resized once and kept in $LEUKOBENCH_CACHE, by default leukobench
-    in your cache folder; so are the outputs of a frozen base.
+    A recipe is a named set of settings. If the split has a validation part, the weights of the best epoch are kept: by
+    default that of the best validation AUROC, or as the recipe's value `keep` says. Without a validation part, those of
+    the last epoch are kept. Images are read and resized once, then kept in the folder $LEUKOBENCH_CACHE (default: the
+    folder leukobench in your cache folder). If the pretrained layers are frozen, their outputs are kept there too.
 
-    During the training the folder NAME.partial beside the run folder NAME holds the history and a checkpoint. After an
-    interruption, rerun the command with --resume; on a CPU the result is that of an uninterrupted training.
+    During the training, the folder NAME.partial beside the run folder NAME holds the history and a checkpoint. After an
+    interruption, rerun the command with --resume. On a CPU, the result is the same as without the interruption.
 
     Set KERAS_BACKEND=jax to compute with JAX, which distributes each batch over all GPUs of the machine (TensorFlow
     uses one).

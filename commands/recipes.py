@@ -10,7 +10,8 @@ import click
 def recipes(name: str | None) -> None:
     """List the recipes and the metrics that their sources reported, or print every value of the recipe NAME.
 
-    What a source does not say, and what leukobench does instead, is under notes or left_open.
+    Where a publication does not state a setting, the fields notes and left_open say so, and give the value that
+    leukobench uses.
 
     \b
     Example:  leukobench recipes
