@@ -60,8 +60,8 @@ def test_scikit_learn_accepts_the_splitters() -> None:
 @pytest.mark.parametrize(
     ("y", "groups", "reason"),
     [
-        (None, ["1", "2"], "needs y \(the class of each cell\) and groups"),
-        (["all", "hem"], None, "needs y \(the class of each cell\) and groups"),
+        (None, ["1", "2"], r"needs y \(the class of each cell\) and groups"),
+        (["all", "hem"], None, r"needs y \(the class of each cell\) and groups"),
         (["all", "hem", "all"], ["1", "2"], "X has 2 cells, y 3 and groups 2"),
         (["all", "blast"], ["1", "2"], "y has the label 'blast'"),
         ([0, 2], ["1", "2"], "y has the label '2'"),
