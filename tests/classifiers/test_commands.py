@@ -177,16 +177,16 @@ def broken(kind: str, values: pd.DataFrame, split: pd.DataFrame) -> tuple[pd.Dat
     ("kind", "says"),
     [
         ("one class in training", "split.csv: the training part has 0 subject groups of one class"),
-        ("missing value", "table.csv: the column 'color_mean_red' holds values that are no finite numbers"),
-        ("text in a column", "table.csv: the column 'color_mean_red' holds values that are no finite numbers"),
-        ("infinite value", "table.csv: the column 'color_mean_red' holds values that are no finite numbers"),
-        ("path twice", "stands twice"),
+        ("missing value", "table.csv: the column 'color_mean_red' contains values that are not finite numbers"),
+        ("text in a column", "table.csv: the column 'color_mean_red' contains values that are not finite numbers"),
+        ("infinite value", "table.csv: the column 'color_mean_red' contains values that are not finite numbers"),
+        ("path twice", "is duplicated"),
         ("no overlap", "split.csv: names 40 of 40 images that"),
         ("two rows", "split.csv: the training part has 0 subject groups of one class"),
         ("nothing to test on", "split.csv: has no image with features in the test part"),
         ("nothing to train on", "split.csv: has no image with features in the train part"),
         ("every column constant", "every feature is constant over the training cells"),
-        ("no column", "table.csv: is no feature table"),
+        ("no column", "table.csv: is not a feature table"),
     ],
 )
 def test_bad_tables_and_splits_end_in_one_line(
