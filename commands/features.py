@@ -32,8 +32,8 @@ from leukobench.commands.options import (
 @click.option("--levels", type=int, help="Number of grey levels of the co-occurrence matrices, 2 to 256.")
 @click.option(
     "--quantisation",
-    help="Intensity range that is divided into equal grey levels. fixed: 0 to 255 for every cell. cell: the cell's smallest "
-    "to its largest value.",
+    help="Intensity range that is divided into equal grey levels. fixed: 0 to 255 for every cell. cell: the cell's "
+    "smallest to its largest value.",
 )
 @click.option(
     "--distances", type=Distances(), metavar="PX,PX,...", help="Distances of co-occurring pixels, such as 1,2,4."
