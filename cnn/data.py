@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
+import platformdirs
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
@@ -54,10 +55,10 @@ class Images:
 
 
 def cache_folder() -> Path:
-    """Return the folder of preprocessed images: $LEUKOBENCH_CACHE, or leukobench in the user's cache folder."""
+    """Return the folder of preprocessed images: $LEUKOBENCH_CACHE, or the user's cache folder of the system."""
     if CACHE_VARIABLE in os.environ:
         return Path(os.environ[CACHE_VARIABLE])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "leukobench"
+    return platformdirs.user_cache_path("leukobench", appauthor=False)
 
 
 def square(cell: Cell, frame: int, side: int) -> np.ndarray:

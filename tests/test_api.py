@@ -101,7 +101,7 @@ def test_explanations_are_those_of_the_family(runs: dict[str, lb.Run], cohort: P
 
 
 def test_options_of_networks_are_refused_by_classifiers(runs: dict[str, lb.Run], cohort: Path) -> None:
-    with pytest.raises(lb.InputError, match="batch_size and device are for networks"):
+    with pytest.raises(lb.InputError, match="batch_size and device apply to networks only"):
         runs["knn"].predict(cohort / "images", batch_size=8)
 
 

@@ -170,7 +170,7 @@ def broken_inputs(cohort: Path, folder: Path) -> dict[str, tuple[tuple[object, .
         "verify an empty folder": (("verify", folder / "empty"), 1, "contains no image"),
         "verify a phase of the future": (("verify", images, "--phase", "fourth"), 2, "fourth"),
         "report of faults exists": (("verify", images, "-o", folder / "exists"), 2, "already exists"),
-        "near without images": (("audit", manifest, "--near"), 2, "give their folder with --images"),
+        "near without images": (("audit", manifest, "--near"), 2, "name their folder with --images"),
         "audit of another split": (
             ("audit", manifest, "--split", folder / "strangers.csv"),
             1,

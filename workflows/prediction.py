@@ -62,6 +62,7 @@ def predict(
     for path in (out, failures_path(out)):
         refuse_existing(path)
     trained = run if isinstance(run, RunFolder) else read_run_folder(run)
+    _refuse_network_options(trained, batch_size, device)
     if source.is_dir():
         images = source if manifest is None else [source / path for path in read_manifest(manifest)["path"]]
         done = predict_images(trained, images, fold=fold, batch_size=batch_size, device=device, jobs=jobs)
@@ -97,6 +98,7 @@ def predict_images(
         InputError: no image could be read, the run does not record how its cells were measured, or there is no such
             fold.
     """
+    _refuse_network_options(run, batch_size, device)
     if run.info.family == "cnn":
         from leukobench.cnn import prediction  # here: a classifier needs no TensorFlow
 
@@ -104,10 +106,6 @@ def predict_images(
             run, images, fold=fold, batch_size=batch_size, device=device or "auto", jobs=jobs
         )
         return Predictions(*found)
-    if batch_size or device:
-        raise InputError(
-            f"batch_size and device apply to networks only; {run.folder} is a run of {run.info.recipe}; omit them"
-        )
     from leukobench.classifiers.prediction import trained_model
     from leukobench.features.dataframe import measure_like
 
@@ -116,6 +114,13 @@ def predict_images(
         raise InputError(f"{run.folder}: does not record how its cells were measured; predict a feature table instead")
     table = measure_like(trained.facts, images, jobs=jobs)
     return Predictions(trained.score(table[trained.columns]), table.attrs["failures"])
+
+
+def _refuse_network_options(run: RunFolder, batch_size: int | None, device: str | None) -> None:
+    if run.info.family != "cnn" and (batch_size or device):
+        raise InputError(
+            f"batch_size and device apply to networks only; {run.folder} is a run of {run.info.recipe}; omit them"
+        )
 
 
 def _predict_table(run: RunFolder, table: Path, fold: int | None, of_manifest: bool) -> Predictions:

@@ -116,7 +116,7 @@ def test_a_table_without_facts_is_refused(trained: Path, tmp_path: Path) -> None
     [
         ("versions", {"scikit-learn": "0.24.2"}, "was trained with scikit-learn 0.24.2"),
         ("leukobench", "99.0.0", "was trained with leukobench 99.0.0"),
-        ("family", "cnn", "is the run of a network"),
+        ("family", "cnn", "is a run of a network"),
     ],
 )
 def test_a_run_of_another_version_or_of_a_network_is_refused(

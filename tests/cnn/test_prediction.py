@@ -194,9 +194,9 @@ def test_a_source_or_an_option_for_the_other_kind_of_run_is_refused(
     before = sorted(tmp_path.rglob("*"))
     images, table, svm = cohort / "images", cohort / "features.csv", tmp_path / "svm"
     for arguments, says in (
-        ((run.folder, table), f"{table}: is a file; {run.folder} is the run of a network, which scores a folder of im"),
-        ((svm, images), f"{images}: is a folder; {svm} is no run of a network: it scores a feature table"),
-        ((svm, table, "--fold", 1, "--device", "cpu"), "--fold, --device: only for networks"),
+        ((run.folder, table), f"{table}: is a file; {run.folder} is a run of a network, which predicts images"),
+        ((svm, table, "--device", "cpu"), "batch_size and device apply to networks only"),
+        ((svm, images, "--batch-size", 8), "batch_size and device apply to networks only"),
         ((run.folder, images, "--fold", 1), "contains no model_fold_1.keras; it is not a cross-validation"),
         ((run.folder, tmp_path / "empty"), "holds no image"),
         ((run.folder, tmp_path / "broken"), "none of 1 images could be read; the first: cell.bmp: "),

@@ -73,7 +73,7 @@ def test_each_image_gets_a_line_a_row_tables_and_a_figure(run: RunFolder, cohort
         assert row["path"] == image.as_posix()
         assert row["score"] == pytest.approx(known.loc[path, "score"], abs=1e-8)
         assert row["predicted"] == known.loc[path, "predicted"]
-        assert f"called {row['predicted']} (probability of all {row['score']:.3f}" in lines[-3 + number]
+        assert f"predicted {row['predicted']} (probability of all {row['score']:.3f}" in lines[-3 + number]
         folder = out / f"{number + 1:03}_{image.stem}"
         by_feature = pd.read_csv(folder / "features.csv").set_index("feature")
         table = pd.read_csv(cohort / "features.csv").set_index("path").loc[path]
@@ -120,7 +120,7 @@ def test_reference_cells_are_training_cells(run: RunFolder, cohort: Path) -> Non
 def test_a_fold_explains_by_its_own_model_and_no_fold_by_that_of_all(
     of_folds: RunFolder, cohort: Path, tmp_path: Path
 ) -> None:
-    tested = of_folds.predictions[of_folds.predictions["fold"] == "1"].iloc[0]
+    tested = of_folds.predictions[of_folds.predictions["fold"] == 1].iloc[0]
     image = cohort / "images" / tested["path"]
     result = leukobench("explain", of_folds.folder, image, "--fold", 1, "-o", tmp_path / "fold")
     assert result.exit_code == 0, result.output
@@ -175,16 +175,17 @@ def test_a_run_without_reference_cells_must_be_trained_again(run: RunFolder, coh
 
 
 def test_a_table_that_images_cannot_be_measured_like_is_named(run: RunFolder, cohort: Path, tmp_path: Path) -> None:
-    image, table = images_of(cohort, run)[0], run.info["parameters"]["table"]
+    image, table = images_of(cohort, run)[0], run.info.parameters["table"]
     for name, parameters, says in (
-        ("bare", {"table": {}}, "features.json does not say how the cells of the table were measured"),
+        ("bare", {"table": table | {"settings": {}}}, "features.json does not say how the cells of the table were"),
+        ("unknown", {"table": None}, "features.json"),
         (
             "later",
             {"table": table | {"feature_set_version": "9.0"}},
-            "measured by version 9.0 of the feature catalogue",
+            "measured with version 9.0 of the feature catalogue",
         ),
         ("own", {"table": table | {"feature_set": "own"}}, "no feature set 'own'"),
-        ("more", {"features": ["color_mean_red", "gene_a"]}, "the feature set patel does not measure gene_a"),
+        ("more", {"features": ["color_mean_red", "gene_a"]}, "the feature set patel does not contain gene_a"),
     ):
         other = changed_run(run, tmp_path / name, **parameters)
         line = refused(leukobench("explain", other, image, "-o", tmp_path / "why"))
@@ -217,7 +218,7 @@ def test_unusable_folds_and_outputs_are_refused(
 ) -> None:
     image = images_of(cohort, run)[0]
     line = refused(leukobench("explain", of_folds.folder, image, "--fold", 9, "-o", tmp_path / "why"))
-    assert "holds no model_fold_9.skops; name a fold with --fold: 0, 1, 2" in line
+    assert "contains no model_fold_9.skops; choose one of the folds 0, 1, 2" in line
     line = refused(leukobench("explain", run.folder, image, "--fold", 0, "-o", tmp_path / "why"))
     assert "it is of no cross-validation; leave --fold out" in line
     assert not list(tmp_path.iterdir())
