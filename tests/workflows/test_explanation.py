@@ -220,7 +220,7 @@ def test_unusable_folds_and_outputs_are_refused(
     line = refused(leukobench("explain", of_folds.folder, image, "--fold", 9, "-o", tmp_path / "why"))
     assert "contains no model_fold_9.skops; choose one of the folds 0, 1, 2" in line
     line = refused(leukobench("explain", run.folder, image, "--fold", 0, "-o", tmp_path / "why"))
-    assert "it is of no cross-validation; leave --fold out" in line
+    assert "it is not a cross-validation; choose no fold" in line
     assert not list(tmp_path.iterdir())
     assert "already exists" in refused(leukobench("explain", run.folder, image, "-o", tmp_path), code=2)
     assert "is no run folder" in refused(leukobench("explain", tmp_path, image, "-o", tmp_path / "why"))
