@@ -101,7 +101,7 @@ def test_images_without_labels_get_the_scores_that_training_wrote_for_them(
     folder, known = unlabelled
     result = leukobench("predict", run.folder, folder, "-o", tmp_path / "scores.csv", "--jobs", 2)
     assert result.exit_code == 0, result.output
-    assert "40 cells scored" in result.output
+    assert "40 cells predicted" in result.output
     scored = pd.read_csv(tmp_path / "scores.csv")
     assert list(scored.columns) == ["path", "score", "predicted"]
     assert scored["path"].tolist() == sorted(known)
@@ -141,7 +141,7 @@ def test_of_a_cross_validation_the_mean_of_the_folds_or_one_of_them_scores(
     assert (by_fold["0"] - mean).abs().max() > 0.01
     assert scores("mean").to_numpy() == pytest.approx(mean.to_numpy(), abs=1e-8)
     result = leukobench("predict", run_of_folds.folder, cohort / "images", "--fold", 3, "-o", tmp_path / "out.csv")
-    assert refused(result).endswith("contains no model_fold_3.keras; choose a fold: 0, 1, 2")
+    assert refused(result).endswith("contains no model_fold_3.keras; choose one of the folds 0, 1, 2")
 
 
 def test_images_that_cannot_be_read_are_listed_and_the_others_scored(
@@ -198,7 +198,7 @@ def test_a_source_or_an_option_for_the_other_kind_of_run_is_refused(
         ((svm, table, "--device", "cpu"), "batch_size and device apply to networks only"),
         ((svm, images, "--batch-size", 8), "batch_size and device apply to networks only"),
         ((run.folder, images, "--fold", 1), "contains no model_fold_1.keras; it is not a cross-validation"),
-        ((run.folder, tmp_path / "empty"), "holds no image"),
+        ((run.folder, tmp_path / "empty"), "contains no image"),
         ((run.folder, tmp_path / "broken"), "none of 1 images could be read; the first: cell.bmp: "),
         ((tmp_path / "empty", images), "is no run folder"),
     ):
