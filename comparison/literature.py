@@ -94,6 +94,6 @@ def _text(value: Any) -> str:
         return ", ".join(
             f"{key.replace('_', ' ')} {_text(item)}" for key, item in value.items() if item not in ("", None)
         )
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return "; ".join(_text(item) for item in value)
     return "" if value is None else str(value)
