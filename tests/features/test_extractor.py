@@ -63,7 +63,7 @@ def test_cells_on_white_have_the_features_of_those_on_black(cohort: Path, tmp_pa
     extract(tmp_path / "white", cohort / "manifest.csv", tmp_path / "a.csv", background="white")
     table, black = read_feature_table(tmp_path / "a.csv"), read_feature_table(cohort / "features.csv")
     pd.testing.assert_frame_equal(table.values, black.values)
-    assert (table.facts["background"], black.facts["background"]) == ("white", "black")
+    assert (table.facts.background, black.facts.background) == ("white", "black")
     with pytest.raises(InputError, match=r"none of 40 images could be measured; the first: .* is not cut out on black"):
         extract(tmp_path / "white", cohort / "manifest.csv", tmp_path / "b.csv")
 
@@ -110,6 +110,7 @@ def test_what_was_measured_and_how_is_recorded_beside_the_table(cohort: Path, tm
         "columns": len(features_of("patel", settings)),
         "leukobench": leukobench.__version__,
         "manifest": hashlib.sha256((cohort / "manifest.csv").read_bytes()).hexdigest()[:16],
+        "format": 2,
     }
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.json"]
 

@@ -147,7 +147,7 @@ def test_ctrl_c_keeps_what_was_measured_and_says_how_to_go_on(whole: Path, tmp_p
     run = stopped(whole, out, "--jobs", jobs, frame=4, how="ctrl-c")
     error = run.stderr.splitlines()[-1]
     assert error.startswith(f"Error: {out}: interrupted; ")
-    assert error.endswith(f" of 40 images are kept in {out}.partial; rerun the command with --resume to continue")
+    assert error.endswith(f" of 40 images are kept in {out}.partial; to resume it, rerun the command with --resume")
     assert "Traceback" not in run.stderr
     resume(whole, out)
     assert_same_files(tmp_path, whole / "whole" / "csv")
