@@ -89,7 +89,7 @@ def train_classifier(
         >>> run.metrics["test"]["auroc"]
         1.0
         >>> run.info.changed
-        ['n_neighbors=5', 'metric=euclidean']
+        ('n_neighbors=5', 'metric=euclidean')
 
     Source: the recipes name theirs, see `leukobench recipes`.
     """

@@ -120,7 +120,7 @@ def test_images_of_which_none_can_be_measured_give_an_empty_table(tmp_path: Path
     [
         ("missing", {}, "missing: does not exist; expected a folder of images or a sequence of image files"),
         ("file", {}, "file: is a file; expected a folder"),
-        ("empty", {}, "empty: holds no image"),
+        ("empty", {}, "empty: contains no image"),
         ([1], {}, "images contains 1; expected a folder of images or a sequence of image files"),
         ([], {"on_error": "ignore"}, "on_error is 'ignore'; expected raise or skip"),
         ([], {"background": "grey"}, "no background 'grey'; there is black, white, smear"),
