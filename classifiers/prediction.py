@@ -15,7 +15,7 @@ import leukobench
 from leukobench.classifiers.model import Model
 from leukobench.classifiers.storage import load_model
 from leukobench.core.errors import InputError
-from leukobench.results.feature_table import FeatureTable, TableFacts, facts_path, read_feature_table
+from leukobench.results.feature_table import FeatureTable, TableFacts, facts_path
 from leukobench.results.run import RunFolder, read_run_folder, scores_table
 
 
@@ -140,27 +140,6 @@ def load_trained(folder: str | os.PathLike[str], fold: int | None = None) -> Tra
         InputError: no run folder, an incomplete one, or see `trained_model`.
     """
     return trained_model(read_run_folder(folder), fold)
-
-
-def score_features(run: RunFolder, values: pd.DataFrame, fold: int | None = None) -> pd.DataFrame:
-    """Score cells in memory by the model of a run; see `trained_model` and `TrainedModel.score`.
-
-    Args:
-        run: The run folder.
-        values: Features measured like those of the training table: one row an image, indexed by path. [shape=(n,
-            features)]
-        fold: Of a cross-validation, the fold whose model is used; None for the final model.
-
-    Returns:
-        `path`, `score` (the probability of `all`) and `predicted`. [n rows]
-    """
-    return trained_model(run, fold).score(values)
-
-
-def predict(folder: str | os.PathLike[str], table_path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Score every row of a feature table by the model of a run folder; see `TrainedModel.predict`."""
-    trained = load_trained(folder)
-    return trained.predict(read_feature_table(Path(table_path)), Path(table_path))
 
 
 def _measurement(facts: TableFacts | None) -> dict[str, Any]:
