@@ -4,6 +4,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PROJECT := setup.cfg pyproject.toml __init__.py
+# tests of one file share what they set up, so a file stays in one process
+PARALLEL := --numprocesses 2 --dist loadfile
 
 .PHONY: demo test coverage lint types clean
 
@@ -14,11 +16,11 @@ demo: .venv/installed
 
 test: .venv/installed-test
 	@echo "== running the tests"
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(PARALLEL)
 
 coverage: .venv/installed-test
 	@echo "== running the tests and measuring which lines they reach"
-	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	@$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered
 
 lint: .venv/installed-test
 	@$(BIN)/ruff check
