@@ -25,19 +25,20 @@ _MODULES = {  # the module of each public name
     "Run": "workflows.runs",
     "SubjectKFold": "cohort.splitters",
     "SubjectSplit": "cohort.splitters",
-    "audit": "workflows.auditing",
+    "audit": "cohort.audit",
     "bootstrap_metric": "comparison.scores",
     "compare": "comparison.runs",
     "compare_scores": "comparison.scores",
     "extract": "features.extractor",
     "extract_features": "features.dataframe",
-    "find_near_duplicates": "workflows.auditing",
+    "find_near_duplicates": "cohort.near_duplicates",
     "generate_cohort": "cohort.synthetic",
     "index_folder": "cohort.indexing",
     "load_run": "workflows.runs",
     "measure": "features.measurement",
     "read_cell": "cells.cell",
     "read_manifest": "cohort.manifest",
+    "read_ties": "cohort.ties",
     "split": "cohort.splitting",
     "train_classifier": "workflows.runs",
     "train_network": "workflows.runs",
@@ -67,6 +68,7 @@ __all__ = [
     "measure",
     "read_cell",
     "read_manifest",
+    "read_ties",
     "split",
     "train_classifier",
     "train_network",
@@ -77,12 +79,15 @@ __all__ = [
 if TYPE_CHECKING:
     from leukobench.cells.cell import Cell, read_cell
     from leukobench.classifiers.estimator import BlastClassifier
+    from leukobench.cohort.audit import audit
     from leukobench.cohort.indexing import index_folder
     from leukobench.cohort.manifest import read_manifest, write_manifest
+    from leukobench.cohort.near_duplicates import find_near_duplicates
     from leukobench.cohort.partition import write_split
     from leukobench.cohort.splitters import SubjectKFold, SubjectSplit
     from leukobench.cohort.splitting import split
     from leukobench.cohort.synthetic import generate_cohort
+    from leukobench.cohort.ties import read_ties
     from leukobench.comparison.runs import Comparison, compare
     from leukobench.comparison.scores import bootstrap_metric, compare_scores
     from leukobench.core.errors import InputError
@@ -90,7 +95,6 @@ if TYPE_CHECKING:
     from leukobench.features.extractor import extract
     from leukobench.features.measurement import measure
     from leukobench.features.transformer import CellFeatures
-    from leukobench.workflows.auditing import audit, find_near_duplicates
     from leukobench.workflows.runs import Run, load_run, train_classifier, train_network
 
 

@@ -25,6 +25,7 @@ from leukobench.cohort.identity import subject_groups
 from leukobench.cohort.manifest import COLUMNS, read_manifest, write_manifest
 from leukobench.cohort.partition import read_split, write_split
 from leukobench.cohort.splitting import split
+from leukobench.cohort.ties import accepted, find_ties
 
 SUBJECTS = 5_000
 COPIES = 0.01  # share of the images that are byte-identical with another
@@ -55,7 +56,7 @@ def make_manifest(rows: int) -> pd.DataFrame:
             "original_name": "",
         }
     )
-    manifest["subject_group"] = subject_groups(manifest["subject"], manifest["sha256"])
+    manifest["subject_group"] = subject_groups(manifest["subject"], accepted(find_ties(manifest)))
     return manifest[list(COLUMNS)]
 
 

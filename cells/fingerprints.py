@@ -1,4 +1,4 @@
-"""Fingerprints of an image's content: a checksum of its pixels and a thumbnail of its cell."""
+"""Fingerprints of an image's content: a checksum of its pixels, and the texture of its cell at a standard size."""
 
 from __future__ import annotations
 
@@ -17,8 +17,26 @@ from leukobench.cells.decoding import read_image
 from leukobench.cells.threads import one_opencv_thread
 from leukobench.core.errors import InputError
 
-SIDE = 32  # px, of the thumbnail
-FILL = 0.7  # diameter of the circle of the cell's area / side of the thumbnail
+SIDE = 64  # px, of a texture
+OUTSIDE = -128  # value of the pixels of a texture that do not belong to the cell
+_FILL = 0.7  # diameter of the circle of the cell's area / side of the texture
+_SMOOTHING = 6.0  # px; standard deviation of the Gaussian filter whose result is subtracted
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Fingerprint of one image.
+
+    Attributes:
+        pixels: Checksum of the decoded pixels; "" if the image cannot be decoded.
+        texture: Texture of the cell; None if it was not asked for or if the image shows no textured cell.
+            [shape=(64, 64), int8]
+        failure: Reason why the image cannot be decoded; "" if it can.
+    """
+
+    pixels: str
+    texture: np.ndarray | None = None
+    failure: str = ""
 
 
 @dataclass(frozen=True)
@@ -28,12 +46,12 @@ class Fingerprints:
     Attributes:
         pixels: Checksum of the decoded pixels of each image that can be decoded.
         failed: Reason of each image that cannot be decoded.
-        thumbnails: Thumbnail of each cell, if asked for and if the image shows a cell. [shape=(32, 32), float32]
+        textures: Texture of each cell, if asked for and if the image shows a textured cell. [shape=(64, 64), int8]
     """
 
     pixels: dict[str, str]
     failed: dict[str, str]
-    thumbnails: dict[str, np.ndarray]
+    textures: dict[str, np.ndarray]
 
 
 def read_fingerprints(
@@ -43,60 +61,72 @@ def read_fingerprints(
 
     Args:
         files: File of each path.
-        near: Also draw the thumbnail of each cell, which near-duplicates are found by.
+        near: Also compute the texture of each cell, which near-duplicates are found by.
         jobs: Number of parallel processes.
     """
     reading = Parallel(n_jobs=jobs, return_as="generator", batch_size=16)(
-        delayed(_read)(file, near) for file in files.values()
+        delayed(read_fingerprint)(file, near=near) for file in files.values()
     )
-    pixels: dict[str, str] = {}
-    failed: dict[str, str] = {}
-    thumbnails: dict[str, np.ndarray] = {}
     results = tqdm(reading, total=len(files), desc="decoding", unit="image", disable=None)
-    for path, (checksum, drawn, reason) in zip(files, results, strict=True):
-        if reason:
-            failed[path] = reason
-        else:
-            pixels[path] = checksum
-        if drawn is not None:
-            thumbnails[path] = drawn
-    return Fingerprints(pixels, failed, thumbnails)
+    found = dict(zip(files, results, strict=True))
+    return Fingerprints(
+        pixels={path: one.pixels for path, one in found.items() if one.pixels},
+        failed={path: one.failure for path, one in found.items() if one.failure},
+        textures={path: one.texture for path, one in found.items() if one.texture is not None},
+    )
 
 
-def thumbnail(cell: Cell) -> np.ndarray | None:
-    """Draw a cell's thumbnail, with mean 0 inside the cell and Euclidean norm 1. [shape=(32, 32), float32]
-
-    A margin of 1/16 of the cell's longer side is left out, because segmentation and resizing differ there.
-    Returns None for a cell without texture.
-    """
-    margin = max(1, max(cell.mask.shape) // 16)
-    block = np.ones((margin, margin), np.uint8)
-    inner = np.asarray(cv2.erode(np.pad(cell.mask, 1).astype(np.uint8), block))[1:-1, 1:-1].astype(bool)
-    inner = inner if inner.any() else cell.mask
-    grey = cell.rgb.mean(axis=2, dtype=np.float32)
-    texture = np.where(inner, grey - grey[inner].mean(), np.float32(0))
-    rows, columns = np.nonzero(cell.mask)
-    large = 4 * SIDE  # drawn larger, then averaged, against aliasing
-    scale = FILL * large / np.sqrt(4 * len(rows) / np.pi)
-    middle = (large - 1) / 2
-    matrix = np.array([[scale, 0, middle - scale * columns.mean()], [0, scale, middle - scale * rows.mean()]])
-    drawn = cv2.resize(cv2.warpAffine(texture, matrix, (large, large)), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    norm = np.linalg.norm(drawn)
-    return drawn / norm if norm > 1e-3 else None
-
-
-def _read(file: str | os.PathLike[str], near: bool) -> tuple[str, np.ndarray | None, str]:
-    """Return the checksum of a file's pixels, its thumbnail if asked for, and the reason if it cannot be decoded."""
+def read_fingerprint(file: str | os.PathLike[str], *, near: bool = False) -> Fingerprint:
+    """Decode an image file of a cell on pure black, and compute its fingerprint; see `read_fingerprints`."""
     try:
         image = read_image(file)
     except InputError as error:
-        return "", None, str(error)
-    checksum = hashlib.sha256(repr(image.rgb.shape).encode() + image.rgb.tobytes()).hexdigest()
+        return Fingerprint("", failure=str(error))
+    pixels = hashlib.sha256(repr(image.rgb.shape).encode() + image.rgb.tobytes()).hexdigest()
     if not near:
-        return checksum, None, ""
+        return Fingerprint(pixels)
     tolerance = LOSSY_TOLERANCE if image.lossy else 0
     try:
         with one_opencv_thread():
-            return checksum, thumbnail(find_cell(image.rgb, tolerance=tolerance)), ""
+            return Fingerprint(pixels, texture(find_cell(image.rgb, tolerance=tolerance)))
     except InputError:
-        return checksum, None, ""  # all black: the image has pixels but no cell
+        return Fingerprint(pixels)  # all black: the image has pixels but no cell
+
+
+def texture(cell: Cell) -> np.ndarray | None:
+    """Compute the texture of a cell at a standard size: where it is brighter or darker than its surroundings.
+
+    The cell is converted to grey (mean of red, green and blue), moved so that its centroid is in the middle, and scaled
+    so that the circle of its area has a diameter of 0.7 x 64 px. Then the grey level smoothed by a Gaussian filter
+    (standard deviation 6 px, over the cell only) is subtracted. A margin of 1/16 of the cell's longer side does not
+    count, because segmentation and resizing differ there.
+
+    Returns:
+        The texture, -127 to 127; -128 outside the cell. None for a cell without texture, and for one that is so small
+        or thin that nothing remains inside the margin. [shape=(64, 64), int8]
+    """
+    margin = max(1, max(cell.mask.shape) // 16)
+    block = np.ones((margin, margin), np.uint8)
+    inside = np.asarray(cv2.erode(np.pad(cell.mask, 1).astype(np.uint8), block))[1:-1, 1:-1].astype(np.float32)
+    rows, columns = np.nonzero(cell.mask)
+    large = 4 * SIDE  # drawn larger, then averaged, against aliasing
+    scale = _FILL * large / np.sqrt(4 * len(rows) / np.pi)
+    middle = (large - 1) / 2
+    matrix = np.array([[scale, 0, middle - scale * columns.mean()], [0, scale, middle - scale * rows.mean()]])
+
+    def drawn(values: np.ndarray) -> np.ndarray:
+        enlarged = cv2.warpAffine(values, matrix, (large, large))
+        return np.asarray(cv2.resize(enlarged, (SIDE, SIDE), interpolation=cv2.INTER_AREA))
+
+    weight = drawn(inside)
+    within = weight > 0.5
+    if not within.any():
+        return None
+    grey = np.where(within, drawn(cell.rgb.mean(axis=2, dtype=np.float32) * inside) / np.maximum(weight, 0.5), 0)
+    smooth = [cv2.GaussianBlur(values.astype(np.float32), (0, 0), _SMOOTHING) for values in (grey, within)]
+    contrast = grey - smooth[0] / np.maximum(smooth[1], 1e-3)
+    contrast -= contrast[within].mean()
+    strongest = np.abs(contrast[within]).max()
+    if strongest < 1:  # grey level: less is rounding
+        return None
+    return np.where(within, np.rint(contrast * (127 / strongest)), OUTSIDE).astype(np.int8)

@@ -1,14 +1,16 @@
-"""The audit of a cohort before training: its manifest, its images, and a partition."""
+"""The audit of a cohort before training: its manifest, its ties, its images, and a partition."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from leukobench.cells.fingerprints import read_fingerprints
 from leukobench.cohort.identity import (
     Copies,
     copies,
@@ -18,9 +20,12 @@ from leukobench.cohort.identity import (
     shared_between,
     tie_subjects,
 )
+from leukobench.cohort.layout import find_images
 from leukobench.cohort.manifest import LABELS, PHASES
-from leukobench.cohort.near_duplicates import NearDuplicates, similar_pairs
+from leukobench.cohort.near_duplicates import NearDuplicates, near_duplicates
 from leukobench.cohort.partition import PARTS, Partition
+from leukobench.cohort.ties import COLUMNS as TIE_COLUMNS
+from leukobench.cohort.ties import accepted, find_ties, reject, sorted_ties
 from leukobench.core.errors import InputError
 
 UNKNOWN = "unknown"  # phase of images without a phase in the manifest
@@ -28,41 +33,25 @@ UNKNOWN = "unknown"  # phase of images without a phase in the manifest
 
 @dataclass(frozen=True)
 class Groups:
-    """The subject groups that shared images imply, compared with those of the manifest.
+    """The subject groups that ties imply, compared with those of the manifest.
 
     Attributes:
         subjects: Number of subject IDs.
-        groups: Number of subject groups that shared images imply.
+        by_identical_images: Number of subject groups that identical images alone imply.
+        groups: Number of subject groups that all accepted ties imply.
         joined: Groups of several subject IDs.
         apart: Groups of `joined` whose IDs are in different groups of the manifest: a split by these groups leaks.
-        together: Groups of the manifest whose IDs share no image: one person by other evidence, or a mistake.
+        together: Groups of the manifest whose IDs are not tied: one person by other evidence, or a mistake.
         across: Groups in several phases, folds or labels.
     """
 
     subjects: int
+    by_identical_images: int
     groups: int
     joined: list[str]
     apart: list[str]
     together: list[str]
     across: dict[str, list[str]]
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """The images of a cohort after decoding, by path in the manifest.
-
-    Attributes:
-        checksums: Checksum of the decoded pixels.
-        failed: Reason of each image that cannot be decoded.
-        missing: Paths without a file.
-        thumbnails: Thumbnail of each cell, for the search for near-duplicates; None: no search.
-            [shape=(32, 32), float32]
-    """
-
-    checksums: Mapping[str, str]
-    failed: Mapping[str, str]
-    missing: Sequence[str]
-    thumbnails: Mapping[str, np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -93,8 +82,8 @@ class Leaks:
         images: Images in each part.
         identical: Pairs of byte-identical images.
         same_pixels: Pairs with the same pixels in different files; None if the images were not read.
-        near_duplicates: Near-duplicate pairs, among the listed pairs; None without a search.
-        groups: Subject groups, joined by the manifest or by shared images.
+        near_duplicates: Near-duplicate pairs; None without a search.
+        groups: Subject groups, joined by the manifest or by ties.
     """
 
     method: str
@@ -120,6 +109,7 @@ class Audit:
         parts: By phase: `images`, `all`, `hem`, `unlabelled`, `subjects` and `groups`.
         identical: Byte-identical images.
         groups: Subject groups.
+        ties: The ties between subject IDs, see `leukobench.cohort.ties`.
         subjects: One row a subject: `subject`, `group`, and its number of `all`, `hem` and `unlabelled` cells.
         pixels: Findings in the images; None if they were not read.
         leaks: Leakage of the partition; None without a partition.
@@ -129,6 +119,7 @@ class Audit:
     parts: pd.DataFrame
     identical: Copies
     groups: Groups
+    ties: pd.DataFrame
     subjects: pd.DataFrame
     pixels: Pixels | None
     leaks: Leaks | None
@@ -166,6 +157,7 @@ class Audit:
             "parts": self.parts.rename_axis("phase").reset_index().to_dict("records"),
             "identical": asdict(self.identical),
             "groups": asdict(self.groups),
+            "ties": self.ties.astype(object).where(self.ties.notna(), None).to_dict("records"),
             "subjects": self.subjects.to_dict("records"),
             "with_one_cell": self.with_one_cell,
             "with_both_labels": self.with_both_labels,
@@ -174,32 +166,77 @@ class Audit:
         }
 
 
-def audit(manifest: pd.DataFrame, *, decoded: Decoded | None = None, partition: Partition | None = None) -> Audit:
-    """Audit a cohort.
+def audit(
+    manifest: pd.DataFrame,
+    *,
+    ties: pd.DataFrame | None = None,
+    images: str | os.PathLike[str] | None = None,
+    near: bool = False,
+    rejected: pd.DataFrame | None = None,
+    partition: Partition | None = None,
+    jobs: int = 1,
+) -> Audit:
+    """Audit a cohort, and its images if their folder is given.
 
     Args:
-        manifest: The cohort, as `leukobench.cohort.manifest` reads it. Subject IDs are compared without case.
-        decoded: The decoded images, whose pixels are compared too; `leukobench.workflows.auditing` reads them.
-        partition: Partition whose leakage is counted, as `leukobench.cohort.partition` reads it.
+        manifest: The cohort, as `index_folder` or `read_manifest` returns it. Subject IDs are compared without case.
+        ties: Known ties, as `read_ties` returns them; they are added to those that the audit finds itself.
+        images: Folder of the images, whose pixels are compared too; None to audit the manifest only.
+        near: Whether to search for near-duplicates; needs `images`.
+        rejected: Pairs (`path` and `other`) that were looked at and do not show one cell.
+        partition: Partition whose leakage is counted, as `read_split` returns it.
+        jobs: Number of parallel processes.
 
     Raises:
-        InputError: no cell can be compared, or the partition contains images that the manifest lacks.
+        InputError: `near` without `images`, a folder without images of the manifest, no cell that can be
+            compared, or a partition of other images.
+
+    Example:
+        >>> import leukobench as lb
+        >>> found = lb.audit(lb.read_manifest(), ties=lb.read_ties())
+        >>> found.identical.pairs, found.groups.joined
+        (106, ['1=15=16=17=20=21', '43=44', '51=55=75=78', 'H2=H4=H5=H6=H7', 'H3=H10', 'H14=H24'])
     """
+    if near and images is None:
+        raise InputError("the search for near-duplicates needs the images; give their folder (images) too")
     manifest = manifest.assign(subject=manifest["subject"].str.upper())
     part = None if partition is None else _part_of_each(manifest, partition)
-    sha256, content, pixels = manifest["sha256"], manifest["sha256"], None
-    if decoded is not None:
-        content, pixels = _compare_pixels(manifest, decoded)
-    group, names = tie_subjects(manifest["subject"], content)
+    content, pixels = manifest["sha256"], None
+    if images is not None:
+        content, pixels = _compare_pixels(manifest, Path(images), near, jobs)
+    found = _all_ties(manifest, None if images is None else content, pixels, ties, rejected)
+    group, names = tie_subjects(manifest["subject"], ties=accepted(found))
+    # over the whole manifest: an image outside the partition can show that two subject IDs are one person
+    declared = tie_subjects(manifest["subject"], manifest["subject_group"], ties=accepted(found))
     return Audit(
         images=len(manifest),
         parts=_parts(manifest, group),
-        identical=copies(manifest, sha256),
-        groups=_groups(manifest, group, names),
+        identical=copies(manifest, manifest["sha256"]),
+        groups=_groups(manifest, found, group, names),
+        ties=found,
         subjects=_subjects(manifest, group, names),
         pixels=pixels,
-        leaks=None if partition is None else _leaks(manifest, content, pixels, part, partition.method),
+        leaks=None if partition is None else _leaks(manifest, content, pixels, declared, part, partition.method),
     )
+
+
+def _all_ties(
+    manifest: pd.DataFrame,
+    content: pd.Series | None,
+    pixels: Pixels | None,
+    known: pd.DataFrame | None,
+    rejected: pd.DataFrame | None,
+) -> pd.DataFrame:
+    """Return the ties that the audit finds and those known before, each pair once; what was rejected stays rejected."""
+    near = pixels.near_duplicates if pixels is not None else None
+    ties = find_ties(manifest, content, None if near is None else near.pairs)
+    if known is not None:
+        subjects = {column: known[column].str.upper() for column in ("subject", "other_subject")}
+        ties = reject(ties, known[known["accepted"] == "no"])
+        pairs = {frozenset(pair) for pair in ties[["path", "other"]].to_numpy()}
+        new = [frozenset(pair) not in pairs for pair in known[["path", "other"]].to_numpy()]
+        ties = sorted_ties(pd.concat([ties, known.assign(**subjects)[new]], ignore_index=True)[list(TIE_COLUMNS)])
+    return ties if rejected is None else reject(ties, rejected)
 
 
 def _parts(manifest: pd.DataFrame, group: pd.Series) -> pd.DataFrame:
@@ -214,14 +251,16 @@ def _parts(manifest: pd.DataFrame, group: pd.Series) -> pd.DataFrame:
     return table.loc[[name for name in (*PHASES, UNKNOWN) if name in table.index]]
 
 
-def _groups(manifest: pd.DataFrame, group: pd.Series, names: dict[str, str]) -> Groups:
+def _groups(manifest: pd.DataFrame, ties: pd.DataFrame, group: pd.Series, names: dict[str, str]) -> Groups:
     subject, declared = manifest["subject"], manifest["subject_group"]
+    identical = tie_subjects(subject, ties=accepted(ties[ties["kind"] == "identical"]))[1]
 
     def named(first: list[str]) -> list[str]:
         return [names[one] for one in first]
 
     return Groups(
         subjects=int(subject[subject != ""].nunique()),
+        by_identical_images=len(identical),
         groups=len(names),
         joined=named(divided(group, by=subject)),
         apart=named(divided(group, by=declared)),
@@ -240,26 +279,29 @@ def _subjects(manifest: pd.DataFrame, group: pd.Series, names: dict[str, str]) -
     return table.sort_values("subject", key=lambda ids: ids.map(natural_order), ignore_index=True)
 
 
-def _compare_pixels(manifest: pd.DataFrame, decoded: Decoded) -> tuple[pd.Series, Pixels]:
+def _compare_pixels(manifest: pd.DataFrame, images: Path, near: bool, jobs: int) -> tuple[pd.Series, Pixels]:
     """Return an identifier of the content of each image, and the findings in the pixels."""
-    checksum = manifest["path"].map(dict(decoded.checksums)).astype(object)
+    found = find_images(images, manifest["path"]).files
+    files = {path: found[path] for path in manifest["path"] if path in found}
+    read = read_fingerprints(files, near=near, jobs=jobs)
+    checksum = manifest["path"].map(read.pixels).astype(object)
     # byte-identical files have the same pixels, even if one of them is missing or cannot be decoded
     content = checksum.groupby(manifest["sha256"]).transform("first").fillna(manifest["sha256"])
-    near_duplicates = None
-    if decoded.thumbnails is not None:
+    pairs = None
+    if near:
         group, names = tie_subjects(manifest["subject"], content, manifest["subject_group"])
-        rows = manifest.assign(group=group.map({**names, "": ""}))[manifest["path"].isin(list(decoded.thumbnails))]
+        rows = manifest.assign(group=group.map({**names, "": ""}))[manifest["path"].isin(list(read.textures))]
         rows = rows[~content[rows.index].duplicated()]
         if rows.empty:
-            raise InputError("no cell can be compared: every image is black, flat or unreadable")
-        thumbnails = np.stack([decoded.thumbnails[path] for path in rows["path"]])
-        near_duplicates = similar_pairs(thumbnails, rows["path"], rows["group"], rows["label"])
+            raise InputError(f"{images}: no cell can be compared: every image is black, flat or unreadable")
+        textures = np.stack([read.textures[path] for path in rows["path"]])
+        pairs = near_duplicates(textures, rows["path"], rows["group"], rows["label"], jobs=jobs)
     return content, Pixels(
-        decoded=len(decoded.checksums),
-        missing=list(decoded.missing),
-        failed=dict(decoded.failed),
+        decoded=len(read.pixels),
+        missing=[path for path in manifest["path"] if path not in files],
+        failed=read.failed,
         copies=copies(manifest, content, counted_already=manifest["sha256"]),
-        near_duplicates=near_duplicates,
+        near_duplicates=pairs,
     )
 
 
@@ -275,11 +317,17 @@ def _part_of_each(manifest: pd.DataFrame, partition: Partition) -> pd.Series:
     return manifest["path"].map(partition.rows.set_index("path")["part"])
 
 
-def _leaks(manifest: pd.DataFrame, content: pd.Series, pixels: Pixels | None, part: pd.Series, method: str) -> Leaks:
+def _leaks(
+    manifest: pd.DataFrame,
+    content: pd.Series,
+    pixels: Pixels | None,
+    groups: tuple[pd.Series, dict[str, str]],
+    part: pd.Series,
+    method: str,
+) -> Leaks:
+    group, group_names = groups
     inside = part.notna()
     part_of, names = part[inside], [name for name in PARTS if (part == name).any()]
-    # over the whole manifest: an image outside the partition can show that two subject IDs are one person
-    group, group_names = tie_subjects(manifest["subject"], content, manifest["subject_group"])
     shared = shared_between(group[inside], part_of, names)
     identical = pairs_between(manifest["sha256"][inside], part_of, names)
     same = pairs_between(content[inside], part_of, names)

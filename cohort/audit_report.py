@@ -5,7 +5,8 @@ from __future__ import annotations
 from leukobench.cohort.audit import Audit, Groups, Leaks, Pixels
 from leukobench.cohort.identity import ATTRIBUTES, Copies
 from leukobench.cohort.manifest import LABELS
-from leukobench.cohort.near_duplicates import MOST_PAIRS, NearDuplicates
+from leukobench.cohort.near_duplicates import NearDuplicates
+from leukobench.cohort.ties import summary
 from leukobench.core.text import EXAMPLES, aligned, counted, listed
 
 _PLURALS = {"phase": "phases", "fold": "folds", "subject": "subject IDs", "label": "labels"}
@@ -18,7 +19,7 @@ def lines(found: Audit) -> list[str]:
     ]
     text = [counted(found.images, "image"), "", *aligned([["phase", *found.parts.columns], *parts])]
     text += ["", f"byte-identical images: {_copies(found.identical)}"]
-    text += ["", *_groups(found.groups), "", *_subjects(found)]
+    text += ["", f"ties: {summary(found.ties)}", *_groups(found.groups), "", *_subjects(found)]
     if found.pixels is not None:
         text += ["", *_pixels(found.pixels)]
     if found.leaks is not None:
@@ -38,14 +39,15 @@ def _copies(found: Copies) -> str:
 
 def _groups(found: Groups) -> list[str]:
     text = [
-        f"subject groups: {counted(found.groups, 'group')} from {counted(found.subjects, 'subject')}",
-        f"  groups of several subject IDs, joined by shared images: {_named(found.joined)}",
+        f"subject groups: {counted(found.groups, 'group')} from {counted(found.subjects, 'subject')} "
+        f"({found.by_identical_images:,} if identical images alone joined them)",
+        f"  groups of several subject IDs, joined by ties: {_named(found.joined)}",
     ]
     for name, groups in found.across.items():
         if groups:
             text.append(f"  in several {_PLURALS[name]}: {counted(len(groups), 'group')}: {_named(groups)}")
-    text.append(f"  share images, but in different groups of the manifest: {_named(found.apart)}")
-    text.append(f"  share no image, but in one group of the manifest: {_named(found.together)}")
+    text.append(f"  tied, but in different groups of the manifest: {_named(found.apart)}")
+    text.append(f"  not tied, but in one group of the manifest: {_named(found.together)}")
     return text
 
 
@@ -80,7 +82,7 @@ def _pixels(found: Pixels) -> list[str]:
 
 def _near_duplicates(found: NearDuplicates) -> list[str]:
     text = [
-        f"near-duplicates (similarity of at least {found.threshold:.2f}): {counted(found.found, 'pair')} "
+        f"near-duplicates (similarity of at least {found.threshold:.2f}): {counted(len(found.pairs), 'pair')} "
         f"among {counted(found.compared, 'distinct cell')}",
         f"  of these, {_share(found.between_labels)} of different labels (false positives), "
         f"{_share(found.between_groups)} of different subject groups (false positives, or one person with two IDs)",
@@ -91,10 +93,7 @@ def _near_duplicates(found: NearDuplicates) -> list[str]:
         text.append(f"  subject groups that may be one person: {listed(named)}")
     for path, other, similarity in found.pairs[["path", "other", "similarity"]][:EXAMPLES].itertuples(index=False):
         text.append(f"  {similarity:.3f}  {path} ~ {other}")
-    listed_pairs = (
-        "listed in the report" if found.found <= MOST_PAIRS else f"{MOST_PAIRS:,} of them listed in the report"
-    )
-    return text + [f"  and {found.found - EXAMPLES:,} more; {listed_pairs}"] * (found.found > EXAMPLES)
+    return text + [f"  and {len(found.pairs) - EXAMPLES:,} more"] * (len(found.pairs) > EXAMPLES)
 
 
 def _share(hits: tuple[int, int]) -> str:

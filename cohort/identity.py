@@ -37,51 +37,58 @@ class Copies:
     sets: list[list[str]]
 
 
-def subject_groups(subject: pd.Series, sha256: pd.Series) -> pd.Series:
-    """Join the subject IDs that share a byte-identical image.
+def subject_groups(subject: pd.Series, ties: pd.DataFrame) -> pd.Series:
+    """Join the subject IDs that are tied.
 
     Args:
         subject: Subject of each image; "" if unknown.
-        sha256: Checksum of each image, in the same order.
+        ties: Pairs of subject IDs that are one person: `subject` and `other_subject`. IDs without an image count too:
+            two others that are tied to one such ID are joined.
 
     Returns:
         The name of each image's group: its subjects in natural order, joined by `=` (`H2=H4=H5=H6`); the subject
-        itself if it shares no image; "" if the subject is unknown.
+        itself if it is not tied; "" if the subject is unknown.
     """
-    first, names = tie_subjects(subject, sha256)
+    first, names = tie_subjects(subject, ties=ties)
     named = {**names, "": ""}
     # as objects, so that a long name is in memory once, not once a row
     return pd.Series([named[one] for one in first], index=subject.index, dtype=object, name="subject_group")
 
 
-def tie_subjects(subject: pd.Series, *ties: pd.Series) -> tuple[pd.Series, dict[str, str]]:
-    """Join the subject IDs that share a value, such as the checksum of an image.
+def tie_subjects(
+    subject: pd.Series, *keys: pd.Series, ties: pd.DataFrame | None = None
+) -> tuple[pd.Series, dict[str, str]]:
+    """Join the subject IDs that are tied or share a value, such as the checksum of an image.
 
-    The groups are the connected components of the graph whose vertices are subjects and whose edges are identical
-    images. Two IDs with the same image are one person, or at least must be in the same part of a split.
+    The groups are the connected components of the graph whose vertices are subjects and whose edges are ties and
+    shared values. IDs of one group are one person, or at least must be in the same part of a split.
 
     Args:
         subject: Subject of each image; "" if unknown.
-        ties: Values of each image, in the same order; subjects that share a value are joined.
+        keys: Values of each image, in the same order; subjects that share a value are joined.
+        ties: Pairs of subject IDs, see `subject_groups`.
 
     Returns:
         The first subject of each image's group ("" if the subject is unknown), and the name of the group by its first
         subject. Names of large groups are long, so a million rows refer to a group by its first subject.
     """
     known = (subject != "").to_numpy()
-    codes, subjects = pd.factorize(subject[known])
-    keys = [pd.factorize(tie[known]) for tie in ties]
-    starts = np.cumsum([len(subjects), *(len(values) for _, values in keys)])
-    shared = np.concatenate([key + start for (key, _), start in zip(keys, starts, strict=False)])
-    ends = np.tile(codes, len(keys)), shared
-    edges = coo_array((np.ones(len(shared), bool), ends), shape=(starts[-1], starts[-1]))
-    component = connected_components(edges, directed=False)[1][: len(subjects)]
+    pairs = pd.DataFrame(columns=["subject", "other_subject"], dtype=object) if ties is None else ties
+    one, other = (pairs[column].to_numpy(object) for column in ("subject", "other_subject"))
+    codes, subjects = pd.factorize(np.concatenate([subject[known].to_numpy(object), one, other]))
+    of_image, of_one, of_other = np.split(codes, [int(known.sum()), int(known.sum()) + len(one)])
+    values = [pd.factorize(key[known]) for key in keys]
+    starts = np.cumsum([len(subjects), *(len(distinct) for _, distinct in values)])
+    shared = [key + start for (key, _), start in zip(values, starts, strict=False)]
+    ends = np.concatenate([of_one, *[of_image] * len(keys)]), np.concatenate([of_other, *shared])
+    edges = coo_array((np.ones(len(ends[0]), bool), ends), shape=(starts[-1], starts[-1]))
+    component = connected_components(edges, directed=False)[1]
     members: dict[int, list[str]] = {}
-    for name, of in zip(subjects, component, strict=True):
-        members.setdefault(of, []).append(name)
+    for code in np.unique(of_image):
+        members.setdefault(component[code], []).append(subjects[code])
     ordered = {of: sorted(ids, key=natural_order) for of, ids in members.items()}
     first = np.full(len(subject), "", object)
-    first[known] = np.array([ordered[of][0] for of in component], object)[codes]
+    first[known] = np.array([ordered[of][0] for of in component[of_image]], object)
     names = {ids[0]: "=".join(ids) for ids in ordered.values()}
     return pd.Series(first, index=subject.index, dtype=object), names
 

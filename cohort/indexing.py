@@ -1,18 +1,24 @@
-"""Index a folder of images as a manifest, from its paths, checksums and side tables."""
+"""Index a folder of images: a manifest from its paths, checksums and side tables, and the ties between its subjects."""
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import csv
 import os
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
+from leukobench.cells.fingerprints import SIDE, Fingerprint, read_fingerprint
 from leukobench.cohort.identity import subject_groups
 from leukobench.cohort.layout import image_files, phase_and_fold
 from leukobench.cohort.manifest import (
@@ -22,6 +28,18 @@ from leukobench.cohort.manifest import (
     read_manifest,
     shipped_manifest_path,
     write_manifest,
+)
+from leukobench.cohort.near_duplicates import near_duplicates
+from leukobench.cohort.ties import (
+    accepted,
+    find_ties,
+    read_rejected,
+    read_ties,
+    refuse_ties_between_labels,
+    reject,
+    sorted_ties,
+    ties_path,
+    write_ties,
 )
 from leukobench.core.errors import InputError
 from leukobench.core.files import (
@@ -53,6 +71,14 @@ class Sources:
     subjects: Mapping[str, str] | None = None
 
 
+@dataclass(frozen=True)
+class _File:
+    """What was read from a file: its checksum, or why it cannot be read; and its fingerprint, if asked for."""
+
+    sha256: str
+    fingerprint: Fingerprint | None
+
+
 def index_folder(
     images: str | os.PathLike[str],
     *,
@@ -60,6 +86,8 @@ def index_folder(
     negative: str = NEGATIVE,
     subject_regex: str | None = None,
     subjects: str | os.PathLike[str] | None = None,
+    near: bool = True,
+    rejected: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     jobs: int = 1,
@@ -72,8 +100,9 @@ def index_folder(
     neither label nor subject. In any other folder the label comes from the nearest class folder, and the subject from
     a table or a pattern.
 
-    Subjects that share an identical image become one subject group. Where the folder contains official images, so do
-    subjects that share one anywhere in C-NMC 2019, even if the folder lacks that image.
+    Subjects that share an image become one subject group: an identical image, the same pixels, or two photographs of
+    one cell. Where the folder contains official images, so do subjects that share one anywhere in C-NMC 2019 as far as
+    the shipped ties say, even if the folder lacks that image. The evidence is the table of ties, see `cohort.ties`.
 
     Args:
         images: The folder; its subfolders are searched too.
@@ -81,16 +110,21 @@ def index_folder(
         negative: Name of the folder of normal cells, in upper or lower case.
         subject_regex: Pattern searched in the relative path; its first group (or the whole match) is the subject.
         subjects: Table (CSV) with the columns `path` (relative, or the file's name) and `subject`.
-        out: Manifest file to write; None: no file. During the call, checksums are saved in `NAME.partial` next to it.
+        near: Whether to decode the images and to search for near-duplicates, too. Cells must be on pure black.
+        rejected: Table (CSV) of pairs, `path` and `other`, which were looked at and do not show one cell. With the
+            column `accepted` as in a table of ties, only its rows that say `no` count.
+        out: Manifest file to write; None: no file. The ties are written beside it, `NAME.ties.csv`. During the call,
+            checksums and fingerprints are saved in `NAME.csv.partial`.
         resume: Whether to continue an interrupted call with the same `out`, if there is one.
         jobs: Number of parallel processes.
 
     Returns:
         The manifest, sorted by path; its columns are those of `cohort.manifest`. Subject IDs are in upper case.
+        `attrs["failures"]` has the reason of each image that cannot be decoded; these are indexed but not compared.
 
     Raises:
-        InputError: no image in the folder, images whose label or subject is unknown, a malformed pattern or table, or
-            `out` exists.
+        InputError: no image in the folder, images whose label or subject is unknown, a malformed pattern or table, a
+            tie between a blast and a normal cell, or `out` or the table of ties exists.
         UnfinishedError: an interrupted call left checksums, and `resume` is false.
 
     Example:
@@ -103,58 +137,119 @@ def index_folder(
     images = Path(images)
     sources = Sources({positive.lower(): POSITIVE, negative.lower(): NEGATIVE}, subject_regex, _subjects(subjects))
     _check_pattern(subject_regex)
+    apart = None if rejected is None else read_rejected(rejected)
     files = image_files(images)
     if out is None:
-        return _manifest_of(images, files, sources, _checksums(images, files, None, jobs))
+        return _index(images, sources, _read_files(images, files, None, near, jobs), apart, jobs)[0]
     out = Path(out)
     refuse_existing(out)
+    refuse_existing(ties_path(out))
     refuse_unfinished(out, resume=resume)
     journal = unfinished_path(out)
     with only_writer(out):
-        manifest = _manifest_of(images, files, sources, _checksums(images, files, journal, jobs))
+        read = _read_files(images, files, journal, near, jobs)
+        manifest, ties = _index(images, sources, read, apart, jobs)
+        write_ties(ties, ties_path(out))
         write_manifest(manifest, out)
         journal.unlink(missing_ok=True)
     return manifest
 
 
-def _manifest_of(images: Path, files: list[str], sources: Sources, sha256: list[str]) -> pd.DataFrame:
+def _index(
+    images: Path, sources: Sources, read: dict[str, _File], rejected: pd.DataFrame | None, jobs: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the manifest of the files that were read, and the ties of its subjects."""
     official = read_manifest(shipped_manifest_path())
+    manifest = _rows(images, sources, read, official)
+    ties = _ties(manifest, [file.fingerprint for file in read.values()], jobs)
+    if manifest["sha256"].isin(official["sha256"]).any():
+        ties = _with_shipped_ties(ties, manifest, official)
+    if rejected is not None:
+        ties = reject(ties, rejected)
+    refuse_ties_between_labels(ties, dict(zip(manifest["path"], manifest["label"], strict=True)), str(images))
+    groups = subject_groups(manifest["subject"], accepted(ties))
+    manifest["subject_group"] = groups.astype(manifest["subject"].dtype)
+    manifest = manifest[list(COLUMNS)]
+    failures = {path: file.fingerprint.failure for path, file in read.items() if file.fingerprint is not None}
+    manifest.attrs["failures"] = {path: reason for path, reason in failures.items() if reason}
+    return manifest, ties
+
+
+def _rows(images: Path, sources: Sources, read: dict[str, _File], official: pd.DataFrame) -> pd.DataFrame:
+    """Return the manifest without its subject groups."""
     known = official.drop_duplicates("sha256").set_index("sha256")
     originals, above = _prelim_names(images), "/".join(images.resolve().parts[-2:])
-    rows = []
-    for path, digest in zip(files, sha256, strict=True):
-        row = _describe(path, above, originals, sources)
-        if row["phase"] == "prelim" and not row["label"] and digest in known.index:
-            row |= known.loc[digest, ["label", "subject", "original_name"]].to_dict()
-        rows.append(row)
+    rows: list[dict[str, Any]] = []
+    for path, file in read.items():
+        row: dict[str, Any] = _describe(path, above, originals, sources)
+        if row["phase"] == "prelim" and not row["label"] and file.sha256 in known.index:
+            row |= known.loc[file.sha256, ["label", "subject", "original_name"]].to_dict()
+        rows.append(row | {"sha256": file.sha256, "size_bytes": (images / path).stat().st_size})
     _refuse_unknown(rows, images)
-    manifest = pd.DataFrame(rows).assign(sha256=sha256, size_bytes=[(images / path).stat().st_size for path in files])
-    manifest["subject_group"] = _groups(manifest, official)
-    return manifest[list(COLUMNS)]
+    return pd.DataFrame(rows)
 
 
-def _checksums(images: Path, files: list[str], journal: Path | None, jobs: int) -> list[str]:
-    """Hash files in parallel; checksums of unchanged files come from the journal."""
+def _ties(manifest: pd.DataFrame, fingerprints: list[Fingerprint | None], jobs: int) -> pd.DataFrame:
+    """Find the ties of a folder; without fingerprints, from identical files only."""
+    if None in fingerprints:
+        return find_ties(manifest)
+    read = pd.Series(fingerprints, index=manifest.index)
+    content = read.map(lambda one: one.pixels)
+    content = content.where(content != "", manifest["sha256"])
+    compared = ~content.duplicated() & read.map(lambda one: one.texture is not None)
+    if compared.sum() < 2:
+        return find_ties(manifest, content)
+    rows, textures = manifest[compared], np.stack([one.texture for one in read[compared]])
+    near = near_duplicates(textures, rows["path"], rows["subject"], rows["label"], jobs=jobs)
+    return find_ties(manifest, content, near.pairs)
+
+
+def _with_shipped_ties(ties: pd.DataFrame, manifest: pd.DataFrame, official: pd.DataFrame) -> pd.DataFrame:
+    """Add the ties of C-NMC 2019 that join subjects of the folder, perhaps through an image or a subject it lacks.
+
+    An image that the folder lacks has its path in the shipped manifest.
+    """
+    shipped = read_ties()
+    ids = pd.Series(pd.unique(np.concatenate([shipped["subject"], shipped["other_subject"]])))
+    group = subject_groups(ids, accepted(shipped))
+    joined = ids.isin(manifest["subject"]).groupby(group).transform("sum") > 1
+    shipped = shipped[shipped["subject"].isin(ids[joined])]
+    here = manifest.drop_duplicates("sha256").set_index("sha256")["path"]
+    sha256 = official.set_index("path")["sha256"]
+    for column in ("path", "other"):
+        found = shipped[column].map(sha256).map(here)
+        shipped = shipped.assign(**{column: found.where(found.notna(), shipped[column])})
+    pairs = {frozenset(pair) for pair in ties[["path", "other"]].to_numpy()}
+    new = [frozenset(pair) not in pairs for pair in shipped[["path", "other"]].to_numpy()]
+    return sorted_ties(pd.concat([ties, shipped[new]], ignore_index=True))
+
+
+def _read_files(images: Path, files: list[str], journal: Path | None, near: bool, jobs: int) -> dict[str, _File]:
+    """Read files in parallel; what was read of unchanged files comes from the journal.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
     stamps = {path: _stamp(images / path) for path in files}
-    done = dict(_read_journal(journal, stamps)) if journal is not None else {}
+    done = dict(_read_journal(journal, stamps, near)) if journal is not None else {}
     todo = [path for path in files if path not in done]
-    hashing = Parallel(n_jobs=jobs, return_as="generator", batch_size=32)(
-        delayed(_sha256_or_reason)(images / path) for path in todo
+    reading = Parallel(n_jobs=jobs, return_as="generator", batch_size=16)(
+        delayed(_read_file)(images / path, near) for path in todo
     )
-    progress = tqdm(hashing, total=len(files), initial=len(done), desc="hashing", unit="image", disable=None)
+    progress = tqdm(reading, total=len(files), initial=len(done), desc="reading", unit="image", disable=None)
     if journal is None:
         done |= zip(todo, progress, strict=True)
     else:
         journal.parent.mkdir(parents=True, exist_ok=True)
-        with open(journal, "a", newline="", encoding="utf-8", buffering=1) as file:
-            writer = csv.writer(file, lineterminator="\n")
-            for path, digest in zip(todo, progress, strict=True):
-                done[path] = digest
-                writer.writerow([path, stamps[path], digest])
+        with open(journal, "a", newline="", encoding="utf-8", buffering=1) as lines:
+            writer = csv.writer(lines, lineterminator="\n")
+            for path, file in zip(todo, progress, strict=True):
+                done[path] = file
+                writer.writerow([path, stamps[path], *_as_text(file)])
     for path in files:
-        if len(done[path]) != 64:
-            raise InputError(f"{images / path}: cannot be read ({done[path]}); repair or remove it")
-    return [done[path] for path in files]
+        if len(done[path].sha256) != 64:
+            raise InputError(f"{images / path}: cannot be read ({done[path].sha256}); repair or remove it")
+    return {path: done[path] for path in files}
 
 
 def _stamp(file: Path) -> str:
@@ -163,21 +258,41 @@ def _stamp(file: Path) -> str:
     return f"{status.st_size}-{status.st_mtime_ns}"
 
 
-def _sha256_or_reason(file: Path) -> str:
+def _read_file(file: Path, near: bool) -> _File:
     try:
-        return sha256_of(file)
+        return _File(sha256_of(file), read_fingerprint(file, near=True) if near else None)
     except OSError as error:
-        return str(error.strerror)
+        return _File(str(error.strerror), None)
 
 
-def _read_journal(journal: Path, stamps: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _as_text(file: _File) -> list[str]:
+    """Return what was read of a file as fields of the journal."""
+    if file.fingerprint is None:
+        return [file.sha256]
+    texture = file.fingerprint.texture
+    packed = "" if texture is None else base64.b64encode(zlib.compress(texture.tobytes(), 1)).decode()
+    return [file.sha256, file.fingerprint.pixels, packed, file.fingerprint.failure]
+
+
+def _read_journal(journal: Path, stamps: Mapping[str, str], near: bool) -> Iterator[tuple[str, _File]]:
     if not journal.is_file():
         return
-    with open(journal, newline="", encoding="utf-8", errors="replace") as file:
-        for row in csv.reader(file):
+    with open(journal, newline="", encoding="utf-8", errors="replace") as lines:
+        for row in csv.reader(lines):
             # the last line may be incomplete
-            if len(row) == 3 and stamps.get(row[0]) == row[1] and re.fullmatch("[0-9a-f]{64}", row[2]):
-                yield row[0], row[2]
+            if len(row) < 3 or stamps.get(row[0]) != row[1] or not re.fullmatch("[0-9a-f]{64}", row[2]):
+                continue
+            if not near:
+                yield row[0], _File(row[2], None)
+            elif len(row) == 6 and bool(row[3]) != bool(row[5]):
+                with contextlib.suppress(ValueError, zlib.error):
+                    yield row[0], _File(row[2], Fingerprint(row[3], _unpacked(row[4]), row[5]))
+
+
+def _unpacked(texture: str) -> np.ndarray | None:
+    if not texture:
+        return None
+    return np.frombuffer(zlib.decompress(base64.b64decode(texture)), np.int8).reshape(SIDE, SIDE)
 
 
 def _check_pattern(subject_regex: str | None) -> None:
@@ -243,7 +358,7 @@ def _own_subject(path: str, name: str, sources: Sources) -> str:
     return ((found[1] if found.re.groups else found[0]) or "") if found else ""
 
 
-def _refuse_unknown(rows: list[dict[str, str]], images: Path) -> None:
+def _refuse_unknown(rows: list[dict[str, Any]], images: Path) -> None:
     """Raise InputError where images outside the final test have no label or no subject."""
     remedies = {
         "label": "put each class in a folder of its own, and name both folders (positive, negative)",
@@ -255,20 +370,3 @@ def _refuse_unknown(rows: list[dict[str, str]], images: Path) -> None:
             raise InputError(
                 f"{images}: {len(unknown)} of {len(rows)} images have no {column} (first: {unknown[0]}); {remedy}"
             )
-
-
-def _groups(manifest: pd.DataFrame, official: pd.DataFrame) -> pd.Series:
-    """Join subjects that share an image in the folder or, if it has official images, anywhere in C-NMC 2019."""
-    columns = ["subject", "sha256"]
-    rows = manifest[columns]
-    if manifest["sha256"].isin(official["sha256"]).any():
-        rows = pd.concat([rows, official[columns]], ignore_index=True)
-    groups = subject_groups(rows["subject"], rows["sha256"]).iloc[: len(manifest)]
-    return _present_only(groups, manifest["subject"])
-
-
-def _present_only(groups: pd.Series, subject: pd.Series) -> pd.Series:
-    """Name each group by its subjects that are present in the folder."""
-    present = set(subject)
-    names = {group: "=".join(member for member in group.split("=") if member in present) for group in groups.unique()}
-    return groups.map(names).set_axis(subject.index)

@@ -7,7 +7,7 @@ Columns (all text but `size_bytes`):
 | `path`          | file, relative to the image folder, with forward slashes                        |
 | `label`         | `all` (leukemic blast, the positive class) or `hem` (normal); empty if unknown  |
 | `subject`       | subject ID in upper case; empty if unknown                                      |
-| `subject_group` | subjects that share an identical image, joined by `=`; splits keep it whole     |
+| `subject_group` | subjects that are tied by their images, joined by `=`; splits keep it whole     |
 | `phase`         | `train`, `prelim` or `final`                                                    |
 | `fold`          | the official fold, `0` to `2`; empty outside the training phase                 |
 | `sha256`        | checksum of the file's bytes                                                    |
@@ -66,7 +66,7 @@ def read_manifest(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
         >>> import leukobench as lb
         >>> manifest = lb.read_manifest()
         >>> len(manifest), manifest["subject_group"].nunique()
-        (15114, 95)
+        (15114, 87)
     """
     path = shipped_manifest_path() if path is None else Path(path)
     manifest = read_csv_columns(path, COLUMNS, "manifest")

@@ -1,8 +1,12 @@
-"""Near-duplicates: pairs of images that show the same cell, found by the similarity of their thumbnails.
+"""Near-duplicates: pairs of photographs of the same cell.
 
-The similarity of two cells is the correlation of their thumbnails (`leukobench.cells.fingerprints`) at the best of
-eight orientations: four rotations by 90 degrees, each with its mirror image. It does not depend on size, position,
-brightness or contrast, and little on compression; other crops of the same cell still match.
+The search has two steps. Both compare the textures of the cells (`leukobench.cells.fingerprints`), which are centred
+and of standard area; neither depends on brightness or contrast.
+
+1. Coarse: every pair of cells is compared at 16 x 16 px, at 30 rotations with and without reflection. Pairs that
+   correlate by less than 0.65 at every one are left out.
+2. Fine: each remaining pair is registered at 64 x 64 px (`leukobench.cohort.registration`). The similarity of a pair is
+   the correlation after registration, over the part of the cell that both images show.
 
 The false-positive rate is measured on pairs of different labels: they come from two subjects, so every such pair above
 the threshold is a false positive. Pairs from different subject groups are counted too; these are false positives or, as
@@ -11,19 +15,46 @@ in C-NMC 2019, one cell with two subject IDs.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
+from joblib import effective_n_jobs
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-# On 3,833 distinct images of C-NMC 2019, none of 3.0 million pairs of different labels reaches 0.87. Of 7.1 million
-# pairs of different subject groups, 28 reach 0.90, each of them one cell in two photographs.
-MIN_SIMILARITY = 0.90
-MOST_PAIRS = 10_000  # listed in the report; all are counted
-_BLOCK = 1024  # rows compared at once: 4 MB a block
+from leukobench.cells.fingerprints import OUTSIDE, read_fingerprints
+from leukobench.cohort.layout import image_files
+from leukobench.cohort.registration import Registrations, register
+from leukobench.core.errors import InputError
+
+# On 4,117 distinct images of C-NMC 2019, pairs of one cell under two subject IDs have a similarity of 0.95 or more; the
+# largest of other pairs of different people is 0.89, that of 3.6 million pairs of different labels 0.87.
+MIN_SIMILARITY = 0.92
+_SIDE = 16  # px, of the coarse comparison
+_MIN_COARSE = 0.65
+_ANGLES = 30
+_BLOCK = 1024  # cells compared at once: 4 MB a block of similarities, 63 MB their rotations
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of cells whose similarity is at least a threshold, the most similar first.
+
+    Attributes:
+        first: Number of the first cell of each pair.
+        second: Number of the second cell, larger than that of the first.
+        registration: Similarity and transform of each pair.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    registration: Registrations
 
 
 @dataclass(frozen=True)
@@ -33,9 +64,8 @@ class NearDuplicates:
     Attributes:
         threshold: Smallest similarity of a pair.
         compared: Number of distinct cells compared.
-        pairs: `path`, `other`, `similarity`, `group` and `other_group` of the most similar pairs, at most `MOST_PAIRS`;
-            pairs of different subject groups first.
-        found: Number of pairs found.
+        pairs: `path`, `other`, `similarity`, `group` and `other_group` of each pair; pairs of different subject groups
+            first, and of these the most similar first.
         between_groups: Number of found and of compared pairs of different subject groups.
         between_labels: Number of found (false positives) and of compared pairs of different labels.
     """
@@ -43,84 +73,179 @@ class NearDuplicates:
     threshold: float
     compared: int
     pairs: pd.DataFrame
-    found: int
     between_groups: tuple[int, int]
     between_labels: tuple[int, int]
 
     def between_ties(self) -> dict[tuple[str, str], int]:
-        """Count the listed pairs of every two different subject groups, the largest count first."""
+        """Count the pairs of every two different subject groups, the largest count first."""
         known = self.pairs[(self.pairs["group"] != "") & (self.pairs["other_group"] != "")]
         between = known[known["group"] != known["other_group"]]
         ties = Counter(tuple(sorted(pair)) for pair in between[["group", "other_group"]].to_numpy())
         return dict(ties.most_common())
 
 
-def similar_pairs(
-    thumbnails: np.ndarray,
+def find_near_duplicates(
+    images: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    threshold: float = MIN_SIMILARITY,
+    jobs: int = 1,
+) -> pd.DataFrame:
+    """Find pairs of images that show the same cell, in any orientation, size, brightness and contrast.
+
+    The similarity of two cells is the correlation of their textures after registration, see the module
+    `leukobench.cohort.near_duplicates`.
+
+    Args:
+        images: A folder, searched with its subfolders, or image files; cells on pure black.
+        threshold: Smallest similarity of a pair, in [-1, 1].
+        jobs: Number of parallel processes.
+
+    Returns:
+        One row a pair: `path`, `other` and `similarity`, the most similar first. Images that cannot be read, or show no
+        cell, are left out; `attrs["failures"]` has the reason of each unreadable one.
+
+    Raises:
+        InputError: there is no image, or no cell can be compared.
+
+    Example:
+        >>> import shutil
+        >>> import leukobench as lb
+        >>> truth = lb.generate_cohort("images", subjects=2, cells_per_subject=2)
+        >>> copy = shutil.copy("images/training_data/fold_0/all/UID_1_1_1_all.bmp", "images/copy.bmp")
+        >>> lb.find_near_duplicates("images")[["path", "similarity"]].values.tolist()
+        [['copy.bmp', 1.0]]
+    """
+    if isinstance(images, str | os.PathLike):
+        files = {path: Path(images) / path for path in image_files(Path(images))}
+    else:
+        files = {os.fspath(path): Path(path) for path in images}
+    read = read_fingerprints(files, near=True, jobs=jobs)
+    if not read.textures:
+        raise InputError("no cell can be compared: every image is black, flat or unreadable")
+    paths = np.array(list(read.textures), object)
+    found = similar_pairs(np.stack(list(read.textures.values())), threshold, jobs=jobs)
+    table = pd.DataFrame({"path": paths[found.first], "other": paths[found.second]})
+    table["similarity"] = found.registration.similarity.round(4)
+    table.attrs["failures"] = read.failed
+    return table
+
+
+def near_duplicates(
+    textures: np.ndarray,
     paths: Sequence[str],
     group: Sequence[str],
     label: Sequence[str],
     threshold: float = MIN_SIMILARITY,
+    *,
+    jobs: int = 1,
 ) -> NearDuplicates:
-    """Find the pairs of cells whose similarity is at least `threshold`.
+    """Find near-duplicates, and count those of different subject groups and labels.
 
     Args:
-        thumbnails: Thumbnails. [shape=(n, 32, 32)]
+        textures: Textures. [shape=(n, 64, 64), int8]
         paths: Path of each cell.
         group: Subject group of each cell; "" if unknown.
         label: Label of each cell; "" if unknown.
         threshold: Smallest similarity of a pair.
+        jobs: Number of parallel threads.
     """
+    found = similar_pairs(textures, threshold, jobs=jobs)
     groups, labels = (_codes(values) for values in (group, label))
-    number = len(thumbnails)
-    flat = thumbnails.reshape(number, -1)
-    oriented = [view.reshape(number, -1) for view in _orientations(thumbnails)]
-    found, hits = 0, {"groups": 0, "labels": 0}
-    kept = np.empty((0, 4))
-    for start in tqdm(range(0, number, _BLOCK), desc="comparing", unit="block", disable=None):
-        rows, columns, similarity = _block(flat, oriented, start, threshold)
-        between = _differ(groups, rows, columns)
-        found += len(rows)
-        hits["groups"] += int(between.sum())
-        hits["labels"] += int(_differ(labels, rows, columns).sum())
-        kept = np.vstack([kept, np.column_stack([rows, columns, similarity, between])])
-        kept = kept[np.lexsort((kept[:, 1], kept[:, 0], -kept[:, 2], -kept[:, 3]))][:MOST_PAIRS]
-    first, second = kept[:, 0].astype(int), kept[:, 1].astype(int)
+    between = _differ(groups, found.first, found.second)
+    order = np.argsort(~between, kind="stable")
+    first, second = found.first[order], found.second[order]
     names, ids = np.asarray(paths, object), np.asarray(group, object)
-    table = pd.DataFrame({"path": names[first], "other": names[second], "similarity": kept[:, 2].round(4)})
+    table = pd.DataFrame({"path": names[first], "other": names[second]})
+    table["similarity"] = found.registration.similarity[order].round(4)
     table["group"], table["other_group"] = ids[first], ids[second]
     return NearDuplicates(
         threshold=threshold,
-        compared=number,
+        compared=len(textures),
         pairs=table,
-        found=found,
-        between_groups=(hits["groups"], _pairs_that_differ(groups)),
-        between_labels=(hits["labels"], _pairs_that_differ(labels)),
+        between_groups=(int(between.sum()), _pairs_that_differ(groups)),
+        between_labels=(int(_differ(labels, found.first, found.second).sum()), _pairs_that_differ(labels)),
     )
 
 
-def _orientations(thumbnails: np.ndarray) -> list[np.ndarray]:
-    """Return thumbnails in their eight orientations: four rotations by 90 degrees, and their mirror images."""
-    rotations = [np.rot90(thumbnails, number, axes=(1, 2)) for number in range(4)]
-    return rotations + [rotated[:, :, ::-1] for rotated in rotations]
+def similar_pairs(textures: np.ndarray, threshold: float = MIN_SIMILARITY, *, jobs: int = 1) -> Pairs:
+    """Find the pairs of cells whose similarity is at least a threshold.
+
+    Time grows with the square of the number of cells, memory with their number.
+
+    Args:
+        textures: Textures. [shape=(n, 64, 64), int8]
+        threshold: Smallest similarity of a pair.
+        jobs: Number of parallel threads.
+    """
+    coarse = _coarse(textures)
+    rotations = [_rotation(angle) for angle in _angles()]
+    firsts, seconds, registrations = [], [], []
+    blocks = range(0, len(textures), _BLOCK)
+    with (
+        threadpool_limits(effective_n_jobs(jobs), "blas"),
+        tqdm(total=len(textures) ** 2, desc="comparing", unit="pair", unit_scale=0.5, disable=None) as progress,
+    ):
+        for start in blocks:
+            views = _views(coarse[start : start + _BLOCK], rotations)
+            for other in range(0, start + 1, _BLOCK):
+                first, second, view = _candidates(coarse[other : other + _BLOCK], views)
+                first, second = first + other, second + start
+                once = first < second
+                first, second, view = first[once], second[once], view[once]
+                angle, mirrored = _angles()[view % _ANGLES], view >= _ANGLES
+                found = register(textures, first, second, angle, mirrored, jobs=jobs)
+                near = found.similarity >= threshold
+                firsts.append(first[near])
+                seconds.append(second[near])
+                registrations.append([values[near] for values in vars(found).values()])
+                pairs = len(views[0]) * len(coarse[other : other + _BLOCK])
+                progress.update(pairs * (2 - (other == start)))
+    first, second = np.concatenate(firsts), np.concatenate(seconds)
+    joined = [np.concatenate(values) for values in zip(*registrations, strict=True)]
+    order = np.lexsort((second, first, -joined[0]))
+    return Pairs(first[order], second[order], Registrations(*(values[order] for values in joined)))
 
 
-def _block(
-    flat: np.ndarray, oriented: list[np.ndarray], start: int, threshold: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Compare the block of thumbnails at `start` with the blocks before it and with itself, each pair once."""
-    stop = min(start + _BLOCK, len(flat))
-    rows, columns, similarity = [], [], []
-    for other in range(0, stop, _BLOCK):
-        best = np.full((stop - start, min(other + _BLOCK, stop) - other), -np.inf, flat.dtype)
-        for view in oriented:
-            np.maximum(best, flat[start:stop] @ view[other : other + best.shape[1]].T, out=best)
-        row, column = np.nonzero(best >= threshold)
-        once = column + other < row + start
-        rows.append(column[once] + other)
-        columns.append(row[once] + start)
-        similarity.append(best[row[once], column[once]])
-    return np.concatenate(rows), np.concatenate(columns), np.concatenate(similarity)
+def _angles() -> np.ndarray:
+    return np.arange(_ANGLES) * (2 * np.pi / _ANGLES)
+
+
+def _coarse(textures: np.ndarray) -> np.ndarray:
+    """Average textures to 16 x 16 px, of Euclidean norm 1. [shape=(n, 256), float32]"""
+    coarse = np.empty((len(textures), _SIDE * _SIDE), np.float32)
+    for number, texture in enumerate(textures):
+        values = np.where(texture == OUTSIDE, 0, texture).astype(np.float32)
+        coarse[number] = np.asarray(cv2.resize(values, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)).ravel()
+    return _normalized(coarse)
+
+
+def _rotation(angle: float) -> np.ndarray:
+    """Return the matrix that rotates a flattened coarse texture, by bilinear interpolation. [shape=(256, 256)]"""
+    middle, cosine, sine = (_SIDE - 1) / 2, np.cos(angle), np.sin(angle)
+    matrix = np.array([[cosine, -sine, middle * (1 - cosine + sine)], [sine, cosine, middle * (1 - sine - cosine)]])
+    pixels = np.eye(_SIDE * _SIDE, dtype=np.float32).reshape(-1, _SIDE, _SIDE)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.stack([cv2.warpAffine(pixel, matrix, (_SIDE, _SIDE), flags=flags).ravel() for pixel in pixels])
+
+
+def _views(coarse: np.ndarray, rotations: list[np.ndarray]) -> list[np.ndarray]:
+    """Return coarse textures at every rotation, then the mirrored ones at every rotation."""
+    mirrored = coarse.reshape(-1, _SIDE, _SIDE)[:, :, ::-1].reshape(coarse.shape)
+    return [_normalized(cells @ rotation) for cells in (coarse, mirrored) for rotation in rotations]
+
+
+def _normalized(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+
+
+def _candidates(coarse: np.ndarray, views: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return row, column and best view of the pairs that correlate by at least `_MIN_COARSE` in some view."""
+    best = np.full((len(coarse), len(views[0])), -np.inf, np.float32)
+    for view in views:
+        np.maximum(best, coarse @ view.T, out=best)
+    rows, columns = np.nonzero(best >= _MIN_COARSE)
+    similarity = np.stack([np.einsum("ij,ij->i", coarse[rows], view[columns]) for view in views])
+    return rows, columns, similarity.argmax(axis=0)
 
 
 def _codes(values: Sequence[str]) -> np.ndarray:

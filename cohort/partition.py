@@ -28,6 +28,7 @@ from leukobench.cohort.identity import natural_order
 from leukobench.cohort.manifest import LABELS, labelled
 from leukobench.core.errors import InputError
 from leukobench.core.files import csv_bytes, read_csv_columns, refuse_existing, whole_folder, write_csv
+from leukobench.core.text import counted
 
 PARTS = ("train", "validation", "test")
 ROW_COLUMNS = ("path", "part", "label", "subject", "subject_group")
@@ -197,7 +198,10 @@ def read_split(path: str | os.PathLike[str]) -> Split:
 
 
 def summary(partition: Partition, manifest: pd.DataFrame) -> list[str]:
-    """Describe a partition of a manifest in lines: images and subject groups of each part, unused images, leakage."""
+    """Describe a partition of a manifest in lines: images and subject groups of each part, unused images, leakage.
+
+    An official split leaves out of training the subject groups that are also in the test part; they are named.
+    """
     lines = []
     for part in PARTS:
         rows = partition.part(part)
@@ -205,9 +209,27 @@ def summary(partition: Partition, manifest: pd.DataFrame) -> list[str]:
         lines.append(f"{part:10}  {len(rows):6} images ({counts}) of {rows['subject_group'].nunique()} subject groups")
     if unused := len(labelled(manifest)) - len(partition.rows):
         lines.append(f"{'not used':10}  {unused:6} labelled images")
+    if len(left_out := _left_out(partition, manifest)):
+        groups = sorted(left_out["subject_group"].unique(), key=natural_order)
+        lines.append(
+            f"{'left out':10}  {counted(len(left_out), 'image')} of {counted(len(groups), 'subject group')} that "
+            f"{'is' if len(groups) == 1 else 'are'} also in the test part: {', '.join(groups)}"
+        )
     if partition.leaky:
         lines.append("LEAKY: training and test share subjects; metrics on this split do not apply to unseen subjects")
     return lines
+
+
+def _left_out(partition: Partition, manifest: pd.DataFrame) -> pd.DataFrame:
+    """Return the images that an official split left out because their subject group is in the test part."""
+    if partition.method.split()[0] != "official":
+        return manifest[:0]
+    test, rows = partition.part("test"), labelled(manifest)
+    tested = rows[rows["path"].isin(test["path"])]
+    official = rows["phase"].isin(["train", *tested["phase"]])
+    same_part = (rows["phase"] + rows["fold"]).isin(tested["phase"] + tested["fold"])
+    elsewhere = official & ~same_part & ~rows["path"].isin(partition.rows["path"])
+    return rows[elsewhere & rows["subject_group"].isin(test["subject_group"])]
 
 
 def _fold_number(file: Path) -> int:

@@ -20,6 +20,20 @@ from leukobench.commands.options import FILE, FOLDER, jobs_option, output, resum
     help="Regular expression to search in a file's path; its first capturing group is the subject's ID.",
 )
 @click.option("--subjects", type=FILE, help="Table (CSV) with the columns path (or file name) and subject.")
+@click.option(
+    "--near/--no-near",
+    default=True,
+    show_default=True,
+    help="Decode the images and search for near-duplicates, too: about 90 s for 12,500 images on 2 CPU cores. Cells "
+    "must be on pure black.",
+)
+@click.option(
+    "--reject",
+    "rejected",
+    type=FILE,
+    help="Table (CSV) of pairs that do not show one cell: path and other. In a table of ties, the rows whose accepted "
+    "is no.",
+)
 @resume_option
 @jobs_option
 def manifest(images: Path, out: Path, **options: Any) -> None:
@@ -28,8 +42,11 @@ def manifest(images: Path, out: Path, **options: Any) -> None:
     The official files of C-NMC 2019 carry label and subject in their names, in the layout of the Cancer Imaging Archive
     or of Kaggle. For your own images, put the blasts in a folder named `all` and the normal cells in a folder named
     `hem` (or choose other names with --positive and --negative). Say how to find the subject with --subject-regex or
-    --subjects. Subjects that share an identical image are joined in one subject group; subject-level splits keep it
-    together.
+    --subjects.
+
+    Subject IDs that share an image are joined in one subject group, which subject-level splits keep together: a copy of
+    a file, the same pixels in another file, or two photographs of one cell (near-duplicates). The pairs of images are
+    listed in a table of ties beside the manifest, manifest.ties.csv. Look at them with `audit --near -o audit`.
 
     \b
     Example:  leukobench manifest C-NMC_Leukemia -o manifest.csv --jobs 2
@@ -37,6 +54,7 @@ def manifest(images: Path, out: Path, **options: Any) -> None:
     """
     from leukobench.cohort.indexing import index_folder
     from leukobench.cohort.manifest import labelled
+    from leukobench.cohort.ties import read_ties, summary, ties_path
 
     table = index_folder(images, out=out, **options)
     known = labelled(table)
@@ -45,6 +63,11 @@ def manifest(images: Path, out: Path, **options: Any) -> None:
         f"{out}: {len(table)} images ({counts or 'none labelled'}) of {known['subject'].nunique()} subjects "
         f"in {known['subject_group'].nunique()} subject groups"
     )
+    click.echo(f"{ties_path(out)}: {summary(read_ties(ties_path(out)))}")
+    if failures := table.attrs["failures"]:
+        click.echo(
+            f"not compared: {len(failures)} images that cannot be decoded (first: {next(iter(failures.values()))})"
+        )
 
 
 @click.command()
@@ -92,38 +115,62 @@ def verify(images: Path, manifest: Path | None, phases: tuple[str, ...], out: Pa
     type=FILE,
     help="Partition from `split`: count the images and subjects that are in more than one part.",
 )
-@click.option("--near", is_flag=True, help="Search for near-duplicates; needs --images. About a minute for 10,000.")
-@output("All findings (JSON)", required=False)
+@click.option("--near", is_flag=True, help="Search for near-duplicates; needs --images. About 90 s for 12,500 images.")
+@click.option(
+    "--reject",
+    "rejected",
+    type=FILE,
+    help="Table (CSV) of pairs that do not show one cell, as the page saves it: path and other.",
+)
+@output("Folder: a page to look at, all findings, the ties. A name ending in .json: the findings only", required=False)
 @jobs_option
 def audit(
-    manifest: Path | None, images: Path | None, partition: Path | None, near: bool, out: Path | None, jobs: int
+    manifest: Path | None,
+    images: Path | None,
+    partition: Path | None,
+    near: bool,
+    rejected: Path | None,
+    out: Path | None,
+    jobs: int,
 ) -> None:
     """Find what is wrong with a dataset before training on it.
 
     Finds byte-identical images in the MANIFEST (by default the shipped one of C-NMC 2019), the subject IDs that share
-    such an image, and the duplicates that are in more than one phase, fold, subject or class. The exit code is 0,
-    whatever is found; but it is 1 if --split is given and an image or a subject is in more than one part. --images does
-    not check the files against the manifest: run verify first.
+    an image, and the duplicates that are in more than one phase, fold, subject or class. The ties beside the manifest
+    (manifest.ties.csv) count as well. The exit code is 0, whatever is found; but it is 1 if --split is given and an
+    image or a subject is in more than one part. --images does not check the files against the manifest: run verify
+    first.
+
+    With --images and -o, the page audit.html shows each pair of images that joins two subject IDs, side by side. Reject
+    there what is not one cell, save the table, and give it to --reject of this command and of manifest.
 
     \b
     Example:  leukobench audit manifest.csv --split split.csv
-              leukobench audit manifest.csv --images C-NMC_Leukemia --near --jobs 2 -o audit.json
+              leukobench audit manifest.csv --images C-NMC_Leukemia --near --jobs 2 -o audit
     """
+    from leukobench.cohort import audit as auditing
+    from leukobench.cohort.audit_page import write_audit
     from leukobench.cohort.audit_report import lines
     from leukobench.cohort.manifest import read_manifest, shipped_manifest_path
     from leukobench.cohort.partition import read_partition
-    from leukobench.core.files import write_json
-    from leukobench.workflows import auditing
+    from leukobench.cohort.ties import read_rejected, read_ties, ties_path
 
     if near and images is None:
         raise click.UsageError("--near compares images; name their folder with --images")
     manifest = manifest or shipped_manifest_path()
-    read = read_partition(partition) if partition else None
-    found = auditing.audit(read_manifest(manifest), images=images, partition=read, near=near, jobs=jobs)
+    beside = ties_path(manifest)
+    found = auditing.audit(
+        read_manifest(manifest),
+        ties=read_ties(beside) if beside.exists() else None,
+        images=images,
+        near=near,
+        rejected=read_rejected(rejected) if rejected else None,
+        partition=read_partition(partition) if partition else None,
+        jobs=jobs,
+    )
     click.echo(f"{manifest}: " + "\n".join(lines(found)))
     if out:
-        write_json(found.as_json(), out)
-        click.echo(f"\n{out}: all findings")
+        click.echo(f"\n{write_audit(found, out, images)}")
     if found.leaks is not None and found.leaks.any:
         raise click.ClickException(f"{partition}: leaks: an image or a subject is in two parts")
 

@@ -117,13 +117,17 @@ def whole_folder(path: Path, *, shared: bool = False) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def read_csv_columns(path: Path, columns: Sequence[str], kind: str) -> pd.DataFrame:
+def read_csv_columns(
+    path: Path, columns: Sequence[str], kind: str, *, optional: Sequence[str] = (), may_be_empty: bool = False
+) -> pd.DataFrame:
     """Read a CSV of text columns, empty cells as "".
 
     Args:
         path: The file.
         columns: Required columns; others are dropped.
         kind: Kind of file, for the error messages ("manifest", "partition").
+        optional: Columns that are kept if the file has them.
+        may_be_empty: Whether a table without rows is valid.
 
     Raises:
         InputError: the file cannot be read as CSV, lacks a column, or contains no row.
@@ -140,9 +144,9 @@ def read_csv_columns(path: Path, columns: Sequence[str], kind: str) -> pd.DataFr
             f"{path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
             f"a {kind} has {', '.join(columns)}"
         )
-    if table.empty:
+    if table.empty and not may_be_empty:
         raise InputError(f"{path}: contains no row; expected a {kind} with at least one image")
-    return table[list(columns)]
+    return table[[*columns, *(column for column in optional if column in table)]]
 
 
 def csv_bytes(table: pd.DataFrame) -> bytes:

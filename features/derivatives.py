@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from leukobench.features.compiled import compiled
+from leukobench.core.compiled import compiled
 from leukobench.features.distribution import Moments, standardized
 
 REACH = 3  # standard deviations at which the Gaussian is truncated

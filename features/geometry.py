@@ -10,7 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from leukobench.features.compiled import compiled
+from leukobench.core.compiled import compiled
 from leukobench.features.prepared import PreparedCell
 
 PROFILE_ANGLES = 256  # number of angles of the radial profile

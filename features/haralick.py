@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from leukobench.features.compiled import compiled
+from leukobench.core.compiled import compiled
 
 # name -> formula and unit; p(i, j) the joint probability of grey levels i, j = 1..N; p(i) its marginal, with mean m,
 # variance v and entropy H; d(k) the probability that |i - j| = k; s(k) that i + j = k

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from leukobench.cells.cell import Cell, cut_out
+from leukobench.core.compiled import compiled
 from leukobench.core.errors import InputError
-from leukobench.features.compiled import compiled
 from leukobench.features.settings import MeasurementSettings
 from leukobench.features.stain import normalised
 

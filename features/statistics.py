@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from leukobench.features.compiled import compiled
+from leukobench.core.compiled import compiled
 from leukobench.features.derivatives import gradient_and_laplacian
 from leukobench.features.distribution import entropy_of, moments_of
 from leukobench.features.prepared import PreparedCell

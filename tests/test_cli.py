@@ -352,7 +352,8 @@ def test_audit_needs_no_argument_and_a_report_is_no_failure(tmp_path: Path) -> N
     assert result.exit_code == 0
     assert "106 pairs (104 in train, 2 in final)" in result.output
     assert "94 cross folds, 99 cross subject IDs, 0 cross labels" in result.output
-    assert "20=21, 51=75=78, H2=H4=H5=H6, H3=H10" in result.output
+    assert "86 groups from 101 subjects (94 if identical images alone joined them)" in result.output
+    assert "1=15=16=17=20=21, 43=44, 51=55=75=78" in result.output
     assert json.loads((tmp_path / "audit.json").read_text())["identical"]["pairs"] == 106
 
 

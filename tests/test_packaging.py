@@ -83,7 +83,7 @@ def test_the_wheel_holds_the_package_alone(files: list[str], built: Path) -> Non
     modules = {name for name in files if name.endswith(".py") and Path(name).parent.as_posix() in folders}
     templates = {name for name in files if name.endswith(".jinja")}
     assert templates
-    assert inside == modules | templates | {"data_manifest.csv", "py.typed"}
+    assert inside == modules | templates | {"data_manifest.csv", "data_manifest.ties.csv", "py.typed"}
 
 
 @needs_setuptools

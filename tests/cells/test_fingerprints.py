@@ -28,7 +28,7 @@ def test_equal_pixels_have_equal_checksums_whatever_the_format(files: dict[str, 
     found = read_fingerprints(files, near=True)
     assert found.pixels["a.png"] == found.pixels["b.bmp"] != found.pixels["black.png"]
     assert list(found.failed) == ["damaged.png"]
-    assert list(found.thumbnails) == ["a.png", "b.bmp"]
+    assert list(found.textures) == ["a.png", "b.bmp"]
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -29,6 +29,11 @@ def cohort_of_six() -> pd.DataFrame:
     )
 
 
+def ties(*joined: str) -> pd.DataFrame:
+    """Ties such as 1=2 as a table."""
+    return pd.DataFrame([tie.split("=") for tie in joined], columns=["subject", "other_subject"])
+
+
 def test_three_copies_are_three_pairs_and_an_unknown_value_crosses_nothing(cohort_of_six: pd.DataFrame) -> None:
     found = copies(cohort_of_six, cohort_of_six["sha256"])
     assert found.pairs == 3 + 1
@@ -74,14 +79,19 @@ def test_subjects_are_joined_by_any_of_several_ties() -> None:
     first, names = tie_subjects(subject, sha256, pd.Series(["x", "y", "y", "z", "z"]))
     assert first.tolist() == ["1", "1", "1", "", "4"]
     assert names == {"1": "1=2=3", "4": "4"}
-    assert subject_groups(subject, sha256).tolist() == ["1=2", "1=2", "3", "", "4"]
+    assert tie_subjects(subject, sha256, ties=ties("3=4"))[1] == {"1": "1=2", "3": "3=4"}
+
+
+def test_subjects_are_joined_through_one_without_an_image() -> None:
+    subject = pd.Series(["H10", "H2", "5", ""])
+    assert subject_groups(subject, ties("H2=7", "7=H10")).tolist() == ["H2=H10", "H2=H10", "5", ""]
 
 
 def test_a_cohort_without_subjects_has_no_group() -> None:
-    assert subject_groups(pd.Series(["", ""]), pd.Series(["a", "a"])).tolist() == ["", ""]
+    assert subject_groups(pd.Series(["", ""]), ties()).tolist() == ["", ""]
 
 
 def test_a_hundred_thousand_images_of_one_group_do_not_repeat_its_long_name_in_memory() -> None:
     subject = pd.Series([f"S{number % 1000}" for number in range(100_000)])
-    groups = subject_groups(subject, pd.Series(["same"] * len(subject)))
+    groups = subject_groups(subject, ties(*(f"S0=S{number}" for number in range(1, 1000))))
     assert len({id(name) for name in groups}) == 1

@@ -12,6 +12,7 @@ import pytest
 from leukobench.cohort.identity import natural_order, subject_groups
 from leukobench.cohort.indexing import index_folder
 from leukobench.cohort.manifest import COLUMNS, read_manifest, shipped_manifest_path, write_manifest
+from leukobench.cohort.ties import accepted, find_ties, read_ties
 from leukobench.core.errors import InputError, UnfinishedError
 from leukobench.core.files import sha256_of
 from tests.conftest import REPOSITORY
@@ -112,23 +113,43 @@ def test_a_part_of_the_official_images_keeps_the_ties_of_the_whole(cnmc: Path, t
         shutil.copy(file, tmp_path / file.name)
     groups = index_folder(tmp_path).set_index("subject")["subject_group"].to_dict()
     assert groups == {"51": "51=78", "78": "51=78", "H3": "H3", "1": "1"}
+    # 16 and 1 are tied through 20, which this folder lacks
+    shutil.copy(sorted(cnmc.rglob("UID_16_*.bmp"))[0], tmp_path)
+    groups = index_folder(tmp_path, out=tmp_path / "manifest.csv", near=False).set_index("subject")["subject_group"]
+    assert (groups["1"], groups["16"], groups["51"]) == ("1=16", "1=16", "51=78")
+    ties = read_ties(tmp_path / "manifest.ties.csv")
+    assert set(ties["subject"]) | set(ties["other_subject"]) == {
+        "1",
+        "15",
+        "16",
+        "17",
+        "20",
+        "21",
+        "51",
+        "55",
+        "75",
+        "78",
+    }
 
 
-def test_an_interrupted_index_continues_where_it_was(cohort: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("near", [False, True])
+def test_an_interrupted_index_continues_where_it_was(cohort: Path, tmp_path: Path, near: bool) -> None:
     images, out = tmp_path / "images", tmp_path / "manifest.csv"
     shutil.copytree(cohort / "images", images)
     complete = index_folder(images)
     lines = []
-    for path in complete["path"][:10]:
+    checksums = [f"{number:064x}" for number in range(10)]
+    for path, checksum in zip(complete["path"][:10], checksums, strict=True):
         status = (images / path).stat()
-        lines.append(f"{path},{status.st_size}-{status.st_mtime_ns},{'0' * 64}")
+        fingerprint = f",{checksum},," if near else ""
+        lines.append(f"{path},{status.st_size}-{status.st_mtime_ns},{checksum}{fingerprint}")
     kept = tmp_path / "manifest.csv.partial"
     kept.write_text("\n".join(lines) + "\ntorn,12")
     os.utime(images / complete["path"][0], (1, 1))  # changed since: hashed again
     with pytest.raises(UnfinishedError, match=r"manifest\.csv\.partial: contains the unfinished results"):
-        index_folder(images, out=out)
-    resumed = index_folder(images, out=out, resume=True)
-    assert resumed["sha256"].tolist() == [complete["sha256"][0]] + ["0" * 64] * 9 + complete["sha256"][10:].tolist()
+        index_folder(images, out=out, near=near)
+    resumed = index_folder(images, out=out, near=near, resume=True)
+    assert resumed["sha256"].tolist() == [complete["sha256"][0], *checksums[1:], *complete["sha256"][10:]]
     assert not kept.exists()
     assert read_manifest(out).equals(resumed)
 
@@ -158,7 +179,8 @@ def test_subjects_that_share_an_identical_image_are_one_group(tmp_path: Path) ->
 
 def test_groups_are_joined_through_a_chain_of_identical_images() -> None:
     subject, sha256 = pd.Series(["51", "75", "75", "78", "9", ""]), pd.Series(["a", "a", "b", "b", "c", "c"])
-    assert subject_groups(subject, sha256).tolist() == ["51=75=78"] * 4 + ["9", ""]
+    rows = pd.DataFrame({"path": list("123456"), "subject": subject, "sha256": sha256})
+    assert subject_groups(subject, accepted(find_ties(rows))).tolist() == ["51=75=78"] * 4 + ["9", ""]
     assert sorted(["H10", "H2", "9", "10"], key=natural_order) == ["9", "10", "H2", "H10"]
 
 
@@ -201,9 +223,9 @@ def test_the_shipped_manifest_lists_the_whole_dataset_with_its_known_duplicates(
     assert twins.max() == 2
     training = manifest[manifest["phase"] == "train"]
     assert training["subject"].nunique() == 73
-    joined = {group for group in training["subject_group"] if "=" in group}
-    assert joined == {"20=21", "51=75=78", "H2=H4=H5=H6", "H3=H10"}
-    assert training["subject_group"].nunique() == 66
+    groups = subject_groups(manifest["subject"], accepted(read_ties()))
+    assert manifest["subject_group"].tolist() == groups.tolist()
+    assert training["subject_group"].nunique() == 59
 
 
 def test_real_images_are_found_as_the_shipped_manifest_lists_them(cnmc: Path) -> None:

@@ -8,9 +8,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from leukobench.cohort.audit import audit
+from leukobench.cohort.identity import subject_groups
 from leukobench.cohort.manifest import read_manifest
 from leukobench.cohort.partition import Folds, read_partition, read_split, summary, write_split
 from leukobench.cohort.splitting import SplitOptions, split_by_image, split_by_subject, split_in_folds, split_officially
+from leukobench.cohort.ties import accepted, read_ties
 from leukobench.core.errors import InputError
 from leukobench.core.files import sha256_of
 from tests.conftest import REPOSITORY
@@ -67,9 +70,13 @@ def test_another_seed_is_another_split(shipped: pd.DataFrame) -> None:
 
 def test_a_published_split_does_not_change(shipped: pd.DataFrame) -> None:
     # a contract, not a truth: whoever names the arguments of a split must get the same one from every later version
-    partition = split_by_subject(shipped, 0.2, SplitOptions(validation_size=0.1, seed=1))
-    text = "".join(partition.rows["path"] + partition.rows["part"])
-    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "6fe15224db21e957"
+    ties = read_ties()
+    identical = accepted(ties[ties["kind"] == "identical"])
+    before = shipped.assign(subject_group=subject_groups(shipped["subject"], identical))
+    for manifest, expected in ((before, "6fe15224db21e957"), (shipped, "46decf2ca46bff21")):
+        partition = split_by_subject(manifest, 0.2, SplitOptions(validation_size=0.1, seed=1))
+        text = "".join(partition.rows["path"] + partition.rows["part"])
+        assert hashlib.sha256(text.encode()).hexdigest()[:16] == expected
 
 
 def test_official_split_tests_on_the_preliminary_phase(shipped: pd.DataFrame) -> None:
@@ -78,9 +85,13 @@ def test_official_split_tests_on_the_preliminary_phase(shipped: pd.DataFrame) ->
     assert sizes.to_dict() == {
         ("test", "all"): 1_219,
         ("test", "hem"): 648,
-        ("train", "all"): 7_272,
+        ("train", "all"): 7_272 - 1_074,  # 51, 75 and 78, who are 55, and so in the preliminary test
         ("train", "hem"): 3_389,
     }
+    assert audit(shipped, ties=read_ties(), partition=partition).leaks.groups == {"train/test": []}
+    assert "left out    1,074 images of 1 subject group that is also in the test part: 51=55=75=78" in summary(
+        partition, shipped
+    )
 
 
 def test_an_image_level_split_is_marked_as_leaky_in_every_row_of_its_file(cohort: Path, tmp_path: Path) -> None:
@@ -123,8 +134,11 @@ def test_subjects_of_the_official_test_fold_are_left_out_of_training(shipped: pd
     assert set(partition.part("test")["path"]) == set(training_phase["path"][training_phase["fold"] == fold])
     assert partition.shared_groups == []
     left_out = training_phase[~training_phase["path"].isin(partition.rows["path"])]
-    assert set(left_out["subject_group"]) <= {"20=21", "51=75=78", "H2=H4=H5=H6", "H3=H10"}
+    groups = set(left_out["subject_group"])
+    assert groups == set(partition.part("test")["subject_group"]) & groups
+    assert all("=" in group for group in groups)
     assert len(left_out) > 0
+    assert any(line.startswith(f"left out    {len(left_out):,} images of") for line in summary(partition, shipped))
     assert f"not used    {len(shipped[shipped['label'] != '']) - len(partition.rows):6} labelled images" in summary(
         partition, shipped
     )

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from numba.core import caching
 
-from leukobench.features.compiled import compiled
+from leukobench.core.compiled import compiled
 
 
 def test_loops_are_compiled_even_where_nothing_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
