@@ -108,11 +108,10 @@ def texture(cell: Cell) -> np.ndarray | None:
     margin = max(1, max(cell.mask.shape) // 16)
     block = np.ones((margin, margin), np.uint8)
     inside = np.asarray(cv2.erode(np.pad(cell.mask, 1).astype(np.uint8), block))[1:-1, 1:-1].astype(np.float32)
-    rows, columns = np.nonzero(cell.mask)
+    scale, row, column = standard_frame(cell)
     large = 4 * SIDE  # drawn larger, then averaged, against aliasing
-    scale = _FILL * large / np.sqrt(4 * len(rows) / np.pi)
     middle = (large - 1) / 2
-    matrix = np.array([[scale, 0, middle - scale * columns.mean()], [0, scale, middle - scale * rows.mean()]])
+    matrix = np.array([[4 * scale, 0, middle - 4 * scale * column], [0, 4 * scale, middle - 4 * scale * row]])
 
     def drawn(values: np.ndarray) -> np.ndarray:
         enlarged = cv2.warpAffine(values, matrix, (large, large))
@@ -130,3 +129,12 @@ def texture(cell: Cell) -> np.ndarray | None:
     if strongest < 1:  # grey level: less is rounding
         return None
     return np.where(within, np.rint(contrast * (127 / strongest)), OUTSIDE).astype(np.int8)
+
+
+def standard_frame(cell: Cell) -> tuple[float, float, float]:
+    """Return the scale of a cell's texture, px of the texture per px of the image, and row and column of its centroid.
+
+    The centroid is in the middle of the texture. Row and column count from the top left of the cell's crop.
+    """
+    rows, columns = np.nonzero(cell.mask)
+    return _FILL * SIDE / np.sqrt(4 * len(rows) / np.pi), rows.mean(), columns.mean()

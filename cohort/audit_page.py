@@ -1,23 +1,159 @@
-"""Write an audit: all findings as JSON and, in a folder, a page for human eyes and the table of ties."""
+"""Write an audit into a folder: all findings, the table of ties, and a page that shows each tie to human eyes.
+
+audit.html    every pair of images that joins two subject IDs, side by side; to confirm or reject
+ties.csv      the same pairs as a table, see `leukobench.cohort.ties`
+audit.json    all findings
+"""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+from joblib import Parallel, delayed
+from tqdm import tqdm
+
+import leukobench
 from leukobench.cohort.audit import Audit
-from leukobench.cohort.ties import write_ties
-from leukobench.core.files import refuse_existing, write_json
+from leukobench.cohort.identity import natural_order, subject_groups
+from leukobench.cohort.layout import find_images
+from leukobench.cohort.pair_pictures import draw_pair
+from leukobench.cohort.ties import COLUMNS, KINDS, accepted, write_ties
+from leukobench.core.files import refuse_existing, whole_folder, write_json
+from leukobench.core.pages import embedded, page_templates
+from leukobench.core.text import counted
+
+MOST_PICTURES = 1_000  # pairs; a page with more is too large for a browser
 
 
-def write_audit(found: Audit, out: str | os.PathLike[str], images: str | os.PathLike[str] | None = None) -> str:
-    """Write an audit, and return a line that says what was written."""
+@dataclass(frozen=True)
+class Pair:
+    """A tie on the page: its row in the table of ties, its values by column, and both pictures ("" without)."""
+
+    row: int
+    tie: dict[str, str]
+    pictures: tuple[str, str]
+    labels: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Join:
+    """Two subject IDs, the pairs that join them, and a line that counts these by kind."""
+
+    subjects: tuple[str, str]
+    evidence: str
+    pairs: list[Pair]
+
+
+def write_audit(
+    found: Audit,
+    out: str | os.PathLike[str],
+    *,
+    manifest: pd.DataFrame,
+    images: str | os.PathLike[str] | None = None,
+    jobs: int = 1,
+) -> None:
+    """Write the folder that the module docstring describes; or, if the name ends in `.json`, the findings only.
+
+    Args:
+        found: The audit.
+        out: The folder or file.
+        manifest: The manifest that was audited.
+        images: Folder of the images; None: a page without pictures.
+        jobs: Number of parallel processes.
+
+    Raises:
+        InputError: `out` exists.
+    """
     out = Path(out)
     refuse_existing(out)
     if out.suffix == ".json":
         write_json(found.as_json(), out)
-        return f"{out}: all findings"
-    out.mkdir(parents=True)
-    write_json(found.as_json(), out / "audit.json")
-    write_ties(found.ties, out / "ties.csv")
-    return f"{out}: audit.json (all findings), ties.csv"
+        return
+    joins = _joins(found.ties, manifest, None if images is None else Path(images), jobs)
+    with whole_folder(out) as folder:
+        write_json(found.as_json(), folder / "audit.json")
+        write_ties(found.ties, folder / "ties.csv")
+        (folder / "audit.html").write_text(_page(found, joins), encoding="utf-8")
+
+
+def _joins(ties: pd.DataFrame, manifest: pd.DataFrame, images: Path | None, jobs: int) -> list[Join]:
+    """Return the pairs of subject IDs, those that need human eyes most (few pairs, little similarity) first."""
+    label = dict(zip(manifest["path"], manifest["label"], strict=True))
+    pictures = _pictures(ties, manifest, images, jobs)
+    text = ties.assign(similarity=ties["similarity"].map("{:.4f}".format, na_action="ignore")).fillna("").astype(str)
+    joins = []
+    for subjects, rows in text.groupby(["subject", "other_subject"], sort=False):
+        pairs = [
+            Pair(
+                row=int(row),
+                tie=dict(tie),
+                pictures=pictures.get(int(row), ("", "")),
+                labels=(label.get(tie["path"], ""), label.get(tie["other"], "")),
+            )
+            for row, tie in rows.iterrows()
+        ]
+        pairs.sort(key=lambda pair: (KINDS[::-1].index(pair.tie["kind"]), pair.tie["similarity"]))
+        joins.append(Join(subjects, _evidence(ties.loc[rows.index]), pairs))
+    return sorted(joins, key=lambda join: (_weight(join), natural_order(join.subjects[0])))
+
+
+def _weight(join: Join) -> tuple[bool, bool, int]:
+    kinds = [pair.tie["kind"] for pair in join.pairs]
+    return not any(pair.tie["path"] for pair in join.pairs), KINDS[0] in kinds or KINDS[1] in kinds, len(kinds)
+
+
+def _evidence(ties: pd.DataFrame) -> str:
+    """Return `8 near-duplicates (similarity 0.957 to 0.991), 1 identical`."""
+    parts = []
+    for kind in KINDS[::-1]:
+        similarity = ties.loc[ties["kind"] == kind, "similarity"]
+        if not len(similarity):
+            continue
+        known = similarity.dropna()
+        ends = sorted({f"{value:.3f}" for value in (known.min(), known.max())}) if len(known) else ["not recorded"]
+        if kind == KINDS[2]:
+            parts.append(f"{counted(len(similarity), kind)} (similarity {' to '.join(ends)})")
+        else:
+            parts.append(f"{len(similarity)} {kind}")
+    return ", ".join(parts)
+
+
+def _pictures(ties: pd.DataFrame, manifest: pd.DataFrame, images: Path | None, jobs: int) -> dict[int, tuple[str, str]]:
+    """Draw the first ties of every pair of subjects, as many as a page can hold, by their row."""
+    if images is None or ties.empty:
+        return {}
+    files = find_images(images, manifest["path"]).files
+    place = ties.groupby(["subject", "other_subject"]).cumcount().sort_values(kind="stable")
+    rows = [row for row in place.index if ties["path"][row] in files and ties["other"][row] in files][:MOST_PICTURES]
+    drawing = Parallel(n_jobs=jobs, return_as="generator", batch_size=8)(
+        delayed(draw_pair)(files[ties["path"][row]], files[ties["other"][row]]) for row in rows
+    )
+    drawn = tqdm(drawing, total=len(rows), desc="drawing", unit="pair", disable=None)
+    return {
+        row: (embedded(pair[0], "jpeg"), embedded(pair[1], "jpeg"))
+        for row, pair in zip(rows, drawn, strict=True)
+        if pair is not None
+    }
+
+
+def _page(found: Audit, joins: list[Join]) -> str:
+    subjects = list(found.subjects["subject"])
+    groups = subject_groups(pd.Series(subjects, dtype=object), accepted(found.ties))
+    text = found.ties.fillna("").astype(str)
+    return (
+        page_templates("leukobench.cohort")
+        .get_template("audit.html.jinja")
+        .render(
+            found=found,
+            joins=joins,
+            subjects=subjects,
+            joined=sorted({group for group in groups if "=" in group}, key=natural_order),
+            columns=list(COLUMNS),
+            rows=text[list(COLUMNS)].to_numpy().tolist(),
+            pictured=sum(bool(pair.pictures[0]) for join in joins for pair in join.pairs),
+            version=leukobench.__version__,
+        )
+    )

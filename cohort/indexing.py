@@ -214,13 +214,17 @@ def _with_shipped_ties(ties: pd.DataFrame, manifest: pd.DataFrame, official: pd.
     group = subject_groups(ids, accepted(shipped))
     joined = ids.isin(manifest["subject"]).groupby(group).transform("sum") > 1
     shipped = shipped[shipped["subject"].isin(ids[joined])]
-    here = manifest.drop_duplicates("sha256").set_index("sha256")["path"]
-    sha256 = official.set_index("path")["sha256"]
+    # identical images have one checksum, so a file is known by its checksum and its subject
+    keys, own = (
+        dict(zip(table["path"], zip(table["sha256"], table["subject"], strict=True), strict=True))
+        for table in (official, manifest)
+    )
+    here = {key: path for path, key in own.items()}
     for column in ("path", "other"):
-        found = shipped[column].map(sha256).map(here)
-        shipped = shipped.assign(**{column: found.where(found.notna(), shipped[column])})
-    pairs = {frozenset(pair) for pair in ties[["path", "other"]].to_numpy()}
-    new = [frozenset(pair) not in pairs for pair in shipped[["path", "other"]].to_numpy()]
+        shipped = shipped.assign(**{column: [here.get(keys.get(path), path) for path in shipped[column]]})
+    keys |= own
+    pairs = {frozenset((keys.get(one), keys.get(other))) for one, other in ties[["path", "other"]].to_numpy()}
+    new = [frozenset((keys.get(a), keys.get(b))) not in pairs for a, b in shipped[["path", "other"]].to_numpy()]
     return sorted_ties(pd.concat([ties, shipped[new]], ignore_index=True))
 
 
@@ -253,8 +257,15 @@ def _read_files(images: Path, files: list[str], journal: Path | None, near: bool
 
 
 def _stamp(file: Path) -> str:
-    """Return size and modification time of a file, which change if the file changes."""
-    status = file.stat()
+    """Return size and modification time of a file, which change if the file changes.
+
+    Raises:
+        InputError: there is no file, for example behind a broken link.
+    """
+    try:
+        status = file.stat()
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror}); repair or remove it") from None
     return f"{status.st_size}-{status.st_mtime_ns}"
 
 

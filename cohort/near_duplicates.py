@@ -15,6 +15,7 @@ in C-NMC 2019, one cell with two subject IDs.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -177,8 +178,7 @@ def similar_pairs(textures: np.ndarray, threshold: float = MIN_SIMILARITY, *, jo
         threshold: Smallest similarity of a pair.
         jobs: Number of parallel threads.
     """
-    coarse = _coarse(textures)
-    rotations = [_rotation(angle) for angle in _angles()]
+    coarse, rotations = _coarse(textures), _rotations()
     firsts, seconds, registrations = [], [], []
     blocks = range(0, len(textures), _BLOCK)
     with (
@@ -204,6 +204,20 @@ def similar_pairs(textures: np.ndarray, threshold: float = MIN_SIMILARITY, *, jo
     joined = [np.concatenate(values) for values in zip(*registrations, strict=True)]
     order = np.lexsort((second, first, -joined[0]))
     return Pairs(first[order], second[order], Registrations(*(values[order] for values in joined)))
+
+
+def align(first: np.ndarray, second: np.ndarray) -> Registrations:
+    """Register two textures, starting from the best coarse view, however little they correlate."""
+    pair = np.stack([first, second])
+    coarse = _coarse(pair)
+    similarity = np.array([float(coarse[0] @ view[0]) for view in _views(coarse[1:], _rotations())])
+    view = similarity.argmax(keepdims=True)
+    return register(pair, np.array([0]), np.array([1]), _angles()[view % _ANGLES], view >= _ANGLES)
+
+
+@functools.cache
+def _rotations() -> list[np.ndarray]:
+    return [_rotation(angle) for angle in _angles()]
 
 
 def _angles() -> np.ndarray:

@@ -158,9 +158,9 @@ def audit(
     if near and images is None:
         raise click.UsageError("--near compares images; name their folder with --images")
     manifest = manifest or shipped_manifest_path()
-    beside = ties_path(manifest)
+    beside, cohort = ties_path(manifest), read_manifest(manifest)
     found = auditing.audit(
-        read_manifest(manifest),
+        cohort,
         ties=read_ties(beside) if beside.exists() else None,
         images=images,
         near=near,
@@ -170,7 +170,8 @@ def audit(
     )
     click.echo(f"{manifest}: " + "\n".join(lines(found)))
     if out:
-        click.echo(f"\n{write_audit(found, out, images)}")
+        write_audit(found, out, manifest=cohort, images=images, jobs=jobs)
+        click.echo(f"\n{out}: {'all findings' if out.suffix == '.json' else 'open audit.html'}")
     if found.leaks is not None and found.leaks.any:
         raise click.ClickException(f"{partition}: leaks: an image or a subject is in two parts")
 

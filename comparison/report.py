@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import shlex
 from pathlib import Path
-
-import jinja2
 
 import leukobench
 from leukobench.comparison import tables
@@ -20,6 +17,7 @@ from leukobench.comparison.results import LEVELS, ComparedRuns, fold_aurocs
 from leukobench.comparison.thumbnails import WrongCell, most_wrong
 from leukobench.comparison.verdict import cautions, sentence, verdicts
 from leukobench.core.files import refuse_existing, whole_folder, write_csv
+from leukobench.core.pages import embedded, page_templates
 from leukobench.core.plotting import save_figure
 
 REPORT = "report.html"
@@ -49,7 +47,7 @@ def write_report(comparison: ComparedRuns, out: Path, *, images: Path | None = N
         (partial / "table.tex").write_text(tables.latex(comparison), encoding="utf-8")
         for name, figure in figures.items():
             save_figure(figure, partial / name)
-        pictures = {name: _embedded((partial / f"{name}.png").read_bytes()) for name in figures}
+        pictures = {name: embedded((partial / f"{name}.png").read_bytes()) for name in figures}
         text = _html(comparison, pictures, wrong, _command(comparison, out, images))
         (partial / REPORT).write_text(text, encoding="utf-8")
     return out / REPORT
@@ -75,15 +73,8 @@ def _p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _embedded(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
-
-
 def _html(comparison: ComparedRuns, pictures: dict[str, str], wrong: dict[str, list[WrongCell]], command: str) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("leukobench.comparison", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["embedded"] = _embedded
+    environment = page_templates("leukobench.comparison")
     environment.filters["p_value"] = _p_value
     importances = [
         (name, what, pictures[importance_name(number, file)])

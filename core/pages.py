@@ -1,0 +1,25 @@
+"""HTML pages in one file: the templates of a room, one style sheet, and embedded pictures."""
+
+from __future__ import annotations
+
+import base64
+
+import jinja2
+
+
+def page_templates(room: str) -> jinja2.Environment:
+    """Return the templates (`*.jinja`) beside the modules of a room such as `leukobench.comparison`.
+
+    Every template can include `style.css.jinja`, the style sheet of all pages, and has the filter `embedded`.
+    """
+    rooms = [jinja2.PackageLoader(name, ".") for name in (room, "leukobench.core")]
+    environment = jinja2.Environment(
+        loader=jinja2.ChoiceLoader(rooms), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["embedded"] = embedded
+    return environment
+
+
+def embedded(picture: bytes, kind: str = "png") -> str:
+    """Return a picture as the source of an `img` element, so that a page needs no other file."""
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
