@@ -83,7 +83,7 @@ def _joins(ties: pd.DataFrame, manifest: pd.DataFrame, images: Path | None, jobs
     """Return the pairs of subject IDs, those that need human eyes most (few pairs, little similarity) first."""
     label = dict(zip(manifest["path"], manifest["label"], strict=True))
     pictures = _pictures(ties, manifest, images, jobs)
-    text = ties.assign(similarity=ties["similarity"].map("{:.4f}".format, na_action="ignore")).fillna("").astype(str)
+    text = _as_text(ties)
     joins = []
     for subjects, rows in text.groupby(["subject", "other_subject"], sort=False):
         pairs = [
@@ -98,6 +98,11 @@ def _joins(ties: pd.DataFrame, manifest: pd.DataFrame, images: Path | None, jobs
         pairs.sort(key=lambda pair: (KINDS[::-1].index(pair.tie["kind"]), pair.tie["similarity"]))
         joins.append(Join(subjects, _evidence(ties.loc[rows.index]), pairs))
     return sorted(joins, key=lambda join: (_weight(join), natural_order(join.subjects[0])))
+
+
+def _as_text(ties: pd.DataFrame) -> pd.DataFrame:
+    similarity = [f"{value:.4f}" if value == value else "" for value in ties["similarity"]]
+    return ties.assign(similarity=pd.Series(similarity, index=ties.index, dtype=object))
 
 
 def _weight(join: Join) -> tuple[bool, bool, int]:
@@ -142,7 +147,6 @@ def _pictures(ties: pd.DataFrame, manifest: pd.DataFrame, images: Path | None, j
 def _page(found: Audit, joins: list[Join]) -> str:
     subjects = list(found.subjects["subject"])
     groups = subject_groups(pd.Series(subjects, dtype=object), accepted(found.ties))
-    text = found.ties.fillna("").astype(str)
     return (
         page_templates("leukobench.cohort")
         .get_template("audit.html.jinja")
@@ -152,7 +156,7 @@ def _page(found: Audit, joins: list[Join]) -> str:
             subjects=subjects,
             joined=sorted({group for group in groups if "=" in group}, key=natural_order),
             columns=list(COLUMNS),
-            rows=text[list(COLUMNS)].to_numpy().tolist(),
+            rows=_as_text(found.ties)[list(COLUMNS)].to_numpy().tolist(),
             pictured=sum(bool(pair.pictures[0]) for join in joins for pair in join.pairs),
             version=leukobench.__version__,
         )

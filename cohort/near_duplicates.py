@@ -211,7 +211,7 @@ def align(first: np.ndarray, second: np.ndarray) -> Registrations:
     pair = np.stack([first, second])
     coarse = _coarse(pair)
     similarity = np.array([float(coarse[0] @ view[0]) for view in _views(coarse[1:], _rotations())])
-    view = similarity.argmax(keepdims=True)
+    view = np.array([similarity.argmax()])
     return register(pair, np.array([0]), np.array([1]), _angles()[view % _ANGLES], view >= _ANGLES)
 
 

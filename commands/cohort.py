@@ -55,6 +55,7 @@ def manifest(images: Path, out: Path, **options: Any) -> None:
     from leukobench.cohort.indexing import index_folder
     from leukobench.cohort.manifest import labelled
     from leukobench.cohort.ties import read_ties, summary, ties_path
+    from leukobench.core.text import counted
 
     table = index_folder(images, out=out, **options)
     known = labelled(table)
@@ -64,10 +65,8 @@ def manifest(images: Path, out: Path, **options: Any) -> None:
         f"in {known['subject_group'].nunique()} subject groups"
     )
     click.echo(f"{ties_path(out)}: {summary(read_ties(ties_path(out)))}")
-    if failures := table.attrs["failures"]:
-        click.echo(
-            f"not compared: {len(failures)} images that cannot be decoded (first: {next(iter(failures.values()))})"
-        )
+    if failures := list(table.attrs["failures"].values()):
+        click.echo(f"not compared: {counted(len(failures), 'image')} that cannot be decoded (first: {failures[0]})")
 
 
 @click.command()
