@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from leukobench.cells.components import count_components, fill_holes, largest_component
-from leukobench.cells.decoding import read_image
+from leukobench.cells.decoding import DecodedImage, read_image
 from leukobench.cells.smear import segment_smear
 from leukobench.core.errors import InputError
 
@@ -85,12 +85,21 @@ def read_cell(path: str | os.PathLike[str], background: str = BACKGROUNDS[0]) ->
         >>> cell.rgb[20, 30].tolist()
         [90, 40, 120]
     """
-    image = read_image(path, transparent=0 if background == "black" else 255)
+    return cell_of(decode_on(path, background), os.fspath(path), background)
+
+
+def decode_on(path: str | os.PathLike[str], background: str) -> DecodedImage:
+    """Decode an image file; transparent pixels become white, or black on a black background. See `read_cell`."""
+    return read_image(path, transparent=0 if background == "black" else 255)
+
+
+def cell_of(image: DecodedImage, name: str, background: str) -> Cell:
+    """Segment the cell of a decoded image; see `read_cell`."""
     tolerance = LOSSY_TOLERANCE if image.lossy else 0
-    cell = find_cell(image.rgb, os.fspath(path), background=background, tolerance=tolerance)
+    cell = find_cell(image.rgb, name, background=background, tolerance=tolerance)
     if cell.mask.shape == cell.image_shape and cell.mask[[0, 0, -1, -1], [0, -1, 0, -1]].all():
         raise InputError(
-            f"{os.fspath(path)}: is not cut out on {background}, the cell covers its corners; choose another background"
+            f"{name}: is not cut out on {background}, the cell covers its corners; choose another background"
         )
     return cell
 

@@ -12,8 +12,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from leukobench.cells.cell import LOSSY_TOLERANCE, Cell, find_cell
-from leukobench.cells.decoding import read_image
+from leukobench.cells.cell import BACKGROUNDS, Cell, cell_of, decode_on
 from leukobench.cells.threads import one_opencv_thread
 from leukobench.core.errors import InputError
 
@@ -29,14 +28,14 @@ class Fingerprint:
 
     Attributes:
         pixels: Checksum of the decoded pixels; "" if the image cannot be decoded.
-        texture: Texture of the cell; None if it was not asked for or if the image shows no textured cell.
+        texture: Texture of the cell; None if it was not asked for, or for the reason in `problem`.
             [shape=(64, 64), int8]
-        failure: Reason why the image cannot be decoded; "" if it can.
+        problem: Reason why the image cannot be decoded, or why it has no texture; "" if there is none.
     """
 
     pixels: str
     texture: np.ndarray | None = None
-    failure: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,51 +45,61 @@ class Fingerprints:
     Attributes:
         pixels: Checksum of the decoded pixels of each image that can be decoded.
         failed: Reason of each image that cannot be decoded.
-        textures: Texture of each cell, if asked for and if the image shows a textured cell. [shape=(64, 64), int8]
+        textures: Texture of each cell, if asked for. [shape=(64, 64), int8]
+        not_compared: Reason of each image that can be decoded but has no texture, if asked for.
     """
 
     pixels: dict[str, str]
     failed: dict[str, str]
     textures: dict[str, np.ndarray]
+    not_compared: dict[str, str]
 
 
 def read_fingerprints(
-    files: Mapping[str, str | os.PathLike[str]], *, near: bool = False, jobs: int = 1
+    files: Mapping[str, str | os.PathLike[str]],
+    *,
+    near: bool = False,
+    background: str = BACKGROUNDS[0],
+    jobs: int = 1,
 ) -> Fingerprints:
     """Decode images and compute their fingerprints.
 
     Args:
         files: File of each path.
         near: Also compute the texture of each cell, which near-duplicates are found by.
+        background: What surrounds the cell, see `leukobench.cells.cell.read_cell`.
         jobs: Number of parallel processes.
     """
     reading = Parallel(n_jobs=jobs, return_as="generator", batch_size=16)(
-        delayed(read_fingerprint)(file, near=near) for file in files.values()
+        delayed(read_fingerprint)(file, near=near, background=background) for file in files.values()
     )
     results = tqdm(reading, total=len(files), desc="decoding", unit="image", disable=None)
     found = dict(zip(files, results, strict=True))
     return Fingerprints(
         pixels={path: one.pixels for path, one in found.items() if one.pixels},
-        failed={path: one.failure for path, one in found.items() if one.failure},
+        failed={path: one.problem for path, one in found.items() if not one.pixels},
         textures={path: one.texture for path, one in found.items() if one.texture is not None},
+        not_compared={path: one.problem for path, one in found.items() if one.pixels and one.problem},
     )
 
 
-def read_fingerprint(file: str | os.PathLike[str], *, near: bool = False) -> Fingerprint:
-    """Decode an image file of a cell on pure black, and compute its fingerprint; see `read_fingerprints`."""
+def read_fingerprint(
+    file: str | os.PathLike[str], *, near: bool = False, background: str = BACKGROUNDS[0]
+) -> Fingerprint:
+    """Decode one image file and compute its fingerprint; see `read_fingerprints`."""
     try:
-        image = read_image(file)
+        image = decode_on(file, background)
     except InputError as error:
-        return Fingerprint("", failure=str(error))
+        return Fingerprint("", problem=str(error))
     pixels = hashlib.sha256(repr(image.rgb.shape).encode() + image.rgb.tobytes()).hexdigest()
     if not near:
         return Fingerprint(pixels)
-    tolerance = LOSSY_TOLERANCE if image.lossy else 0
     try:
         with one_opencv_thread():
-            return Fingerprint(pixels, texture(find_cell(image.rgb, tolerance=tolerance)))
-    except InputError:
-        return Fingerprint(pixels)  # all black: the image has pixels but no cell
+            found = texture(cell_of(image, os.fspath(file), background))
+    except InputError as error:
+        return Fingerprint(pixels, problem=str(error))
+    return Fingerprint(pixels, found, "" if found is not None else f"{os.fspath(file)}: the cell has no texture")
 
 
 def texture(cell: Cell) -> np.ndarray | None:

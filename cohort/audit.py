@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from leukobench.cells.cell import BACKGROUNDS
 from leukobench.cells.fingerprints import read_fingerprints
 from leukobench.cohort.identity import (
     Copies,
@@ -64,6 +65,7 @@ class Pixels:
         failed: Reason of each image that cannot be decoded, by path.
         copies: Images with the same pixels in files of different bytes.
         near_duplicates: Near-duplicates; None without a search.
+        not_compared: Reason of each decoded image that the search left out, by path.
     """
 
     decoded: int
@@ -71,6 +73,7 @@ class Pixels:
     failed: dict[str, str]
     copies: Copies
     near_duplicates: NearDuplicates | None
+    not_compared: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -172,6 +175,7 @@ def audit(
     ties: pd.DataFrame | None = None,
     images: str | os.PathLike[str] | None = None,
     near: bool = False,
+    background: str = BACKGROUNDS[0],
     rejected: pd.DataFrame | None = None,
     partition: Partition | None = None,
     jobs: int = 1,
@@ -183,6 +187,7 @@ def audit(
         ties: Known ties, as `read_ties` returns them; they are added to those that the audit finds itself.
         images: Folder of the images, whose pixels are compared too; None to audit the manifest only.
         near: Whether to search for near-duplicates; needs `images`.
+        background: What surrounds the cell, see `read_cell`; for the search.
         rejected: Pairs (`path` and `other`) that were looked at and do not show one cell.
         partition: Partition whose leakage is counted, as `read_split` returns it.
         jobs: Number of parallel processes.
@@ -203,7 +208,7 @@ def audit(
     part = None if partition is None else _part_of_each(manifest, partition)
     content, pixels = manifest["sha256"], None
     if images is not None:
-        content, pixels = _compare_pixels(manifest, Path(images), near, jobs)
+        content, pixels = _compare_pixels(manifest, Path(images), near, background, jobs)
     found = _all_ties(manifest, None if images is None else content, pixels, ties, rejected)
     group, names = tie_subjects(manifest["subject"], ties=accepted(found))
     # over the whole manifest: an image outside the partition can show that two subject IDs are one person
@@ -279,11 +284,13 @@ def _subjects(manifest: pd.DataFrame, group: pd.Series, names: dict[str, str]) -
     return table.sort_values("subject", key=lambda ids: ids.map(natural_order), ignore_index=True)
 
 
-def _compare_pixels(manifest: pd.DataFrame, images: Path, near: bool, jobs: int) -> tuple[pd.Series, Pixels]:
+def _compare_pixels(
+    manifest: pd.DataFrame, images: Path, near: bool, background: str, jobs: int
+) -> tuple[pd.Series, Pixels]:
     """Return an identifier of the content of each image, and the findings in the pixels."""
     found = find_images(images, manifest["path"]).files
     files = {path: found[path] for path in manifest["path"] if path in found}
-    read = read_fingerprints(files, near=near, jobs=jobs)
+    read = read_fingerprints(files, near=near, background=background, jobs=jobs)
     checksum = manifest["path"].map(read.pixels).astype(object)
     # byte-identical files have the same pixels, even if one of them is missing or cannot be decoded
     content = checksum.groupby(manifest["sha256"]).transform("first").fillna(manifest["sha256"])
@@ -293,7 +300,8 @@ def _compare_pixels(manifest: pd.DataFrame, images: Path, near: bool, jobs: int)
         rows = manifest.assign(group=group.map({**names, "": ""}))[manifest["path"].isin(list(read.textures))]
         rows = rows[~content[rows.index].duplicated()]
         if rows.empty:
-            raise InputError(f"{images}: no cell can be compared: every image is black, flat or unreadable")
+            first = next(iter({**read.failed, **read.not_compared}.values()))
+            raise InputError(f"{images}: no cell can be compared (first: {first})")
         textures = np.stack([read.textures[path] for path in rows["path"]])
         pairs = near_duplicates(textures, rows["path"], rows["group"], rows["label"], jobs=jobs)
     return content, Pixels(
@@ -302,6 +310,7 @@ def _compare_pixels(manifest: pd.DataFrame, images: Path, near: bool, jobs: int)
         failed=read.failed,
         copies=copies(manifest, content, counted_already=manifest["sha256"]),
         near_duplicates=pairs,
+        not_compared=read.not_compared,
     )
 
 

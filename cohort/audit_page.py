@@ -16,6 +16,7 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 import leukobench
+from leukobench.cells.cell import BACKGROUNDS
 from leukobench.cohort.audit import Audit
 from leukobench.cohort.identity import natural_order, subject_groups
 from leukobench.cohort.layout import find_images
@@ -53,6 +54,7 @@ def write_audit(
     *,
     manifest: pd.DataFrame,
     images: str | os.PathLike[str] | None = None,
+    background: str = BACKGROUNDS[0],
     jobs: int = 1,
 ) -> None:
     """Write the folder that the module docstring describes; or, if the name ends in `.json`, the findings only.
@@ -62,6 +64,7 @@ def write_audit(
         out: The folder or file.
         manifest: The manifest that was audited.
         images: Folder of the images; None: a page without pictures.
+        background: What surrounds the cell, see `read_cell`.
         jobs: Number of parallel processes.
 
     Raises:
@@ -72,17 +75,17 @@ def write_audit(
     if out.suffix == ".json":
         write_json(found.as_json(), out)
         return
-    joins = _joins(found.ties, manifest, None if images is None else Path(images), jobs)
+    pictures = {} if images is None else _pictures(found.ties, manifest, Path(images), background, jobs)
+    joins = _joins(found.ties, manifest, pictures)
     with whole_folder(out) as folder:
         write_json(found.as_json(), folder / "audit.json")
         write_ties(found.ties, folder / "ties.csv")
         (folder / "audit.html").write_text(_page(found, joins), encoding="utf-8")
 
 
-def _joins(ties: pd.DataFrame, manifest: pd.DataFrame, images: Path | None, jobs: int) -> list[Join]:
+def _joins(ties: pd.DataFrame, manifest: pd.DataFrame, pictures: dict[int, tuple[str, str]]) -> list[Join]:
     """Return the pairs of subject IDs, those that need human eyes most (few pairs, little similarity) first."""
     label = dict(zip(manifest["path"], manifest["label"], strict=True))
-    pictures = _pictures(ties, manifest, images, jobs)
     text = _as_text(ties)
     joins = []
     for subjects, rows in text.groupby(["subject", "other_subject"], sort=False):
@@ -126,15 +129,15 @@ def _evidence(ties: pd.DataFrame) -> str:
     return ", ".join(parts)
 
 
-def _pictures(ties: pd.DataFrame, manifest: pd.DataFrame, images: Path | None, jobs: int) -> dict[int, tuple[str, str]]:
+def _pictures(
+    ties: pd.DataFrame, manifest: pd.DataFrame, images: Path, background: str, jobs: int
+) -> dict[int, tuple[str, str]]:
     """Draw the first ties of every pair of subjects, as many as a page can hold, by their row."""
-    if images is None or ties.empty:
-        return {}
     files = find_images(images, manifest["path"]).files
     place = ties.groupby(["subject", "other_subject"]).cumcount().sort_values(kind="stable")
     rows = [row for row in place.index if ties["path"][row] in files and ties["other"][row] in files][:MOST_PICTURES]
     drawing = Parallel(n_jobs=jobs, return_as="generator", batch_size=8)(
-        delayed(draw_pair)(files[ties["path"][row]], files[ties["other"][row]]) for row in rows
+        delayed(draw_pair)(files[ties["path"][row]], files[ties["other"][row]], background) for row in rows
     )
     drawn = tqdm(drawing, total=len(rows), desc="drawing", unit="pair", disable=None)
     return {

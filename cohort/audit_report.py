@@ -77,7 +77,12 @@ def _pixels(found: Pixels) -> list[str]:
     text.append(f"cannot be decoded: {counted(len(found.failed), 'image') if found.failed else 'none'}")
     text += [f"  {reason}" for reason in list(found.failed.values())[:EXAMPLES]]
     text.append(f"same pixels in different files: {_copies(found.copies)}")
-    return text + (_near_duplicates(found.near_duplicates) if found.near_duplicates is not None else [])
+    if found.near_duplicates is not None:
+        text += _near_duplicates(found.near_duplicates)
+    if found.not_compared:
+        first = next(iter(found.not_compared.values()))
+        text.append(f"not compared: {counted(len(found.not_compared), 'image')} (first: {first})")
+    return text
 
 
 def _near_duplicates(found: NearDuplicates) -> list[str]:

@@ -18,6 +18,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
+from leukobench.cells.cell import BACKGROUNDS
 from leukobench.cells.fingerprints import SIDE, Fingerprint, read_fingerprint
 from leukobench.cohort.identity import subject_groups
 from leukobench.cohort.layout import image_files, phase_and_fold
@@ -87,6 +88,7 @@ def index_folder(
     subject_regex: str | None = None,
     subjects: str | os.PathLike[str] | None = None,
     near: bool = True,
+    background: str = BACKGROUNDS[0],
     rejected: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -110,7 +112,8 @@ def index_folder(
         negative: Name of the folder of normal cells, in upper or lower case.
         subject_regex: Pattern searched in the relative path; its first group (or the whole match) is the subject.
         subjects: Table (CSV) with the columns `path` (relative, or the file's name) and `subject`.
-        near: Whether to decode the images and to search for near-duplicates, too. Cells must be on pure black.
+        near: Whether to decode the images and to search for near-duplicates, too.
+        background: What surrounds the cell, `"black"`, `"white"` or `"smear"`, see `read_cell`; for the search.
         rejected: Table (CSV) of pairs, `path` and `other`, which were looked at and do not show one cell. With the
             column `accepted` as in a table of ties, only its rows that say `no` count.
         out: Manifest file to write; None: no file. The ties are written beside it, `NAME.ties.csv`. During the call,
@@ -120,7 +123,8 @@ def index_folder(
 
     Returns:
         The manifest, sorted by path; its columns are those of `cohort.manifest`. Subject IDs are in upper case.
-        `attrs["failures"]` has the reason of each image that cannot be decoded; these are indexed but not compared.
+        `attrs["failures"]` has the reason of each image that was indexed but not compared: it cannot be decoded, or
+        shows no cell on this background.
 
     Raises:
         InputError: no image in the folder, images whose label or subject is unknown, a malformed pattern or table, a
@@ -139,15 +143,16 @@ def index_folder(
     _check_pattern(subject_regex)
     apart = None if rejected is None else read_rejected(rejected)
     files = image_files(images)
+    looked = background if near else None
     if out is None:
-        return _index(images, sources, _read_files(images, files, None, near, jobs), apart, jobs)[0]
+        return _index(images, sources, _read_files(images, files, None, looked, jobs), apart, jobs)[0]
     out = Path(out)
     refuse_existing(out)
     refuse_existing(ties_path(out))
     refuse_unfinished(out, resume=resume)
     journal = unfinished_path(out)
     with only_writer(out):
-        read = _read_files(images, files, journal, near, jobs)
+        read = _read_files(images, files, journal, looked, jobs)
         manifest, ties = _index(images, sources, read, apart, jobs)
         write_ties(ties, ties_path(out))
         write_manifest(manifest, out)
@@ -170,8 +175,8 @@ def _index(
     groups = subject_groups(manifest["subject"], accepted(ties))
     manifest["subject_group"] = groups.astype(manifest["subject"].dtype)
     manifest = manifest[list(COLUMNS)]
-    failures = {path: file.fingerprint.failure for path, file in read.items() if file.fingerprint is not None}
-    manifest.attrs["failures"] = {path: reason for path, reason in failures.items() if reason}
+    problems = {path: file.fingerprint.problem for path, file in read.items() if file.fingerprint is not None}
+    manifest.attrs["failures"] = {path: problem for path, problem in problems.items() if problem}
     return manifest, ties
 
 
@@ -228,17 +233,22 @@ def _with_shipped_ties(ties: pd.DataFrame, manifest: pd.DataFrame, official: pd.
     return sorted_ties(pd.concat([ties, shipped[new]], ignore_index=True))
 
 
-def _read_files(images: Path, files: list[str], journal: Path | None, near: bool, jobs: int) -> dict[str, _File]:
-    """Read files in parallel; what was read of unchanged files comes from the journal.
+def _read_files(
+    images: Path, files: list[str], journal: Path | None, background: str | None, jobs: int
+) -> dict[str, _File]:
+    """Read files in parallel, with their fingerprints if the background is given.
+
+    What was read of unchanged files comes from the journal, a CSV file without header: path, stamp, checksum, and with
+    fingerprints background, checksum of the pixels, packed texture and problem.
 
     Raises:
         InputError: a file cannot be read.
     """
     stamps = {path: _stamp(images / path) for path in files}
-    done = dict(_read_journal(journal, stamps, near)) if journal is not None else {}
+    done = dict(_read_journal(journal, stamps, background)) if journal is not None else {}
     todo = [path for path in files if path not in done]
     reading = Parallel(n_jobs=jobs, return_as="generator", batch_size=16)(
-        delayed(_read_file)(images / path, near) for path in todo
+        delayed(_read_file)(images / path, background) for path in todo
     )
     progress = tqdm(reading, total=len(files), initial=len(done), desc="reading", unit="image", disable=None)
     if journal is None:
@@ -249,7 +259,7 @@ def _read_files(images: Path, files: list[str], journal: Path | None, near: bool
             writer = csv.writer(lines, lineterminator="\n")
             for path, file in zip(todo, progress, strict=True):
                 done[path] = file
-                writer.writerow([path, stamps[path], *_as_text(file)])
+                writer.writerow([path, stamps[path], *_as_text(file, background)])
     for path in files:
         if len(done[path].sha256) != 64:
             raise InputError(f"{images / path}: cannot be read ({done[path].sha256}); repair or remove it")
@@ -269,23 +279,24 @@ def _stamp(file: Path) -> str:
     return f"{status.st_size}-{status.st_mtime_ns}"
 
 
-def _read_file(file: Path, near: bool) -> _File:
+def _read_file(file: Path, background: str | None) -> _File:
     try:
-        return _File(sha256_of(file), read_fingerprint(file, near=True) if near else None)
+        found = None if background is None else read_fingerprint(file, near=True, background=background)
+        return _File(sha256_of(file), found)
     except OSError as error:
         return _File(str(error.strerror), None)
 
 
-def _as_text(file: _File) -> list[str]:
+def _as_text(file: _File, background: str | None) -> list[str]:
     """Return what was read of a file as fields of the journal."""
-    if file.fingerprint is None:
+    if background is None or file.fingerprint is None:
         return [file.sha256]
     texture = file.fingerprint.texture
     packed = "" if texture is None else base64.b64encode(zlib.compress(texture.tobytes(), 1)).decode()
-    return [file.sha256, file.fingerprint.pixels, packed, file.fingerprint.failure]
+    return [file.sha256, background, file.fingerprint.pixels, packed, file.fingerprint.problem]
 
 
-def _read_journal(journal: Path, stamps: Mapping[str, str], near: bool) -> Iterator[tuple[str, _File]]:
+def _read_journal(journal: Path, stamps: Mapping[str, str], background: str | None) -> Iterator[tuple[str, _File]]:
     if not journal.is_file():
         return
     with open(journal, newline="", encoding="utf-8", errors="replace") as lines:
@@ -293,11 +304,11 @@ def _read_journal(journal: Path, stamps: Mapping[str, str], near: bool) -> Itera
             # the last line may be incomplete
             if len(row) < 3 or stamps.get(row[0]) != row[1] or not re.fullmatch("[0-9a-f]{64}", row[2]):
                 continue
-            if not near:
+            if background is None:
                 yield row[0], _File(row[2], None)
-            elif len(row) == 6 and bool(row[3]) != bool(row[5]):
+            elif len(row) == 7 and row[3] == background:
                 with contextlib.suppress(ValueError, zlib.error):
-                    yield row[0], _File(row[2], Fingerprint(row[3], _unpacked(row[4]), row[5]))
+                    yield row[0], _File(row[2], Fingerprint(row[4], _unpacked(row[5]), row[6]))
 
 
 def _unpacked(texture: str) -> np.ndarray | None:

@@ -29,6 +29,7 @@ from joblib import effective_n_jobs
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from leukobench.cells.cell import BACKGROUNDS
 from leukobench.cells.fingerprints import OUTSIDE, read_fingerprints
 from leukobench.cohort.layout import image_files
 from leukobench.cohort.registration import Registrations, register
@@ -89,6 +90,7 @@ def find_near_duplicates(
     images: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     threshold: float = MIN_SIMILARITY,
+    background: str = BACKGROUNDS[0],
     jobs: int = 1,
 ) -> pd.DataFrame:
     """Find pairs of images that show the same cell, in any orientation, size, brightness and contrast.
@@ -97,13 +99,14 @@ def find_near_duplicates(
     `leukobench.cohort.near_duplicates`.
 
     Args:
-        images: A folder, searched with its subfolders, or image files; cells on pure black.
+        images: A folder, searched with its subfolders, or image files.
         threshold: Smallest similarity of a pair, in [-1, 1].
+        background: What surrounds the cell, `"black"`, `"white"` or `"smear"`, see `read_cell`.
         jobs: Number of parallel processes.
 
     Returns:
-        One row a pair: `path`, `other` and `similarity`, the most similar first. Images that cannot be read, or show no
-        cell, are left out; `attrs["failures"]` has the reason of each unreadable one.
+        One row a pair: `path`, `other` and `similarity`, the most similar first. `attrs["failures"]` has the reason of
+        each image that was not compared: it cannot be read, or shows no cell.
 
     Raises:
         InputError: there is no image, or no cell can be compared.
@@ -120,14 +123,16 @@ def find_near_duplicates(
         files = {path: Path(images) / path for path in image_files(Path(images))}
     else:
         files = {os.fspath(path): Path(path) for path in images}
-    read = read_fingerprints(files, near=True, jobs=jobs)
+    read = read_fingerprints(files, near=True, background=background, jobs=jobs)
+    failures = {**read.failed, **read.not_compared}
     if not read.textures:
-        raise InputError("no cell can be compared: every image is black, flat or unreadable")
+        first = next(iter(failures.values()), "there is no image")
+        raise InputError(f"no cell can be compared (first: {first})")
     paths = np.array(list(read.textures), object)
     found = similar_pairs(np.stack(list(read.textures.values())), threshold, jobs=jobs)
     table = pd.DataFrame({"path": paths[found.first], "other": paths[found.second]})
     table["similarity"] = found.registration.similarity.round(4)
-    table.attrs["failures"] = read.failed
+    table.attrs["failures"] = failures
     return table
 
 

@@ -7,7 +7,7 @@ import os
 import cv2
 import numpy as np
 
-from leukobench.cells.cell import Cell, read_cell
+from leukobench.cells.cell import BACKGROUNDS, Cell, read_cell
 from leukobench.cells.fingerprints import SIDE, standard_frame, texture
 from leukobench.cells.threads import one_opencv_thread
 from leukobench.cohort.near_duplicates import align
@@ -18,19 +18,22 @@ _QUALITY = 90  # of 100
 _BRIGHTEST = 235  # of 255; the 99th percentile of the largest channel becomes this
 
 
-def draw_pair(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> tuple[bytes, bytes] | None:
+def draw_pair(
+    first: str | os.PathLike[str], second: str | os.PathLike[str], background: str = BACKGROUNDS[0]
+) -> tuple[bytes, bytes] | None:
     """Draw two cells: the first as it is, the second registered with it; each is brightened, as cells are dark.
 
     Args:
-        first: Image of the first cell, on pure black.
+        first: Image of the first cell.
         second: Image of the second cell.
+        background: What surrounds the cell, see `read_cell`.
 
     Returns:
         Two JPEG pictures of 224 x 224 px; None if one of the files cannot be read or shows no cell.
     """
     try:
         with one_opencv_thread():
-            return _draw(read_cell(first), read_cell(second))
+            return _draw(read_cell(first, background), read_cell(second, background))
     except InputError:
         return None
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from leukobench.commands.options import FILE, FOLDER, jobs_option, output, resume_option, seed_option
+from leukobench.commands.options import FILE, FOLDER, background_option, jobs_option, output, resume_option, seed_option
 
 
 @click.command()
@@ -24,9 +24,9 @@ from leukobench.commands.options import FILE, FOLDER, jobs_option, output, resum
     "--near/--no-near",
     default=True,
     show_default=True,
-    help="Decode the images and search for near-duplicates, too: about 90 s for 12,500 images on 2 CPU cores. Cells "
-    "must be on pure black.",
+    help="Decode the images and search for near-duplicates, too: about 90 s for 12,500 images on 2 CPU cores.",
 )
+@background_option
 @click.option(
     "--reject",
     "rejected",
@@ -66,7 +66,7 @@ def manifest(images: Path, out: Path, **options: Any) -> None:
     )
     click.echo(f"{ties_path(out)}: {summary(read_ties(ties_path(out)))}")
     if failures := list(table.attrs["failures"].values()):
-        click.echo(f"not compared: {counted(len(failures), 'image')} that cannot be decoded (first: {failures[0]})")
+        click.echo(f"not compared: {counted(len(failures), 'image')} (first: {failures[0]})")
 
 
 @click.command()
@@ -115,6 +115,7 @@ def verify(images: Path, manifest: Path | None, phases: tuple[str, ...], out: Pa
     help="Partition from `split`: count the images and subjects that are in more than one part.",
 )
 @click.option("--near", is_flag=True, help="Search for near-duplicates; needs --images. About 90 s for 12,500 images.")
+@background_option
 @click.option(
     "--reject",
     "rejected",
@@ -128,6 +129,7 @@ def audit(
     images: Path | None,
     partition: Path | None,
     near: bool,
+    background: str,
     rejected: Path | None,
     out: Path | None,
     jobs: int,
@@ -163,13 +165,14 @@ def audit(
         ties=read_ties(beside) if beside.exists() else None,
         images=images,
         near=near,
+        background=background,
         rejected=read_rejected(rejected) if rejected else None,
         partition=read_partition(partition) if partition else None,
         jobs=jobs,
     )
     click.echo(f"{manifest}: " + "\n".join(lines(found)))
     if out:
-        write_audit(found, out, manifest=cohort, images=images, jobs=jobs)
+        write_audit(found, out, manifest=cohort, images=images, background=background, jobs=jobs)
         click.echo(f"\n{out}: {'all findings' if out.suffix == '.json' else 'open audit.html'}")
     if found.leaks is not None and found.leaks.any:
         raise click.ClickException(f"{partition}: leaks: an image or a subject is in two parts")

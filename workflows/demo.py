@@ -9,7 +9,7 @@ from pathlib import Path
 from leukobench.classifiers.training import train_classifier
 from leukobench.cnn.training import train_network
 from leukobench.cohort.indexing import index_folder
-from leukobench.cohort.manifest import read_manifest, write_manifest
+from leukobench.cohort.manifest import read_manifest
 from leukobench.cohort.partition import write_split
 from leukobench.cohort.splitting import SplitOptions, split_by_subject
 from leukobench.cohort.synthetic import generate_cohort
@@ -60,7 +60,7 @@ def run_demo(
     say(f"1/7 generating {subjects * cells_per_subject} cells of {subjects} subjects -> {images}")
     generate_cohort(images, subjects=subjects, cells_per_subject=cells_per_subject, seed=seed)
     say(f"2/7 indexing them -> {manifest}")
-    write_manifest(index_folder(images, jobs=jobs), manifest)
+    index_folder(images, out=manifest, jobs=jobs)
     say(f"3/7 splitting by subject -> {partition}")
     drawn = split_by_subject(read_manifest(manifest), 0.25, SplitOptions(validation_size=0.125, seed=seed))
     write_split(drawn, partition)

@@ -141,7 +141,7 @@ def test_an_interrupted_index_continues_where_it_was(cohort: Path, tmp_path: Pat
     checksums = [f"{number:064x}" for number in range(10)]
     for path, checksum in zip(complete["path"][:10], checksums, strict=True):
         status = (images / path).stat()
-        fingerprint = f",{checksum},," if near else ""
+        fingerprint = f",black,{checksum},," if near else ""
         lines.append(f"{path},{status.st_size}-{status.st_mtime_ns},{checksum}{fingerprint}")
     kept = tmp_path / "manifest.csv.partial"
     kept.write_text("\n".join(lines) + "\ntorn,12")

@@ -139,9 +139,22 @@ def test_an_image_that_cannot_be_decoded_is_named_and_not_compared(planted: Path
     damaged = planted / "training_data/fold_0/all/UID_2_90_1_all.bmp"
     damaged.write_bytes(damaged.read_bytes()[:999])
     printed = leukobench("manifest", planted, "-o", tmp_path / "manifest.csv")
-    assert "not compared: 1 image that cannot be decoded (first: " in printed
-    assert "UID_2_90_1_all.bmp" in printed
+    assert "not compared: 1 image (first: " in printed
+    assert "UID_2_90_1_all.bmp: cannot be read" in printed
     assert groups(read_manifest(tmp_path / "manifest.csv")) == {"1=3"}
+
+
+def test_cells_on_white_are_compared_if_the_background_is_named(planted: Path, tmp_path: Path) -> None:
+    for file in planted.rglob("*.bmp"):
+        pixels = cv2.imread(str(file))
+        pixels[(pixels == 0).all(axis=2)] = 255
+        cv2.imwrite(str(file), pixels)
+    printed = leukobench("manifest", planted, "-o", tmp_path / "black.csv")
+    assert "not compared: 14 images (first: " in printed
+    assert "is not cut out on black, the cell covers its corners; choose another background" in printed
+    assert groups(read_manifest(tmp_path / "black.csv")) == {"1=3"}
+    leukobench("manifest", planted, "--background", "white", "-o", tmp_path / "white.csv")
+    assert groups(read_manifest(tmp_path / "white.csv")) == {"1=2=3"}
 
 
 def test_a_resumed_index_has_the_same_ties_as_an_unbroken_one(planted: Path, tmp_path: Path) -> None:
