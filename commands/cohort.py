@@ -176,8 +176,15 @@ def audit(
 
 
 @click.command("split")
-@click.argument("manifest", type=FILE)
+@click.argument("manifest", type=FILE, required=False)
 @output("Partition (CSV; a folder of them for kfold)")
+@click.option(
+    "--phase",
+    "phases",
+    type=click.Choice(["train", "prelim"]),
+    multiple=True,
+    help="Divide this phase only; may be given several times. By default all labelled images are divided.",
+)
 @click.option(
     "--method",
     type=click.Choice(["subject", "official", "kfold", "image"]),
@@ -208,8 +215,8 @@ def audit(
 )
 @click.option("--per-subject", type=click.IntRange(min=1), help="Use at most this many images of each subject.")
 @seed_option
-def split_command(manifest: Path, out: Path, **options: Any) -> None:
-    """Divide a MANIFEST into training, validation and test.
+def split_command(manifest: Path | None, out: Path, **options: Any) -> None:
+    """Divide a MANIFEST (by default the shipped one of C-NMC 2019) into training, validation and test.
 
     Whole subject groups are assigned to the parts, class by class, so that the sizes are met as nearly as the groups
     allow; only the method image divides groups. The same arguments give the same file on every machine.
@@ -217,6 +224,7 @@ def split_command(manifest: Path, out: Path, **options: Any) -> None:
     \b
     Example:  leukobench split manifest.csv --method subject --test-size 0.2 --seed 1 -o split.csv
               leukobench split manifest.csv --method kfold --folds 5 --seed 1 -o folds
+              leukobench split --phase train --method kfold --folds 5 --seed 1 -o cnmc_folds
     """
     from leukobench.cohort.manifest import read_manifest
     from leukobench.cohort.partition import summary, write_split

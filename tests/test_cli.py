@@ -177,6 +177,16 @@ def broken_inputs(cohort: Path, folder: Path) -> dict[str, tuple[tuple[object, .
             "40 of 40 images that are not in the manifest",
         ),
         "audit of a partition": (("audit", partition), 1, "lacks the columns"),
+        "official split of the training phase": (
+            ("split", "--phase", "train", "--method", "official", "-o", out),
+            1,
+            "restricted to the phase train, contains no images of the preliminary phase",
+        ),
+        "split of a phase that is missing": (
+            ("split", manifest, "--phase", "prelim", "-o", out),
+            1,
+            "contains no labelled image of the phase prelim",
+        ),
     }
 
 
@@ -203,6 +213,8 @@ def broken_inputs(cohort: Path, folder: Path) -> dict[str, tuple[tuple[object, .
         "near without images",
         "audit of another split",
         "audit of a partition",
+        "official split of the training phase",
+        "split of a phase that is missing",
     ],
 )
 def test_bad_input_ends_in_one_line_and_leaves_nothing(cohort: Path, tmp_path: Path, kind: str) -> None:
