@@ -1,4 +1,4 @@
-"""The commands about a cohort: `manifest`, `verify`, `audit` and `split`."""
+"""The commands about a cohort: `manifest`, `verify`, `audit`, `split` and `croissant`."""
 
 from __future__ import annotations
 
@@ -238,3 +238,42 @@ def split_command(manifest: Path | None, out: Path, **options: Any) -> None:
             click.echo(f"fold {fold}")
         for line in summary(partition, cohort):
             click.echo(line)
+
+
+@click.command()
+@click.argument("manifest", type=FILE, required=False)
+@click.option(
+    "--split",
+    type=click.Path(exists=True, path_type=Path),
+    help="Partition from `split`, or its folder of folds, to describe as well.",
+)
+@output("Record (JSON)")
+@click.option("--name", help="Name of the dataset.")
+@click.option("--license", help="Licence of the dataset, best as a URL.")
+@click.option("--url", help="Web page of the dataset.")
+@click.option("--creator", "creators", multiple=True, help="Person who made the dataset; may be given several times.")
+@click.option("--date-published", help="When the dataset was published: 2019 or 2019-05-31.")
+@click.option("--citation", help="How to cite the dataset, best as BibTeX; recommended.")
+@click.option("--version", help="Version of the dataset, such as 1.0.0; recommended.")
+def croissant(manifest: Path | None, out: Path, **options: Any) -> None:
+    """Describe a cohort in a Croissant record, which other tools can read.
+
+    The record (JSON-LD, Croissant 1.1 of MLCommons) names the MANIFEST (by default the shipped one of C-NMC 2019), the
+    ties beside it and the split with their checksums, and explains every column. They must lie in the folder of the
+    record or below; the shipped manifest is copied there. It does not contain the images.
+
+    Name, licence, URL, creators, date and citation are known if all images are official ones of C-NMC 2019.
+
+    \b
+    Example:  leukobench croissant --split cnmc/folds -o cnmc/croissant.json
+              leukobench croissant slides/manifest.csv -o slides/croissant.json --name 'Slides of our clinic' \\
+                  --license https://creativecommons.org/licenses/by/4.0/ --url https://example.org/slides \\
+                  --creator 'Ada Lovelace' --date-published 2026
+    """
+    from leukobench.cohort.croissant import croissant
+
+    record = croissant(manifest, out, **options)
+    sets = [each["@id"] for each in record["recordSet"]]
+    files = [each["contentUrl"] for each in record["distribution"] if "contentUrl" in each]
+    click.echo(f"{out}: Croissant record of {record['name']!r}, with the record sets {', '.join(sets)}")
+    click.echo(f"publish it together with {', '.join(files)}")
