@@ -29,6 +29,7 @@ _MODULES = {  # the module of each public name
     "bootstrap_metric": "comparison.scores",
     "compare": "comparison.runs",
     "compare_scores": "comparison.scores",
+    "croissant": "cohort.croissant",
     "extract": "features.extractor",
     "extract_features": "features.dataframe",
     "find_near_duplicates": "cohort.near_duplicates",
@@ -59,6 +60,7 @@ __all__ = [
     "bootstrap_metric",
     "compare",
     "compare_scores",
+    "croissant",
     "extract",
     "extract_features",
     "find_near_duplicates",
@@ -80,6 +82,7 @@ if TYPE_CHECKING:
     from leukobench.cells.cell import Cell, read_cell
     from leukobench.classifiers.estimator import BlastClassifier
     from leukobench.cohort.audit import audit
+    from leukobench.cohort.croissant import croissant
     from leukobench.cohort.indexing import index_folder
     from leukobench.cohort.manifest import read_manifest, write_manifest
     from leukobench.cohort.near_duplicates import find_near_duplicates

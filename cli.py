@@ -17,6 +17,7 @@ COMMANDS = {  # in the order in which a study needs them; a command's module is 
     "verify": "cohort:verify",
     "audit": "cohort:audit",
     "split": "cohort:split_command",
+    "croissant": "cohort:croissant",
     "extract": "features:extract",
     "train-svm": "classifiers:train_svm",
     "train-knn": "classifiers:train_knn",

@@ -7,12 +7,12 @@ The same arguments therefore give the same file on every machine and with every 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from leukobench.cohort.manifest import LABELS, NEGATIVE, POSITIVE, labelled, manifest_checksum
+from leukobench.cohort.manifest import LABELS, NEGATIVE, PHASES, POSITIVE, labelled, manifest_checksum
 from leukobench.cohort.partition import IMAGE_LEVEL, PARTS, ROW_COLUMNS, Folds, Partition, Split
 from leukobench.core.errors import InputError
 
@@ -29,18 +29,21 @@ class SplitOptions:
         balance: Whether each part is reduced to as many images of one class as of the other.
         per_subject: Largest number of images of one subject; None for all.
         seed: Random seed.
+        phases: Phases to divide; empty for all images.
     """
 
     validation_size: float = 0.0
     balance: bool = False
     per_subject: int | None = None
     seed: int = 0
+    phases: tuple[str, ...] = ()
 
     def describe(self, method: str) -> str:
         """Return the text of a partition's `method`."""
         words = [method, f"validation={self.validation_size}", f"seed={self.seed}"]
         words += ["balance"] * self.balance
         words += [f"per-subject={self.per_subject}"] * (self.per_subject is not None)
+        words += [f"phases={','.join(self.phases)}"] * bool(self.phases)
         return " ".join(words)
 
 
@@ -55,6 +58,7 @@ def split(
     balance: bool = False,
     per_subject: int | None = None,
     seed: int = 0,
+    phases: Sequence[str] = (),
 ) -> Split:
     """Divide a cohort into training, validation and test; the same as `leukobench split`.
 
@@ -70,12 +74,14 @@ def split(
         balance: Whether each part is reduced to as many images of one class as of the other.
         per_subject: Largest number of images of one subject; None for all.
         seed: Random seed.
+        phases: Phases of C-NMC 2019 to divide, `train` or `prelim`; images of other phases are in no part. Empty for
+            all images.
 
     Returns:
         A `Partition`, or the `Folds` of a cross-validation.
 
     Raises:
-        InputError: an unknown method, a size out of range, or a part would lack a class.
+        InputError: an unknown method or phase, a size out of range, or a part would lack a class.
 
     Example:
         >>> import leukobench as lb
@@ -90,7 +96,7 @@ def split(
         raise InputError(
             f"test_size={test_size}, validation_size={validation_size}; expected shares in (0, 1) and in [0, 1)"
         )
-    options = SplitOptions(validation_size, balance, per_subject, seed)
+    options = SplitOptions(validation_size, balance, per_subject, seed, _in_manifest_order(phases))
     if method == "subject":
         return split_by_subject(manifest, test_size, options)
     if method == "kfold":
@@ -157,7 +163,10 @@ def split_officially(
         test = rows["fold"] == test_fold
     part = "the preliminary phase" if test_fold is None else f"fold {test_fold}"
     if not test.any() or test.all():
-        raise InputError(f"the manifest contains {'only' if test.any() else 'no'} images of {part}; use another method")
+        only = f", restricted to the phase {' and '.join(options.phases)}," if options.phases else ""
+        raise InputError(
+            f"the manifest{only} contains {'only' if test.any() else 'no'} images of {part}; use another method"
+        )
     clean = test | ~rows["subject_group"].isin(rows["subject_group"][test])
     name = "official" if test_fold is None else f"official fold={test_fold}"
     return _finish(_checksum(manifest), rows[clean], test[clean], rows["subject_group"][clean], options, name)
@@ -252,8 +261,20 @@ def _rank(path: pd.Series, seed: str) -> pd.Series:
     return path.map({name: place for place, name in enumerate(_in_order(path, seed))})
 
 
+def _in_manifest_order(phases: Sequence[str]) -> tuple[str, ...]:
+    """Return each phase once, so that the order in which they are named does not change the file."""
+    unknown = [phase for phase in phases if phase not in PHASES]
+    if unknown:
+        raise InputError(f"no phase {unknown[0]!r}; choose from {', '.join(PHASES)}")
+    return tuple(phase for phase in PHASES if phase in phases)
+
+
 def _eligible(rows: pd.DataFrame, options: SplitOptions) -> pd.DataFrame:
-    """Return at most `per_subject` rows of each subject."""
+    """Return the rows of the phases to divide, and at most `per_subject` of each subject."""
+    if options.phases:
+        rows = rows[rows["phase"].isin(options.phases)]
+        if rows.empty:
+            raise InputError(f"the manifest contains no labelled image of the phase {' or '.join(options.phases)}")
     if options.per_subject is None:
         return rows
     place = _rank(rows["path"], f"per-subject/{options.seed}").groupby(rows["subject"]).rank(method="first")

@@ -1,4 +1,4 @@
-"""The commands about a cohort: `manifest`, `verify`, `audit` and `split`."""
+"""The commands about a cohort: `manifest`, `verify`, `audit`, `split` and `croissant`."""
 
 from __future__ import annotations
 
@@ -179,8 +179,15 @@ def audit(
 
 
 @click.command("split")
-@click.argument("manifest", type=FILE)
+@click.argument("manifest", type=FILE, required=False)
 @output("Partition (CSV; a folder of them for kfold)")
+@click.option(
+    "--phase",
+    "phases",
+    type=click.Choice(["train", "prelim"]),
+    multiple=True,
+    help="Divide this phase only; may be given several times. By default all labelled images are divided.",
+)
 @click.option(
     "--method",
     type=click.Choice(["subject", "official", "kfold", "image"]),
@@ -211,8 +218,8 @@ def audit(
 )
 @click.option("--per-subject", type=click.IntRange(min=1), help="Use at most this many images of each subject.")
 @seed_option
-def split_command(manifest: Path, out: Path, **options: Any) -> None:
-    """Divide a MANIFEST into training, validation and test.
+def split_command(manifest: Path | None, out: Path, **options: Any) -> None:
+    """Divide a MANIFEST (by default the shipped one of C-NMC 2019) into training, validation and test.
 
     Whole subject groups are assigned to the parts, class by class, so that the sizes are met as nearly as the groups
     allow; only the method image divides groups. The same arguments give the same file on every machine.
@@ -220,6 +227,7 @@ def split_command(manifest: Path, out: Path, **options: Any) -> None:
     \b
     Example:  leukobench split manifest.csv --method subject --test-size 0.2 --seed 1 -o split.csv
               leukobench split manifest.csv --method kfold --folds 5 --seed 1 -o folds
+              leukobench split --phase train --method kfold --folds 5 --seed 1 -o cnmc_folds
     """
     from leukobench.cohort.manifest import read_manifest
     from leukobench.cohort.partition import summary, write_split
@@ -233,3 +241,42 @@ def split_command(manifest: Path, out: Path, **options: Any) -> None:
             click.echo(f"fold {fold}")
         for line in summary(partition, cohort):
             click.echo(line)
+
+
+@click.command()
+@click.argument("manifest", type=FILE, required=False)
+@click.option(
+    "--split",
+    type=click.Path(exists=True, path_type=Path),
+    help="Partition from `split`, or its folder of folds, to describe as well.",
+)
+@output("Record (JSON)")
+@click.option("--name", help="Name of the dataset.")
+@click.option("--license", help="Licence of the dataset, best as a URL.")
+@click.option("--url", help="Web page of the dataset.")
+@click.option("--creator", "creators", multiple=True, help="Person who made the dataset; may be given several times.")
+@click.option("--date-published", help="When the dataset was published: 2019 or 2019-05-31.")
+@click.option("--citation", help="How to cite the dataset, best as BibTeX; recommended.")
+@click.option("--version", help="Version of the dataset, such as 1.0.0; recommended.")
+def croissant(manifest: Path | None, out: Path, **options: Any) -> None:
+    """Describe a cohort in a Croissant record, which other tools can read.
+
+    The record (JSON-LD, Croissant 1.1 of MLCommons) names the MANIFEST (by default the shipped one of C-NMC 2019), the
+    ties beside it and the split with their checksums, and explains every column. They must lie in the folder of the
+    record or below; the shipped manifest is copied there. It does not contain the images.
+
+    Name, licence, URL, creators, date and citation are known if all images are official ones of C-NMC 2019.
+
+    \b
+    Example:  leukobench croissant --split cnmc/folds -o cnmc/croissant.json
+              leukobench croissant slides/manifest.csv -o slides/croissant.json --name 'Slides of our clinic' \\
+                  --license https://creativecommons.org/licenses/by/4.0/ --url https://example.org/slides \\
+                  --creator 'Ada Lovelace' --date-published 2026
+    """
+    from leukobench.cohort.croissant import croissant
+
+    record = croissant(manifest, out, **options)
+    sets = [each["@id"] for each in record["recordSet"]]
+    files = [each["contentUrl"] for each in record["distribution"] if "contentUrl" in each]
+    click.echo(f"{out}: Croissant record of {record['name']!r}, with the record sets {', '.join(sets)}")
+    click.echo(f"publish it together with {', '.join(files)}")

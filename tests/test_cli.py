@@ -19,6 +19,10 @@ from leukobench.features.workers import BACKENDS
 from tests.conftest import REPOSITORY
 
 COMMANDS = sorted(cli.COMMANDS)
+FACTS = (  # that a Croissant record needs
+    *("--name", "Cells", "--license", "CC0-1.0", "--url", "https://example.org/cells"),
+    *("--creator", "Ada Lovelace", "--date-published", "2024-02-29"),
+)
 
 
 def leukobench(*arguments: object) -> Result:
@@ -33,6 +37,7 @@ def test_every_command_of_the_plan_is_there() -> None:
     assert COMMANDS == [
         "audit",
         "compare",
+        "croissant",
         "demo",
         "explain",
         "extract",
@@ -177,6 +182,26 @@ def broken_inputs(cohort: Path, folder: Path) -> dict[str, tuple[tuple[object, .
             "40 of 40 images that are not in the manifest",
         ),
         "audit of a partition": (("audit", partition), 1, "lacks the columns"),
+        "record of unknown origin": (
+            ("croissant", manifest, "-o", cohort / "croissant.json", "--name", "Cells"),
+            1,
+            "needs license, url, creators, date_published of the dataset",
+        ),
+        "record away from its tables": (
+            ("croissant", manifest, "-o", out, *FACTS),
+            1,
+            "lies outside its folder",
+        ),
+        "official split of the training phase": (
+            ("split", "--phase", "train", "--method", "official", "-o", out),
+            1,
+            "restricted to the phase train, contains no images of the preliminary phase",
+        ),
+        "split of a phase that is missing": (
+            ("split", manifest, "--phase", "prelim", "-o", out),
+            1,
+            "contains no labelled image of the phase prelim",
+        ),
     }
 
 
@@ -203,6 +228,10 @@ def broken_inputs(cohort: Path, folder: Path) -> dict[str, tuple[tuple[object, .
         "near without images",
         "audit of another split",
         "audit of a partition",
+        "record of unknown origin",
+        "record away from its tables",
+        "official split of the training phase",
+        "split of a phase that is missing",
     ],
 )
 def test_bad_input_ends_in_one_line_and_leaves_nothing(cohort: Path, tmp_path: Path, kind: str) -> None:
@@ -369,3 +398,16 @@ def test_audit_of_a_leaky_split_ends_with_1(cohort: Path, tmp_path: Path) -> Non
     leaks = json.loads((tmp_path / "audit.json").read_text())["leaks"]
     assert leaks["any"]
     assert leaks["groups"]["train/test"]
+
+
+def test_croissant_says_what_to_publish_together(cohort: Path, tmp_path: Path) -> None:
+    for name in ("manifest.csv", "split.csv"):
+        shutil.copy(cohort / name, tmp_path)
+    arguments = (tmp_path / "manifest.csv", "--split", tmp_path / "split.csv", "-o", tmp_path / "croissant.json")
+    result = leukobench("croissant", *arguments, *FACTS, "--creator", "Charles Babbage")
+    assert result.exit_code == 0, result.output
+    assert "record sets images, labels, parts, splits" in result.output
+    assert "publish it together with manifest.csv, split.csv" in result.output
+    record = json.loads((tmp_path / "croissant.json").read_text(encoding="utf-8"))
+    assert [creator["name"] for creator in record["creator"]] == ["Ada Lovelace", "Charles Babbage"]
+    assert (record["name"], record["license"], record["datePublished"]) == ("Cells", "CC0-1.0", "2024-02-29")

@@ -10,9 +10,16 @@ import pytest
 
 from leukobench.cohort.audit import audit
 from leukobench.cohort.identity import subject_groups
-from leukobench.cohort.manifest import read_manifest
+from leukobench.cohort.manifest import manifest_checksum, read_manifest
 from leukobench.cohort.partition import Folds, read_partition, read_split, summary, write_split
-from leukobench.cohort.splitting import SplitOptions, split_by_image, split_by_subject, split_in_folds, split_officially
+from leukobench.cohort.splitting import (
+    SplitOptions,
+    split,
+    split_by_image,
+    split_by_subject,
+    split_in_folds,
+    split_officially,
+)
 from leukobench.cohort.ties import accepted, read_ties
 from leukobench.core.errors import InputError
 from leukobench.core.files import sha256_of
@@ -228,3 +235,33 @@ def test_a_malformed_partition_is_refused(cohort: Path, tmp_path: Path, change, 
     change(pd.read_csv(cohort / "split.csv", dtype=str)).to_csv(tmp_path / "bad.csv", index=False)
     with pytest.raises(InputError, match=reason):
         read_partition(tmp_path / "bad.csv")
+
+
+def test_only_the_images_of_the_named_phases_are_divided(shipped: pd.DataFrame) -> None:
+    phase = shipped.set_index("path")["phase"]
+    for phases in (("train",), ("prelim",), ("train", "prelim")):
+        folds = split(shipped, "kfold", phases=phases, seed=1)
+        expected = {path for path, of in phase.items() if of in phases}
+        for _, partition in folds.by_fold():
+            assert set(partition.rows["path"]) == expected
+            assert partition.shared_groups == []
+        assert folds.manifest == manifest_checksum(shipped)[:16]
+        assert folds.method.endswith(f" phases={','.join(phases)}")
+
+
+def test_without_phases_the_method_does_not_mention_them(shipped: pd.DataFrame) -> None:
+    assert split(shipped, "subject", seed=1).method == "subject test=0.2 validation=0.1 seed=1"
+
+
+def test_the_order_of_the_phases_does_not_matter(shipped: pd.DataFrame) -> None:
+    one, other = (split(shipped, phases=phases) for phases in (["train", "prelim"], ["prelim", "train", "prelim"]))
+    assert one.checksums == other.checksums
+
+
+@pytest.mark.parametrize(
+    ("phases", "says"),
+    [(["fourth"], "no phase 'fourth'; choose from train"), (["final"], "no labelled image of the phase final")],
+)
+def test_phases_that_cannot_be_divided_are_named(shipped: pd.DataFrame, phases: list[str], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        split(shipped, phases=phases)
