@@ -207,12 +207,13 @@ def summary(partition: Partition, manifest: pd.DataFrame) -> list[str]:
         rows = partition.part(part)
         counts = ", ".join(f"{(rows['label'] == label).sum()} {label}" for label in LABELS)
         lines.append(f"{part:10}  {len(rows):6} images ({counts}) of {rows['subject_group'].nunique()} subject groups")
-    if unused := len(labelled(manifest)) - len(partition.rows):
+    left_out = _left_out(partition, manifest)
+    if unused := len(labelled(manifest)) - len(partition.rows) - len(left_out):
         lines.append(f"{'not used':10}  {unused:6} labelled images")
-    if len(left_out := _left_out(partition, manifest)):
+    if len(left_out):
         groups = sorted(left_out["subject_group"].unique(), key=natural_order)
         lines.append(
-            f"{'left out':10}  {counted(len(left_out), 'image')} of {counted(len(groups), 'subject group')} that "
+            f"{'left out':10}  {len(left_out):6} images of {counted(len(groups), 'subject group')} that "
             f"{'is' if len(groups) == 1 else 'are'} also in the test part: {', '.join(groups)}"
         )
     if partition.leaky:

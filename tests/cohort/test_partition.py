@@ -96,7 +96,7 @@ def test_official_split_tests_on_the_preliminary_phase(shipped: pd.DataFrame) ->
         ("train", "hem"): 3_389,
     }
     assert audit(shipped, ties=read_ties(), partition=partition).leaks.groups == {"train/test": []}
-    assert "left out    1,074 images of 1 subject group that is also in the test part: 51=55=75=78" in summary(
+    assert "left out      1074 images of 1 subject group that is also in the test part: 51=55=75=78" in summary(
         partition, shipped
     )
 
@@ -145,10 +145,9 @@ def test_subjects_of_the_official_test_fold_are_left_out_of_training(shipped: pd
     assert groups == set(partition.part("test")["subject_group"]) & groups
     assert all("=" in group for group in groups)
     assert len(left_out) > 0
-    assert any(line.startswith(f"left out    {len(left_out):,} images of") for line in summary(partition, shipped))
-    assert f"not used    {len(shipped[shipped['label'] != '']) - len(partition.rows):6} labelled images" in summary(
-        partition, shipped
-    )
+    assert any(line.startswith(f"left out    {len(left_out):6} images of") for line in summary(partition, shipped))
+    prelim = (shipped["phase"] == "prelim").sum()
+    assert f"not used    {prelim:6} labelled images" in summary(partition, shipped)
 
 
 def test_official_split_says_what_the_manifest_lacks(cohort: Path) -> None:

@@ -82,4 +82,4 @@ def test_the_official_split_does_not_train_on_subject_55(published: tuple[Path, 
     assert not train["subject"].isin(group.split("=")).any()
     left_out = shipped[(shipped["phase"] == "train") & ~shipped["path"].isin(train["path"])]
     assert set(left_out["subject_group"]) <= set(test["subject_group"])
-    assert f"left out    {len(left_out):,} images of 1 subject group that is also in the test part: {group}" in said
+    assert f"left out    {len(left_out):6} images of 1 subject group that is also in the test part: {group}" in said
