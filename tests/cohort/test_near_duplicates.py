@@ -33,12 +33,21 @@ def turned(image: np.ndarray, angle: float = 0, scale: float = 1, right: float =
     return np.where(weight > 0.5, np.clip(np.rint(pixels / np.maximum(weight, 0.5)), 1, 255), 0).astype(np.uint8)
 
 
+def cut(image: np.ndarray, share: float) -> np.ndarray:
+    """Cut a share of the cell's width away, by a vertical cut at its right end."""
+    columns = np.flatnonzero(image.any(axis=(0, 2)))
+    image = image.copy()
+    image[:, columns[-1] - round(share * len(columns)) + 1 :] = 0
+    return image
+
+
 COPIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "rotated by 7 degrees": lambda image: turned(image, 7),
     "rotated by 45 degrees and mirrored": lambda image: turned(image, 45)[:, ::-1],
     "scaled to 0.8": lambda image: turned(image, scale=0.8),
     "scaled to 1.25": lambda image: turned(image, scale=1.25),
     "shifted by 30 px": lambda image: turned(image, right=30),
+    "cut by a tenth": lambda image: cut(image, 0.1),
     "darker, with less contrast": lambda image: np.where(image > 0, image // 2 + 5, 0).astype(np.uint8),
 }
 
