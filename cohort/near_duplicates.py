@@ -25,7 +25,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-from joblib import effective_n_jobs
+from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -41,7 +41,8 @@ MIN_SIMILARITY = 0.92
 _SIDE = 16  # px, of the coarse comparison
 _MIN_COARSE = 0.65
 _ANGLES = 30
-_BLOCK = 1024  # cells compared at once: 4 MB a block of similarities, 63 MB their rotations
+_BLOCK = 1024  # cells compared at once; their rotations are 63 MB
+_PIECE = 256  # cells of a block that a thread compares with another block
 
 
 @dataclass(frozen=True)
@@ -187,13 +188,13 @@ def similar_pairs(textures: np.ndarray, threshold: float = MIN_SIMILARITY, *, jo
     firsts, seconds, registrations = [], [], []
     blocks = range(0, len(textures), _BLOCK)
     with (
-        threadpool_limits(effective_n_jobs(jobs), "blas"),
+        threadpool_limits(1, "blas"),  # threads of BLAS wait actively, which other programs on the machine slow down
         tqdm(total=len(textures) ** 2, desc="comparing", unit="pair", unit_scale=0.5, disable=None) as progress,
     ):
         for start in blocks:
             views = _views(coarse[start : start + _BLOCK], rotations)
             for other in range(0, start + 1, _BLOCK):
-                first, second, view = _candidates(coarse[other : other + _BLOCK], views)
+                first, second, view = _candidates(coarse[other : other + _BLOCK], views, jobs)
                 first, second = first + other, second + start
                 once = first < second
                 first, second, view = first[once], second[once], view[once]
@@ -257,14 +258,25 @@ def _normalized(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
 
 
-def _candidates(coarse: np.ndarray, views: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _candidates(coarse: np.ndarray, views: list[np.ndarray], jobs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return row, column and best view of the pairs that correlate by at least `_MIN_COARSE` in some view."""
+    pieces = range(0, len(coarse), _PIECE)
+    compared = Parallel(n_jobs=jobs, prefer="threads")(
+        delayed(_correlated)(coarse[start : start + _PIECE], views) for start in pieces
+    )
+    rows = np.concatenate([start + row for start, (row, _) in zip(pieces, compared, strict=True)])
+    columns = np.concatenate([column for _, column in compared])
+    similarity = np.stack([np.einsum("ij,ij->i", coarse[rows], view[columns]) for view in views])
+    return rows, columns, similarity.argmax(axis=0)
+
+
+def _correlated(coarse: np.ndarray, views: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return row and column of the pairs that correlate by at least `_MIN_COARSE` in some view."""
     best = np.full((len(coarse), len(views[0])), -np.inf, np.float32)
     for view in views:
         np.maximum(best, coarse @ view.T, out=best)
     rows, columns = np.nonzero(best >= _MIN_COARSE)
-    similarity = np.stack([np.einsum("ij,ij->i", coarse[rows], view[columns]) for view in views])
-    return rows, columns, similarity.argmax(axis=0)
+    return rows, columns
 
 
 def _codes(values: Sequence[str]) -> np.ndarray:
