@@ -1,6 +1,6 @@
 """Coverage of the intervals of `leukobench leakage`: generated cohorts whose optimistic bias is known.
 
-    python -m benchmarks.split_levels --cohorts 200
+    python -m benchmarks.split_levels --cohorts 100 --jobs 2
 
 A cohort has 48 people with 30 cells each; every fourth person has two subject IDs, half of them tied by an identical
 image. A cell is a vector of 40 numbers: the effect of its class, a random effect of its person, and noise. For each
@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+from joblib import Parallel, delayed
 from scipy.stats import rankdata
 from tqdm import tqdm
 
@@ -48,6 +49,9 @@ def neighbors(features: np.ndarray, positive: np.ndarray, others: np.ndarray) ->
     return positive[np.argpartition(distance, 30, axis=1)[:, :30]].mean(axis=1)
 
 
+MODELS: tuple[Model, ...] = (ridge, neighbors)
+
+
 def cohort(rng: np.random.Generator, number: int) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
     """Draw the manifest, the ties and the features of a cohort."""
     person = np.repeat(np.arange(PEOPLE), CELLS)
@@ -76,48 +80,44 @@ def auroc(partition: Partition, features: np.ndarray, model: Model) -> float:
     return float((rankdata(score)[positive].sum() - number * (number + 1) / 2) / number / (len(test) - number))
 
 
-def biases(
-    rows: pd.DataFrame, ties: pd.DataFrame, features: np.ndarray, model: Model
-) -> dict[str, tuple[np.ndarray, float]]:
-    """Return the bias of each level in each seed, and the number of test subjects divided by that of training."""
+def biases(number: int) -> dict[tuple[str, str], tuple[np.ndarray, float]]:
+    """Return the bias in each seed of a cohort, by model and level, and the ratio of test to training subjects."""
+    rows, ties, features = cohort(np.random.default_rng(number), number)
     units = level_units(rows, ties)
-    found: dict[str, list[float]] = {level: [] for level in (*SplitLevel, INDEPENDENT) if level != REFERENCE}
+    found: dict[tuple[str, str], list[float]] = {}
     ratios = []
     for seed in range(SEEDS):
         made = paired_partitions(rows, units, 0.2, seed)
-        values = {level: auroc(partition, features, model) for level, partition in made.items()}
-        for level in SplitLevel:
-            if level != REFERENCE:
-                found[level].append(values[level] - values[REFERENCE])
         apart = [method(rows, 0.2, SplitOptions(seed=seed)) for method in (split_by_image, split_by_subject)]
-        found[INDEPENDENT].append(auroc(apart[0], features, model) - auroc(apart[1], features, model))
+        for model in MODELS:
+            values = {level: auroc(partition, features, model) for level, partition in made.items()}
+            gaps: dict[str, float] = {level: values[level] - values[REFERENCE] for level in SplitLevel}
+            gaps[INDEPENDENT] = auroc(apart[0], features, model) - auroc(apart[1], features, model)
+            for level, gap in gaps.items():
+                found.setdefault((model.__name__, level), []).append(gap)
         groups = [made[REFERENCE].part(part)["subject_group"].nunique() for part in ("test", "train")]
         ratios.append(groups[0] / groups[1])
-    return {name: (np.array(gaps), float(np.mean(ratios))) for name, gaps in found.items()}
+    return {key: (np.array(gaps), float(np.mean(ratios))) for key, gaps in found.items() if key[1] != REFERENCE}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cohorts", type=int, default=200)
-    cohorts = parser.parse_args().cohorts
-    print(
-        "| model | level | bias | SD over seeds | half width of the interval | coverage | coverage without correction |"
-    )
+    parser.add_argument("--cohorts", type=int, default=100)
+    parser.add_argument("--jobs", type=int, default=1)
+    arguments = parser.parse_args()
+    cohorts = tqdm(range(arguments.cohorts), disable=None)
+    found = Parallel(arguments.jobs)(delayed(biases)(number) for number in cohorts)
+    print("| model | level | bias | SD over seeds | half width of the interval | coverage | without the correction |")
     print("|---|---|---|---|---|---|---|")
-    for model in (ridge, neighbors):
-        rng = np.random.default_rng(1)
-        found = [biases(*cohort(rng, number), model) for number in tqdm(range(cohorts), disable=None)]
-        for name in found[0]:
-            gaps = np.array([each[name][0] for each in found])
-            intervals = np.array([corrected_resampled_interval(*each[name]) for each in found])
-            plain = np.array([corrected_resampled_interval(each[name][0], 0) for each in found])
-            true = gaps.mean()
-            covered = [np.mean((low <= true) & (true <= high)) for low, high in (intervals.T, plain.T)]
-            spread, width = gaps.std(axis=1, ddof=1).mean(), np.ptp(intervals, axis=1).mean() / 2
-            print(
-                f"| {model.__name__} | {name} | {true:.4f} | {spread:.4f} | {width:.4f} | {covered[0]:.1%} "
-                f"| {covered[1]:.1%} |"
-            )
+    for model, level in found[0]:
+        of_cohorts = [each[model, level] for each in found]
+        gaps = np.array([each for each, _ in of_cohorts])
+        intervals = np.array([corrected_resampled_interval(*each) for each in of_cohorts])
+        plain = np.array([corrected_resampled_interval(each, 0) for each, _ in of_cohorts])
+        true = gaps.mean()
+        covered = [np.mean((low <= true) & (true <= high)) for low, high in (intervals.T, plain.T)]
+        spread, width = gaps.std(axis=1, ddof=1).mean(), np.ptp(intervals, axis=1).mean() / 2
+        print(f"| {model} | {level} | {true:.4f} | {spread:.4f} | {width:.4f} | {covered[0]:.0%} | {covered[1]:.0%} |")
 
 
 if __name__ == "__main__":

@@ -31,11 +31,13 @@ METRICS = {  # columns of the table, and their names in text
     "subject_auroc": "AUROC of subjects",
 }
 TICKS = {  # names in the figure
-    SplitLevel.IMAGE: "image",
-    SplitLevel.SUBJECT_ID: "subject ID",
+    SplitLevel.IMAGE: "single images",
+    SplitLevel.SUBJECT_ID: "subject IDs",
     SplitLevel.IDENTICAL_IMAGES: "IDs joined by\nidentical images",
     SplitLevel.SUBJECT_GROUP: "IDs joined by all ties\n(reference)",
 }
+
+_ABOVE: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 9}
 
 
 @dataclass(frozen=True)
@@ -172,12 +174,14 @@ def _figure(table: pd.DataFrame, found: Sequence[LevelBias]) -> Figure:
     """Draw the AUROC of cells at each level, the most lenient on top: seeds, mean and interval; one panel a model."""
     models = list(dict.fromkeys(table["model"]))
     with style():
-        figure = Figure(figsize=(WIDTH * (1 + len(models)) / 2, 4.2), layout="constrained")
-        for axes, model in zip(figure.subplots(1, len(models), sharey=True, squeeze=False)[0], models, strict=True):
+        figure = Figure(figsize=(WIDTH * (1 + len(models)) / 2, 4.4), layout="constrained")
+        panels = figure.subplots(1, len(models), sharex=True, sharey=True, squeeze=False)[0]
+        for axes, model in zip(panels, models, strict=True):
             of_model = [each for each in found if each.model == model and each.metric == "auroc"]
             _plot_levels(axes, table[table["model"] == model], of_model)
             if len(models) > 1:
                 axes.set_title(model, fontsize=11)
+        figure.axes[0].set_ylabel("kept together, from lenient to strict")
         figure.supxlabel("AUROC of cells", fontsize=11)
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", fontsize=9)
         return figure
@@ -196,18 +200,21 @@ def _plot_levels(axes: Axes, table: pd.DataFrame, biases: Sequence[LevelBias]) -
         of_level.to_numpy().T,
         place,
         color=GREY,
-        linewidth=0.8,
+        linewidth=0.7,
         marker="o",
-        markersize=3.5,
-        label=["one seed: the same test images", *[None] * (len(of_level) - 1)],
+        markersize=3,
+        alpha=0.7,
+        label=["one seed, the same test images at all levels", *[None] * (len(of_level) - 1)],
     )
-    axes.axvline(mean[REFERENCE], color=BLUE, linestyle="--", linewidth=1.2, label="mean of the reference")
+    axes.axvline(
+        mean[REFERENCE], color=BLUE, linestyle="--", linewidth=1.2, label="mean of the reference: unseen subjects"
+    )
     low, high = [each.reference + each.low for each in biases], [each.reference + each.high for each in biases]
-    axes.hlines(place[:-1], low, high, color=ORANGE, linewidth=3, label=f"{LEVEL:.0%} interval of the difference")
+    axes.hlines(place[:-1], low, high, color=ORANGE, linewidth=3, label=f"{LEVEL:.0%} interval of the difference to it")
     axes.plot(mean, place, color=ORANGE, linestyle="", marker="s", markersize=8, label="mean")
     for number, level in enumerate(levels):
-        axes.annotate(
-            f"{mean[level]:.3f}", (mean[level], number), (0, 8), textcoords="offset points", ha="center", fontsize=9
-        )
+        difference = f" ({mean[level] - mean[REFERENCE]:+.3f})" * (level != REFERENCE)
+        text = axes.annotate(f"{mean[level]:.3f}{difference}", (mean[level], number), (0, 9), **_ABOVE)
+        text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5})
     axes.set_ylim(len(levels) - 0.5, -0.5)
     axes.set_yticks(place, [TICKS[level] for level in levels])
