@@ -41,7 +41,7 @@ for run in runs-folds/leukobench whole-image runs-folds/finetuned; do
     tr '\n' '\0' | xargs -0 leukobench explain --fold 0 --brief -o $seen $run | tail -2
 done
 
-# the optimistic bias of an image-level split
+# the optimistic bias of lenient splits
 run leakage features.csv manifest.csv --images "$images" --recipe leukobench --weights "$mobilenet" --seeds 10 --seed 1 \
   -o leakage --jobs 2
 

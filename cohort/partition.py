@@ -8,7 +8,7 @@ A partition is a CSV file, which needs no other table of the cohort:
 | `part`     | `train`, `validation` or `test`                                                        |
 | `label`, `subject`, `subject_group` | as in the manifest                                            |
 | `method`   | method of splitting, with its arguments: `subject test=0.2 validation=0.1 seed=1`;     |
-|            | an image-level split begins with `image-LEAKY`                                         |
+|            | the first word ends in `-LEAKY` where subjects are shared by design: `image-LEAKY`     |
 | `manifest` | the first 16 digits of the checksum of the manifest, see `manifest.manifest_checksum`  |
 
 A cross-validation is a folder of them: `fold_0.csv`, `fold_1.csv` and so on. `cohort.splitting` makes both.
@@ -33,7 +33,8 @@ from leukobench.core.text import counted
 PARTS = ("train", "validation", "test")
 ROW_COLUMNS = ("path", "part", "label", "subject", "subject_group")
 COLUMNS = (*ROW_COLUMNS, "method", "manifest")
-IMAGE_LEVEL = "image-LEAKY"  # first word of the method of an image-level split
+LEAKY = "-LEAKY"  # ends the first word of the method of a split that shares subjects
+IMAGE_LEVEL = f"image{LEAKY}"  # first word of the method of an image-level split
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ class Partition:
 
     @property
     def leaky(self) -> bool:
-        """Whether parts share subjects: in an image-level split, or one that was edited by hand."""
-        return self.method.startswith(IMAGE_LEVEL) or bool(self.shared_groups)
+        """Whether parts share subjects: by their method, or because the partition was edited by hand."""
+        return self.method.split(" ")[0].endswith(LEAKY) or bool(self.shared_groups)
 
     @property
     def checksums(self) -> dict[str, str]:

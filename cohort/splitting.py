@@ -256,8 +256,8 @@ def _in_order(names: Iterable[str], seed: str) -> list[str]:
     return sorted(names, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
 
 
-def _rank(path: pd.Series, seed: str) -> pd.Series:
-    """Return each path's position in the order of hashes."""
+def hash_rank(path: pd.Series, seed: str) -> pd.Series:
+    """Return each path's position in the order of the hashes of seed and path."""
     return path.map({name: place for place, name in enumerate(_in_order(path, seed))})
 
 
@@ -277,7 +277,7 @@ def _eligible(rows: pd.DataFrame, options: SplitOptions) -> pd.DataFrame:
             raise InputError(f"the manifest contains no labelled image of the phase {' or '.join(options.phases)}")
     if options.per_subject is None:
         return rows
-    place = _rank(rows["path"], f"per-subject/{options.seed}").groupby(rows["subject"]).rank(method="first")
+    place = hash_rank(rows["path"], f"per-subject/{options.seed}").groupby(rows["subject"]).rank(method="first")
     return rows[place <= options.per_subject]
 
 
@@ -324,16 +324,27 @@ def _finish(
         validation = _draw(unit[rest], rows["label"][rest], targets, f"validation/{seed}")
         part[validation[validation].index] = "validation"
     expected = PARTS if options.validation_size else ("train", "test")
-    _refuse_missing_class(rows["label"], part, rows["subject_group"], expected)
+    refuse_missing_class(rows["label"], part, rows["subject_group"], expected)
     table = rows.assign(part=part)[list(ROW_COLUMNS)]
     if options.balance:
-        place = _rank(rows["path"], f"balance/{seed}").groupby([part, rows["label"]]).rank(method="first")
+        place = hash_rank(rows["path"], f"balance/{seed}").groupby([part, rows["label"]]).rank(method="first")
         smaller = rows.groupby([part, "label"])["path"].transform("size").groupby(part).transform("min")
         table = table[place <= smaller]
     return Partition(table, options.describe(method), manifest)
 
 
-def _refuse_missing_class(label: pd.Series, part: pd.Series, group: pd.Series, expected: tuple[str, ...]) -> None:
+def refuse_missing_class(label: pd.Series, part: pd.Series, group: pd.Series, expected: tuple[str, ...]) -> None:
+    """Check that each expected part has images of both classes.
+
+    Args:
+        label: `all` or `hem` of each row.
+        part: Part of each row.
+        group: Subject group of each row, counted in the error message.
+        expected: The parts that the split must have.
+
+    Raises:
+        InputError: a part lacks a class.
+    """
     counts = pd.crosstab(part, label).reindex(index=expected, columns=LABELS, fill_value=0)
     for name in expected:
         for of_class in LABELS:

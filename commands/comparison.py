@@ -28,8 +28,8 @@ OPTIONS = {
 @click.option(
     "--allow-leaky",
     is_flag=True,
-    help="List runs with an image-level split (subjects shared between parts) beside runs with a subject-level split, "
-    "marked as LEAKY.",
+    help="List runs whose parts share subjects (an image-level split) beside runs with a subject-level split, marked "
+    "as LEAKY.",
 )
 def compare(runs: tuple[Path, ...], out: Path, images: Path | None, common: bool, allow_leaky: bool) -> None:
     """Compare RUNS that were tested on the same images, with confidence intervals and tests.
@@ -58,6 +58,13 @@ def compare(runs: tuple[Path, ...], out: Path, images: Path | None, common: bool
 @click.argument("features", type=FILE)
 @click.argument("manifest", type=FILE)
 @output("Folder")
+@click.option(
+    "--level",
+    "levels",
+    type=click.Choice(["image", "subject-id", "identical-images", "subject-group"]),
+    multiple=True,
+    help="Split level to compare with the reference, subject-group; may be given several times. By default all.",
+)
 @click.option("--family", type=click.Choice(["svm", "knn"]), default="svm", show_default=True, help="Classifier.")
 @click.option("--images", type=FOLDER, help="Folder of the images: include a network; needs --recipe.")
 @click.option("--recipe", help="Recipe of the network, see `recipes`.")
@@ -68,27 +75,37 @@ def compare(runs: tuple[Path, ...], out: Path, images: Path | None, common: bool
     type=click.IntRange(min=2),
     default=5,
     show_default=True,
-    help="Number of repetitions, each with one image-level and one subject-level split.",
+    help="Number of repetitions, each with other test images.",
 )
 @click.option(
     "--test-size",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.2,
     show_default=True,
-    help="Share of each class in the test part.",
+    help="Share of each class's images whose subject IDs are drawn for testing; half of their images are tested.",
 )
 @resume_option
 @seed_option
 @jobs_option
 def leakage(features: Path, manifest: Path, out: Path, **options: Any) -> None:
-    """Measure the optimistic bias of an image-level split.
+    """Measure the optimistic bias of lenient splits.
 
-    The same model is trained with an image-level split (subjects shared between parts) and with a subject-level split,
-    with the same number of images of each class in training and in test, for several random seeds. FEATURES is the
-    feature table of MANIFEST.
+    The same model is trained at several split levels, for several random seeds. A level says what a split keeps
+    together, so that it is not shared between training and test:
 
     \b
-    Example:  leukobench leakage features.csv manifest.csv --seeds 5 -o leakage
+    image             single images: test subjects are in training
+    subject-id        the images of a subject ID
+    identical-images  subject IDs that are tied by identical images
+    subject-group     subject IDs that are tied in any way: the reference, with unseen subjects
+
+    All levels of a seed have the same test images, and the same number of training images of each class. They differ
+    only in how many training images are of test subjects. FEATURES is the feature table of MANIFEST; the ties lie
+    beside the manifest.
+
+    \b
+    Example:  leukobench leakage features.csv manifest.csv --seeds 10 -o leakage
+              leukobench leakage features.csv manifest.csv --level image -o leakage
               leukobench leakage features.csv manifest.csv --images C-NMC_Leukemia --recipe dhuri-mobilenet -o leakage
     """
     from leukobench.workflows import leakage as workflow
@@ -97,6 +114,7 @@ def leakage(features: Path, manifest: Path, out: Path, **options: Any) -> None:
         raise click.UsageError("a network needs both --images and --recipe")
     if options["images"] is None and (options["weights"] or options["epochs"]):
         raise click.UsageError("--weights and --epochs are for a network: add --images and --recipe")
+    options["levels"] = options["levels"] or None
     done = workflow.leakage(features, manifest, out, **options)
     for line in done.statements:
         click.echo(f"- {line}")

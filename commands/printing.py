@@ -15,7 +15,7 @@ def print_run(run: RunFolder) -> None:
     """Print the folder of a run and its metrics on the test part."""
     metrics = run.metrics["test"]
     rows = run.part("test")
-    subjects = "LEAKY: image-level split" if run.info.leaky else "unseen subjects"
+    subjects = "LEAKY: subjects shared between parts" if run.info.leaky else "unseen subjects"
     click.echo(
         f"{run.folder}: test AUROC {metrics['auroc']:.3f}, accuracy {metrics['accuracy']:.3f}, "
         f"sensitivity {metrics['sensitivity']:.3f}, specificity {metrics['specificity']:.3f} "

@@ -36,7 +36,7 @@ def assess(runs: Sequence[RunFolder], *, common: bool = False, allow_leaky: bool
     Args:
         runs: The runs.
         common: Whether to leave out rows that are not tested in every run.
-        allow_leaky: Whether runs with an image-level split may be listed beside runs with a subject-level split.
+        allow_leaky: Whether runs whose parts share subjects may be listed beside runs with a subject-level split.
 
     Raises:
         InputError: the runs may not be compared; see `leukobench.comparison.pairing.paired_test_rows`.

@@ -138,7 +138,7 @@ def _disjoint(run: RunFolder) -> str:
     if not run.info.leaky:
         return "subject-level split: no subject group is in two parts"
     return (
-        "LEAKY: image-level split (subjects shared between parts), "
+        "LEAKY: subjects shared between parts, "
         f"{counted(run.info.shared_subject_groups, 'subject group')} in several parts"
     )
 

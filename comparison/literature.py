@@ -76,8 +76,8 @@ def _comparable(run: RunFolder, said: str) -> str:
             "run was tested on unseen subjects."
         )
     return (
-        "Comparable in kind only: both have an image-level split (LEAKY: subjects shared between parts), but of other "
-        "images. Neither estimates the performance on unseen subjects."
+        "Comparable in kind only: both have subjects shared between parts (LEAKY), but other images. Neither estimates "
+        "the performance on unseen subjects."
     )
 
 

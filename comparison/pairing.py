@@ -37,7 +37,7 @@ def paired_test_rows(runs: Sequence[RunFolder], *, common: bool = False, allow_l
     Args:
         runs: The runs.
         common: Whether to leave out rows that are not tested in every run.
-        allow_leaky: Whether runs with an image-level split may be listed beside runs with a subject-level split.
+        allow_leaky: Whether runs whose parts share subjects may be listed beside runs with a subject-level split.
 
     Returns:
         `subject`, `subject_group`, `label`, then the scores; indexed by `path`.
@@ -81,8 +81,8 @@ def _refuse_unlike(first: RunFolder, other: RunFolder, allow_leaky: bool) -> Non
     if first.info.leaky != other.info.leaky and not allow_leaky:
         leaky = first if first.info.leaky else other
         raise InputError(
-            f"{pair}: are not comparable: {leaky.folder} has an image-level split (subjects shared between parts), the "
-            "other run a subject-level split; to list both all the same, marked as LEAKY, set allow_leaky=True"
+            f"{pair}: are not comparable: {leaky.folder} has a split with subjects shared between parts, the other run "
+            "a subject-level split; to list both all the same, marked as LEAKY, set allow_leaky=True"
         )
     manifests = [str(run.info.checksums["manifest"]) for run in (first, other)]
     if manifests[0] != manifests[1]:

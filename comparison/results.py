@@ -98,7 +98,7 @@ class ComparedRuns:
         differences: One for each pair of runs.
         dropped: Number of test rows of each run that are left out because another run lacks them.
         common: Whether such rows may be left out.
-        allow_leaky: Whether runs with an image-level split may be listed beside runs with a subject-level split.
+        allow_leaky: Whether runs whose parts share subjects may be listed beside runs with a subject-level split.
     """
 
     runs: dict[str, RunFolder]

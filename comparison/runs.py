@@ -98,15 +98,16 @@ def compare(
     Args:
         runs: Complete run folders, as `Run` objects or paths; they must have been tested on the same images.
         common: Whether to compare on the images that all runs were tested on, and leave the others out.
-        allow_leaky: Whether runs with an image-level split (test subjects in training) may be listed beside runs with
-            a subject-level split.
+        allow_leaky: Whether runs whose parts share subjects may be listed beside runs with a subject-level
+            split.
 
     Returns:
         The comparison: `table`, `tests`, `figures()`, `report(folder)`.
 
     Raises:
         InputError: no run, a run folder that is incomplete or changed, or runs that may not be compared: different test
-            images, labels, manifests or backgrounds, or an image-level split beside a subject-level split.
+            images, labels, manifests or backgrounds, or a run whose parts share subjects beside one with a
+            subject-level split.
 
     Source:
         Field & Welsh 2007, J. R. Stat. Soc. B 69:369 (cluster bootstrap); Efron 1987, J. Am. Stat. Assoc. 82:171 (BCa);

@@ -16,9 +16,9 @@ def cautions(comparison: ComparedRuns) -> list[str]:
     if comparison.leaky:
         names = "all runs" if len(comparison.leaky) == len(comparison.runs) else " and ".join(comparison.leaky)
         found.append(
-            f"LEAKY ({names}): image-level split (subjects shared between parts). The test subjects were also in "
-            "training, so these metrics are optimistically biased. They do not estimate the performance on unseen "
-            "subjects and must not be compared with those of a subject-level split."
+            f"LEAKY ({names}): subjects shared between parts. Test subjects were also in training, so these metrics "
+            "are optimistically biased. They do not estimate the performance on unseen subjects and must not be "
+            "compared with those of a subject-level split."
         )
     if comparison.few_groups:
         counts = " and ".join(f"{count} of class {name}" for name, count in comparison.few_groups.items())

@@ -15,7 +15,7 @@ def test_each_item_is_answered_by_the_run_folders(tmp_path: Path) -> None:
     assert said["Partition"] == "a: subject test=0.2; b: image-LEAKY test=0.2"
     assert said["Level at which parts are disjoint"] == (
         "a: subject-level split: no subject group is in two parts; "
-        "b: LEAKY: image-level split (subjects shared between parts), 12 subject groups in several parts"
+        "b: LEAKY: subjects shared between parts, 12 subject groups in several parts"
     )
     assert said["Subjects and images of each part"] == (
         "a: validation 60 images of 6 subjects, test 120 images of 12 subjects; b: test 120 images of 12 subjects"

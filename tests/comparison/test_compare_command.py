@@ -128,7 +128,7 @@ def lacking_images(folder: Path) -> list[object]:
         (fewer_rows, "120 and 117 rows, 3 of them in one run only (first: H0_0.bmp); train both on one partition, or "),
         (fewer_rows, "or compare the rows that all runs share with --common"),
         (no_shared_row, "share no test row"),
-        (leaky, "b has an image-level split (subjects shared between parts), the other run a subject-level split"),
+        (leaky, "b has a split with subjects shared between parts, the other run a subject-level split"),
         (leaky, "marked as LEAKY, add --allow-leaky"),
         (other_manifest, "different manifests (0123456789abcdef and fedcba9876543210)"),
         (other_background, "read the cells on black and smear; train both with the same --background"),
