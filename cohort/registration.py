@@ -30,6 +30,8 @@ _FIRST_STEPS = 5  # on every second row and column; a pair that then correlates 
 _HOPELESS = 0.6
 _SMALLEST_GAIN = 1e-4  # of similarity: less ends the search
 _OVERLAP = 0.6  # of the smaller cell must be compared
+# a step is limited to what the linear approximation can follow: log_scale, angle (radians), right and down (px)
+_LARGEST_STEP = (0.1, 0.15, 3.0, 3.0)
 _LARGEST_LOG_SCALE = 0.35  # both cells have the same area, so their scales differ by little
 _BATCH = 64  # pairs that a thread registers at once
 
@@ -92,69 +94,84 @@ def register(
 @compiled
 def _register(first: np.ndarray, second: np.ndarray, angle: float) -> tuple[float, float, float, float, float]:
     """Return the best similarity of two textures, and log_scale, angle, right and down of its transform."""
-    side = first.shape[0]
-    middle = (side - 1) / 2
     fewest = _OVERLAP * min(np.sum(first != OUTSIDE), np.sum(second != OUTSIDE))
-    log_scale, right, down, gain, offset = 0.0, 0.0, 0.0, 1.0, 0.0
-    best = (-1.0, log_scale, angle, right, down)
-    squares, products, slope = np.zeros((6, 6)), np.zeros(6), np.zeros(6)
+    change = np.array([0.0, angle, 0.0, 0.0, 1.0, 0.0])  # log_scale, angle, right, down, gain, offset
+    best = (-1.0, 0.0, angle, 0.0, 0.0)
+    squares, products = np.empty((6, 6)), np.empty(6)
     for step in range(_STEPS):
-        along, across = np.exp(log_scale) * np.cos(angle), np.exp(log_scale) * np.sin(angle)
-        squares[:] = 0
-        products[:] = 0
-        number, sum_a, sum_b, sum_aa, sum_bb, sum_ab = 0, 0.0, 0.0, 0.0, 0.0, 0.0
         stride = 2 if step < _FIRST_STEPS else 1
-        for row in range(0, side, stride):
-            for column in range(0, side, stride):
-                if first[row, column] == OUTSIDE:
-                    continue
-                turned_u = along * (column - middle) - across * (row - middle)
-                turned_v = across * (column - middle) + along * (row - middle)
-                x, y = turned_u + right + middle, turned_v + down + middle
-                if x < 0 or y < 0 or x >= side - 1 or y >= side - 1:
-                    continue
-                i, j = int(y), int(x)
-                b00, b01, b10, b11 = second[i, j], second[i, j + 1], second[i + 1, j], second[i + 1, j + 1]
-                if b00 == OUTSIDE or b01 == OUTSIDE or b10 == OUTSIDE or b11 == OUTSIDE:
-                    continue
-                below, beside = y - i, x - j
-                upper, lower = b00 + (b01 - b00) * beside, b10 + (b11 - b10) * beside
-                a, b = float(first[row, column]), upper + (lower - upper) * below
-                slope_x = (b01 - b00) * (1 - below) + (b11 - b10) * below
-                slope_y = lower - upper
-                slope[0] = gain * (slope_x * turned_u + slope_y * turned_v)
-                slope[1] = gain * (slope_y * turned_u - slope_x * turned_v)
-                slope[2], slope[3], slope[4], slope[5] = gain * slope_x, gain * slope_y, b, 1.0
-                rest = a - gain * b - offset
-                for p in range(6):
-                    products[p] += slope[p] * rest
-                    for q in range(p + 1):
-                        squares[p, q] += slope[p] * slope[q]
-                number += 1
-                sum_a, sum_b = sum_a + a, sum_b + b
-                sum_aa, sum_bb, sum_ab = sum_aa + a * a, sum_bb + b * b, sum_ab + a * b
-        if number * stride**2 < fewest:
-            break
-        variances = (sum_aa - sum_a * sum_a / number) * (sum_bb - sum_b * sum_b / number)
-        similarity = (sum_ab - sum_a * sum_b / number) / np.sqrt(max(variances, 1e-9))
-        if step == _FIRST_STEPS and similarity < _HOPELESS:
+        number, similarity = _linearize(first, second, change, stride, squares, products)
+        if number * stride**2 < fewest or (step == _FIRST_STEPS and similarity < _HOPELESS):
             break
         improvement = similarity - best[0]
         if step >= _FIRST_STEPS and improvement > 0:
-            best = (similarity, log_scale, angle, right, down)
+            best = (similarity, change[0], change[1], change[2], change[3])
             if improvement < _SMALLEST_GAIN:
                 break
-        for p in range(6):
+        for p in range(6):  # a little more on the diagonal, so that the equations have a solution
             squares[p, p] = squares[p, p] * (1 + 1e-6) + 1e-9
-            for q in range(p):
-                squares[q, p] = squares[p, q]
-        change = np.linalg.solve(squares, products)
-        log_scale += min(max(change[0], -0.1), 0.1)  # a step is limited to what the linear approximation can follow
-        angle += min(max(change[1], -0.15), 0.15)
-        right += min(max(change[2], -3.0), 3.0)
-        down += min(max(change[3], -3.0), 3.0)
-        gain += change[4]
-        offset += change[5]
-        if abs(log_scale) > _LARGEST_LOG_SCALE:
+        steps = np.linalg.solve(squares, products)
+        for p in range(4):
+            steps[p] = min(max(steps[p], -_LARGEST_STEP[p]), _LARGEST_STEP[p])
+        change += steps
+        if abs(change[0]) > _LARGEST_LOG_SCALE:
             break
     return best
+
+
+@compiled
+def _linearize(
+    first: np.ndarray, second: np.ndarray, change: np.ndarray, stride: int, squares: np.ndarray, products: np.ndarray
+) -> tuple[int, float]:
+    """Fill in the normal equations of a Gauss-Newton step; return the number of compared pixels and their correlation.
+
+    Args:
+        first: The first texture.
+        second: The second texture.
+        change: log_scale, angle, right, down, gain, offset.
+        stride: Distance of the compared rows and columns.
+        squares: Filled with J'J of the Jacobian matrix J of the model. [shape=(6, 6)]
+        products: Filled with J'r of the residuals r. [shape=(6,)]
+    """
+    log_scale, angle, right, down, gain, offset = change
+    along, across = np.exp(log_scale) * np.cos(angle), np.exp(log_scale) * np.sin(angle)
+    side, middle = first.shape[0], (first.shape[0] - 1) / 2
+    slope = np.empty(6)
+    squares[:] = 0
+    products[:] = 0
+    number, sum_a, sum_b, sum_aa, sum_bb, sum_ab = 0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for row in range(0, side, stride):
+        for column in range(0, side, stride):
+            if first[row, column] == OUTSIDE:
+                continue
+            turned_u = along * (column - middle) - across * (row - middle)
+            turned_v = across * (column - middle) + along * (row - middle)
+            x, y = turned_u + right + middle, turned_v + down + middle
+            if x < 0 or y < 0 or x >= side - 1 or y >= side - 1:
+                continue
+            i, j = int(y), int(x)
+            b00, b01, b10, b11 = second[i, j], second[i, j + 1], second[i + 1, j], second[i + 1, j + 1]
+            if b00 == OUTSIDE or b01 == OUTSIDE or b10 == OUTSIDE or b11 == OUTSIDE:
+                continue
+            below, beside = y - i, x - j
+            upper, lower = b00 + (b01 - b00) * beside, b10 + (b11 - b10) * beside
+            a, b = float(first[row, column]), upper + (lower - upper) * below
+            slope_x, slope_y = (b01 - b00) * (1 - below) + (b11 - b10) * below, lower - upper
+            slope[0] = gain * (slope_x * turned_u + slope_y * turned_v)
+            slope[1] = gain * (slope_y * turned_u - slope_x * turned_v)
+            slope[2], slope[3], slope[4], slope[5] = gain * slope_x, gain * slope_y, b, 1.0
+            residual = a - gain * b - offset
+            for p in range(6):
+                products[p] += slope[p] * residual
+                for q in range(p + 1):
+                    squares[p, q] += slope[p] * slope[q]
+            number += 1
+            sum_a, sum_b = sum_a + a, sum_b + b
+            sum_aa, sum_bb, sum_ab = sum_aa + a * a, sum_bb + b * b, sum_ab + a * b
+    for p in range(6):
+        for q in range(p):
+            squares[q, p] = squares[p, q]
+    if number == 0:
+        return 0, -1.0
+    variances = (sum_aa - sum_a * sum_a / number) * (sum_bb - sum_b * sum_b / number)
+    return number, (sum_ab - sum_a * sum_b / number) / np.sqrt(max(variances, 1e-9))

@@ -160,8 +160,8 @@ def refuse_ties_between_labels(ties: pd.DataFrame, label: Mapping[str, str], nam
         tie = wrong.iloc[0]
         raise InputError(
             f"{name}: {tie['path']} ({label[tie['path']]}, subject {tie['subject']}) and {tie['other']} "
-            f"({label[tie['other']]}, subject {tie['other_subject']}) are {tie['kind']}, similarity "
-            f"{tie['similarity']:.3f}: one cell cannot have two labels ({counted(len(wrong), 'such pair')}); "
+            f"({label[tie['other']]}, subject {tie['other_subject']}) show one cell ({tie['kind']}, similarity "
+            f"{tie['similarity']:.3f}), which cannot have two labels ({counted(len(wrong), 'such pair')}); "
             "fix a label, remove an image, or reject the pair in a table (CSV) with the columns path and other"
         )
 

@@ -127,6 +127,6 @@ def test_unreadable_and_empty_images_are_left_out(generated: tuple[Path, pd.Data
     cv2.imwrite(str(black), np.zeros((50, 50, 3), np.uint8))
     found = lb.find_near_duplicates([damaged, black, images / CELL])
     assert found.empty
-    assert list(found.attrs["failures"]) == [str(damaged)]
+    assert list(found.attrs["failures"]) == [str(damaged), str(black)]
     with pytest.raises(InputError, match="no cell can be compared"):
         lb.find_near_duplicates([damaged, black])

@@ -122,8 +122,8 @@ def test_a_tie_between_a_blast_and_a_normal_cell_is_refused_and_shown(planted: P
     assert result.exit_code == 1
     message = result.output.strip().splitlines()[-1]
     assert "UID_1_1_1_all.bmp (all, subject 1)" in message
-    assert "UID_H9_1_1_hem.bmp (hem, subject H9) are near-duplicate, similarity 0.9" in message
-    assert "one cell cannot have two labels (2 such pairs)" in message  # subject 2 has the cell, too
+    assert "UID_H9_1_1_hem.bmp (hem, subject H9) show one cell (near-duplicate, similarity 0.9" in message
+    assert "which cannot have two labels (2 such pairs)" in message  # subject 2 has the cell, too
     assert not (tmp_path / "manifest.csv").exists()
     # what was read is kept, and the pairs can be rejected
     (tmp_path / "rejected.csv").write_text(
@@ -160,7 +160,7 @@ def test_cells_on_white_are_compared_if_the_background_is_named(planted: Path, t
 def test_a_resumed_index_has_the_same_ties_as_an_unbroken_one(planted: Path, tmp_path: Path) -> None:
     fold = planted / "training_data/fold_0"
     turn(fold / "all/UID_1_1_1_all.bmp", fold / "hem/UID_H9_1_1_hem.bmp", degrees=-100)
-    with pytest.raises(InputError, match="one cell cannot have two labels"):
+    with pytest.raises(InputError, match="cannot have two labels"):
         index_folder(planted, out=tmp_path / "resumed.csv")
     journal = tmp_path / "resumed.csv.partial"
     journal.write_bytes(journal.read_bytes()[: journal.stat().st_size // 2])  # in the middle of a line
