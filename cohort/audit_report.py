@@ -31,7 +31,7 @@ def _copies(found: Copies) -> str:
     if not found.pairs:
         return "none"
     within = ", ".join(f"{number:,} in {phase}" for phase, number in found.within.items())
-    crossing = ", ".join(f"{found.crossing[name]:,} cross {_PLURALS[name]}" for name in ATTRIBUTES)
+    crossing = ", ".join(f"{found.crossing[name]:,} in two {_PLURALS[name]}" for name in ATTRIBUTES)
     examples = [f"\n  {' = '.join(same[:EXAMPLES])}" for same in found.sets[:EXAMPLES]]
     more = f"\n  and {len(found.sets) - EXAMPLES:,} more" * (len(found.sets) > EXAMPLES)
     return f"{counted(found.pairs, 'pair')}{f' ({within})' * bool(within)}; {crossing}{''.join(examples)}{more}"
@@ -39,15 +39,15 @@ def _copies(found: Copies) -> str:
 
 def _groups(found: Groups) -> list[str]:
     text = [
-        f"subject groups: {counted(found.groups, 'group')} from {counted(found.subjects, 'subject')} "
-        f"({found.by_identical_images:,} if identical images alone joined them)",
+        f"subject groups: {counted(found.subjects, 'subject ID')} in {counted(found.groups, 'group')} "
+        f"({counted(found.by_identical_images, 'group')} by identical images alone)",
         f"  groups of several subject IDs, joined by ties: {_named(found.joined)}",
     ]
     for name, groups in found.across.items():
         if groups:
             text.append(f"  in several {_PLURALS[name]}: {counted(len(groups), 'group')}: {_named(groups)}")
-    text.append(f"  tied, but in different groups of the manifest: {_named(found.apart)}")
-    text.append(f"  not tied, but in one group of the manifest: {_named(found.together)}")
+    text.append(f"  subject IDs that are tied, but in different groups of the manifest: {_named(found.apart)}")
+    text.append(f"  subject IDs that are not tied, but in one group of the manifest: {_named(found.together)}")
     return text
 
 

@@ -24,15 +24,15 @@ from leukobench.commands.options import FILE, FOLDER, background_option, jobs_op
     "--near/--no-near",
     default=True,
     show_default=True,
-    help="Decode the images and search for near-duplicates, too: about 90 s for 12,500 images on 2 CPU cores.",
+    help="Decode the images and search for near-duplicates, too: about 75 s for 12,500 images on 2 CPU cores.",
 )
 @background_option
 @click.option(
     "--reject",
     "rejected",
     type=FILE,
-    help="Table (CSV) of pairs that do not show one cell: path and other. In a table of ties, the rows whose accepted "
-    "is no.",
+    help="Table (CSV) of pairs of images that show two different cells, with the columns path and other; they do not "
+    "join subject IDs. If it has the column accepted, as a table of ties, only its rows with accepted = no are used.",
 )
 @resume_option
 @jobs_option
@@ -44,9 +44,10 @@ def manifest(images: Path, out: Path, **options: Any) -> None:
     `hem` (or choose other names with --positive and --negative). Say how to find the subject with --subject-regex or
     --subjects.
 
-    Subject IDs that share an image are joined in one subject group, which subject-level splits keep together: a copy of
-    a file, the same pixels in another file, or two photographs of one cell (near-duplicates). The pairs of images are
-    listed in a table of ties beside the manifest, manifest.ties.csv. Look at them with `audit --near -o audit`.
+    Two subject IDs are tied if they share an image: a copy of a file, the same pixels in another file, or two
+    photographs of one cell (near-duplicates). Tied IDs form one subject group, which subject-level splits keep
+    together. The pairs are listed in a table of ties beside the manifest, manifest.ties.csv. Look at them with `audit
+    manifest.csv --images IMAGES -o audit`.
 
     \b
     Example:  leukobench manifest C-NMC_Leukemia -o manifest.csv --jobs 2
@@ -107,22 +108,32 @@ def verify(images: Path, manifest: Path | None, phases: tuple[str, ...], out: Pa
 
 @click.command()
 @click.argument("manifest", type=FILE, required=False)
-@click.option("--images", type=FOLDER, help="Folder of the images: decode them and compare their pixels as well.")
+@click.option(
+    "--images",
+    type=FOLDER,
+    help="Folder of the images: decode them and compare their pixels as well. They are not checked against the "
+    "manifest: run `verify IMAGES --manifest MANIFEST` first.",
+)
 @click.option(
     "--split",
     "partition",
     type=FILE,
     help="Partition from `split`: count the images and subjects that are in more than one part.",
 )
-@click.option("--near", is_flag=True, help="Search for near-duplicates; needs --images. About 90 s for 12,500 images.")
+@click.option(
+    "--near",
+    is_flag=True,
+    help="Search for near-duplicates again, as `manifest` has done; needs --images. About 75 s for 12,500 images on 2 "
+    "CPU cores.",
+)
 @background_option
 @click.option(
     "--reject",
     "rejected",
     type=FILE,
-    help="Table (CSV) of pairs that do not show one cell, as the page saves it: path and other.",
+    help="Table (CSV) of pairs of images that show two different cells, as for `manifest` and as the page saves it.",
 )
-@output("Folder: a page to look at, all findings, the ties. A name ending in .json: the findings only", required=False)
+@output("Folder of all findings (page, JSON, ties) or, if its name ends in .json, file of the findings", required=False)
 @jobs_option
 def audit(
     manifest: Path | None,
@@ -134,20 +145,20 @@ def audit(
     out: Path | None,
     jobs: int,
 ) -> None:
-    """Find what is wrong with a dataset before training on it.
+    """Find duplicates and shared subjects in a dataset before training on it.
 
     Finds byte-identical images in the MANIFEST (by default the shipped one of C-NMC 2019), the subject IDs that share
     an image, and the duplicates that are in more than one phase, fold, subject or class. The ties beside the manifest
-    (manifest.ties.csv) count as well. The exit code is 0, whatever is found; but it is 1 if --split is given and an
-    image or a subject is in more than one part. --images does not check the files against the manifest: run verify
-    first.
+    (manifest.ties.csv) count as well. The exit code is 1 only if --split is given and an image or a subject group is in
+    more than one part.
 
-    With --images and -o, the page audit.html shows each pair of images that joins two subject IDs, side by side. Reject
-    there what is not one cell, save the table, and give it to --reject of this command and of manifest.
+    With --images and -o, the page audit.html shows each pair of images that ties two subject IDs, side by side. Reject
+    the pairs that show two different cells, and save the table. `manifest --reject TABLE` then makes a manifest with
+    the corrected subject groups.
 
     \b
     Example:  leukobench audit manifest.csv --split split.csv
-              leukobench audit manifest.csv --images C-NMC_Leukemia --near --jobs 2 -o audit
+              leukobench audit manifest.csv --images C-NMC_Leukemia --jobs 2 -o audit
     """
     from leukobench.cohort import audit as auditing
     from leukobench.cohort.audit_page import write_audit
@@ -209,7 +220,7 @@ def audit(
     type=click.FloatRange(0, 1, max_open=True),
     default=0.1,
     show_default=True,
-    help="Share of each class for validation, taken from training.",
+    help="Share of all images of each class for validation, taken from training; for every method. 0: no validation.",
 )
 @click.option("--folds", type=click.IntRange(min=2), default=5, show_default=True, help="Number of folds, for kfold.")
 @click.option("--test-fold", type=click.Choice(["0", "1", "2"]), help="Official fold to test on, for official.")
@@ -222,7 +233,8 @@ def split_command(manifest: Path | None, out: Path, **options: Any) -> None:
     """Divide a MANIFEST (by default the shipped one of C-NMC 2019) into training, validation and test.
 
     Whole subject groups are assigned to the parts, class by class, so that the sizes are met as nearly as the groups
-    allow; only the method image divides groups. The same arguments give the same file on every machine.
+    allow. The method official leaves out of training the images of groups that are also in its test part, and says so.
+    Only the method image divides groups. The same arguments give the same file on every machine.
 
     \b
     Example:  leukobench split manifest.csv --method subject --test-size 0.2 --seed 1 -o split.csv
@@ -259,13 +271,14 @@ def split_command(manifest: Path | None, out: Path, **options: Any) -> None:
 @click.option("--citation", help="How to cite the dataset, best as BibTeX; recommended.")
 @click.option("--version", help="Version of the dataset, such as 1.0.0; recommended.")
 def croissant(manifest: Path | None, out: Path, **options: Any) -> None:
-    """Describe a cohort in a Croissant record, which other tools can read.
+    """Describe a cohort in a Croissant record, a metadata format that dataset catalogues read.
 
     The record (JSON-LD, Croissant 1.1 of MLCommons) names the MANIFEST (by default the shipped one of C-NMC 2019), the
-    ties beside it and the split with their checksums, and explains every column. They must lie in the folder of the
-    record or below; the shipped manifest is copied there. It does not contain the images.
+    ties beside it and the split with their checksums, and explains every column. Manifest, ties and split must lie in
+    the folder of the record or below; the shipped manifest is copied there. The record does not contain the images.
 
-    Name, licence, URL, creators, date and citation are known if all images are official ones of C-NMC 2019.
+    If all images are official ones of C-NMC 2019, name, licence, URL, creators, date and citation are filled in. For
+    other images, --name, --license, --url, --creator and --date-published are required.
 
     \b
     Example:  leukobench croissant --split cnmc/folds -o cnmc/croissant.json

@@ -66,7 +66,7 @@ def compare(runs: tuple[Path, ...], out: Path, images: Path | None, common: bool
     help="Split level to compare with the reference, subject-group; may be given several times. By default all.",
 )
 @click.option("--family", type=click.Choice(["svm", "knn"]), default="svm", show_default=True, help="Classifier.")
-@click.option("--images", type=FOLDER, help="Folder of the images: include a network; needs --recipe.")
+@click.option("--images", type=FOLDER, help="Folder of the images: train the network of --recipe, too.")
 @click.option("--recipe", help="Recipe of the network, see `recipes`.")
 @click.option("--weights", metavar="PATH|imagenet|none", help="Weights of the network, as for `train-cnn`.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Number of epochs of the network; default: from its recipe.")
@@ -82,7 +82,8 @@ def compare(runs: tuple[Path, ...], out: Path, images: Path | None, common: bool
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.2,
     show_default=True,
-    help="Share of each class's images whose subject IDs are drawn for testing; half of their images are tested.",
+    help="Subject IDs are drawn until they have this share of each class's images; half of these images are tested, so "
+    "0.2 tests a tenth of all.",
 )
 @resume_option
 @seed_option

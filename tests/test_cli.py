@@ -380,8 +380,8 @@ def test_audit_needs_no_argument_and_a_report_is_no_failure(tmp_path: Path) -> N
     result = leukobench("audit", "-o", tmp_path / "audit.json")
     assert result.exit_code == 0
     assert "106 pairs (104 in train, 2 in final)" in result.output
-    assert "94 cross folds, 99 cross subject IDs, 0 cross labels" in result.output
-    assert "86 groups from 101 subjects (94 if identical images alone joined them)" in result.output
+    assert "94 in two folds, 99 in two subject IDs, 0 in two labels" in result.output
+    assert "subject groups: 101 subject IDs in 86 groups (94 groups by identical images alone)" in result.output
     assert "1=15=16=17=20=21, 43=44, 51=55=75=78" in result.output
     assert json.loads((tmp_path / "audit.json").read_text())["identical"]["pairs"] == 106
 

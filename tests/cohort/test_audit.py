@@ -218,7 +218,7 @@ def test_unusable_arguments_are_refused(cohort: Path) -> None:
 def test_a_cohort_without_labels_and_subjects_is_audited(shipped: pd.DataFrame) -> None:
     found: Audit = audit(shipped[shipped["phase"] == "final"])
     assert (found.identical.pairs, found.groups.groups, len(found.subjects)) == (2, 0, 0)
-    assert any("subject groups: 0 groups" in line for line in lines(found))
+    assert any("subject groups: 0 subject IDs in 0 groups" in line for line in lines(found))
 
 
 def test_pairs_are_found_within_and_across_the_blocks_that_are_compared_at_once() -> None:

@@ -97,11 +97,11 @@ def test_a_rejected_pair_does_not_join_its_subjects(planted: Path, tmp_path: Pat
     # the decision stays with the manifest: an audit that finds the pair again does not join the subjects
     printed = leukobench("audit", tmp_path / "again.csv", "--images", planted, "--near", "-o", tmp_path / "audit.json")
     assert "joined by ties: 1=3\n" in printed
-    assert "tied, but in different groups of the manifest: none" in printed
+    assert "are tied, but in different groups of the manifest: none" in printed
     # and without the table beside it, the audit takes the pair again
     ties_path(tmp_path / "again.csv").unlink()
     printed = leukobench("audit", tmp_path / "again.csv", "--images", planted, "--near")
-    assert "tied, but in different groups of the manifest: 1=2=3\n" in printed
+    assert "are tied, but in different groups of the manifest: 1=2=3\n" in printed
     printed = leukobench("audit", manifest, "--images", planted, "--near", "--reject", tmp_path / "decided.csv")
     assert "not tied, but in one group of the manifest: 1=2=3\n" in printed
 
