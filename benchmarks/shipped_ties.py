@@ -2,9 +2,9 @@
 
     python benchmarks/shipped_ties.py C-NMC_Leukemia
 
-Identical images are found by the checksums in the manifest, near-duplicates in the images. The tie of `REPORTED` was
-reported by somebody who had the images of the preliminary test; the file names of its pair were not recorded. With all
-images at hand, the search finds the pair, and the reported tie is no longer needed.
+Identical images are found by the checksums in the manifest, near-duplicates in the images. The tie of `UNRECORDED` comes
+from an earlier search, which had the images of the preliminary test; the file names of its pair were not recorded. With
+all images at hand, this search finds the pair again, and that row is no longer needed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from leukobench.cohort.manifest import read_manifest, shipped_manifest_path, wri
 from leukobench.cohort.near_duplicates import near_duplicates
 from leukobench.cohort.ties import accepted, find_ties, sorted_ties, ties_path, write_ties
 
-REPORTED = pd.DataFrame(
+UNRECORDED = pd.DataFrame(
     [{"path": "", "other": "", "kind": "near-duplicate", "subject": "51", "other_subject": "55", "accepted": "yes"}]
 )
 
@@ -45,7 +45,7 @@ def main() -> None:
     textures = np.stack([read.textures[path] for path in rows["path"]])
     near = near_duplicates(textures, rows["path"], rows["subject"], rows["label"], jobs=options.jobs)
     ties = find_ties(manifest, content, near.pairs)
-    ties = sorted_ties(pd.concat([ties, REPORTED], ignore_index=True))
+    ties = sorted_ties(pd.concat([ties, UNRECORDED], ignore_index=True))
     manifest["subject_group"] = subject_groups(manifest["subject"], accepted(ties))
     write_ties(ties, ties_path(shipped_manifest_path()))
     write_manifest(manifest, shipped_manifest_path())

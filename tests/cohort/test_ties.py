@@ -61,7 +61,7 @@ def test_the_shipped_ties_give_the_groups_of_the_shipped_manifest_and_name_its_i
     checksums = [by_path.loc[recorded[column], "sha256"].to_numpy() for column in ("path", "other")]
     assert ((checksums[0] == checksums[1]) == identical).all()
     assert identical.sum() == 99
-    # reported without its pair of files: images of 55 are in the preliminary test
+    # its pair of files was not recorded: images of 55 are in the preliminary test
     assert ties[ties["path"] == ""][["subject", "other_subject"]].to_numpy().tolist() == [["51", "55"]]
 
 
