@@ -2,9 +2,9 @@
 
     python benchmarks/shipped_ties.py C-NMC_Leukemia
 
-Identical images are found by the checksums in the manifest, near-duplicates in the images. The tie of `UNRECORDED` comes
-from an earlier search, which had the images of the preliminary test; the file names of its pair were not recorded. With
-all images at hand, this search finds the pair again, and that row is no longer needed.
+Identical images are found by the checksums in the manifest, near-duplicates in the images. The tie of `UNRECORDED`
+comes from an earlier search, which had the images of the preliminary test; the file names of its pair were not
+recorded. With all images at hand, this search finds the pair again, and that row is no longer needed.
 """
 
 from __future__ import annotations
