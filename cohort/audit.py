@@ -25,8 +25,7 @@ from leukobench.cohort.layout import find_images
 from leukobench.cohort.manifest import LABELS, PHASES
 from leukobench.cohort.near_duplicates import NearDuplicates, near_duplicates
 from leukobench.cohort.partition import PARTS, Partition
-from leukobench.cohort.ties import COLUMNS as TIE_COLUMNS
-from leukobench.cohort.ties import accepted, find_ties, reject, sorted_ties
+from leukobench.cohort.ties import accepted, add_ties, find_ties, reject
 from leukobench.core.errors import InputError
 
 UNKNOWN = "unknown"  # phase of images without a phase in the manifest
@@ -238,9 +237,7 @@ def _all_ties(
     if known is not None:
         subjects = {column: known[column].str.upper() for column in ("subject", "other_subject")}
         ties = reject(ties, known[known["accepted"] == "no"])
-        pairs = {frozenset(pair) for pair in ties[["path", "other"]].to_numpy()}
-        new = [frozenset(pair) not in pairs for pair in known[["path", "other"]].to_numpy()]
-        ties = sorted_ties(pd.concat([ties, known.assign(**subjects)[new]], ignore_index=True)[list(TIE_COLUMNS)])
+        ties = add_ties(ties, known.assign(**subjects))
     return ties if rejected is None else reject(ties, rejected)
 
 
@@ -298,7 +295,8 @@ def _compare_pixels(
     if near:
         group, names = tie_subjects(manifest["subject"], content, manifest["subject_group"])
         rows = manifest.assign(group=group.map({**names, "": ""}))[manifest["path"].isin(list(read.textures))]
-        rows = rows[~content[rows.index].duplicated()]
+        known_first = (rows["subject"] == "").sort_values(kind="stable").index  # so that a copy can tie its subject
+        rows = rows[~content[known_first].duplicated().reindex(rows.index)]
         if rows.empty:
             first = next(iter({**read.failed, **read.not_compared}.values()))
             raise InputError(f"{images}: no cell can be compared (first: {first})")

@@ -33,12 +33,12 @@ from leukobench.cohort.manifest import (
 from leukobench.cohort.near_duplicates import near_duplicates
 from leukobench.cohort.ties import (
     accepted,
+    add_ties,
     find_ties,
     read_rejected,
     read_ties,
     refuse_ties_between_labels,
     reject,
-    sorted_ties,
     ties_path,
     write_ties,
 )
@@ -201,7 +201,8 @@ def _ties(manifest: pd.DataFrame, fingerprints: list[Fingerprint | None], jobs: 
     read = pd.Series(fingerprints, index=manifest.index)
     content = read.map(lambda one: one.pixels)
     content = content.where(content != "", manifest["sha256"])
-    compared = ~content.duplicated() & read.map(lambda one: one.texture is not None)
+    known = manifest["subject"] != ""  # a pair with an unknown subject ties nothing
+    compared = known & ~content.where(known).duplicated() & read.map(lambda one: one.texture is not None)
     if compared.sum() < 2:
         return find_ties(manifest, content)
     rows, textures = manifest[compared], np.stack([one.texture for one in read[compared]])
@@ -227,10 +228,7 @@ def _with_shipped_ties(ties: pd.DataFrame, manifest: pd.DataFrame, official: pd.
     here = {key: path for path, key in own.items()}
     for column in ("path", "other"):
         shipped = shipped.assign(**{column: [here.get(keys.get(path), path) for path in shipped[column]]})
-    keys |= own
-    pairs = {frozenset((keys.get(one), keys.get(other))) for one, other in ties[["path", "other"]].to_numpy()}
-    new = [frozenset((keys.get(a), keys.get(b))) not in pairs for a, b in shipped[["path", "other"]].to_numpy()]
-    return sorted_ties(pd.concat([ties, shipped[new]], ignore_index=True))
+    return add_ties(ties, shipped, keys | own)
 
 
 def _read_files(

@@ -19,7 +19,7 @@ of one image, each is tied to the first.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +91,7 @@ def find_ties(
         content: Checksum of the pixels of each image, in the same order; None: only identical images are compared.
         near: `path`, `other` and `similarity` of the near-duplicates; None: not searched.
     """
+    manifest = manifest[manifest["subject"] != ""]
     found = [_copies(manifest, manifest["sha256"], KINDS[0])]
     if content is not None:
         distinct = manifest[~manifest["sha256"].duplicated()]
@@ -99,9 +100,9 @@ def find_ties(
         subjects = dict(zip(manifest["path"], manifest["subject"], strict=True))
         pairs = near[["path", "other", "similarity"]]
         pairs = pairs.assign(subject=pairs["path"].map(subjects), other_subject=pairs["other"].map(subjects))
-        known = (pairs["subject"] != "") & (pairs["other_subject"] != "") & (pairs["subject"] != pairs["other_subject"])
-        found.append(pairs[known].assign(kind=KINDS[2]))
-    return sorted_ties(pd.concat(found, ignore_index=True).assign(accepted="yes"))
+        known = pairs.dropna(subset=["subject", "other_subject"])
+        found.append(known[known["subject"] != known["other_subject"]].assign(kind=KINDS[2]))
+    return _sorted(pd.concat(found, ignore_index=True).assign(accepted="yes"))
 
 
 def reject(ties: pd.DataFrame, rejected: pd.DataFrame) -> pd.DataFrame:
@@ -114,6 +115,24 @@ def reject(ties: pd.DataFrame, rejected: pd.DataFrame) -> pd.DataFrame:
     pairs = {frozenset(pair) for pair in rejected[["path", "other"]].to_numpy()}
     hit = [frozenset(pair) in pairs and pair[0] != "" for pair in ties[["path", "other"]].to_numpy()]
     return ties.assign(accepted=ties["accepted"].mask(hit, "no"))
+
+
+def add_ties(ties: pd.DataFrame, more: pd.DataFrame, identity: Mapping[str, Hashable] | None = None) -> pd.DataFrame:
+    """Return ties together with those of another table whose pair of images they lack.
+
+    Args:
+        ties: Ties.
+        more: Other ties.
+        identity: Value by which an image is recognised under two paths, by path; None: the path itself.
+    """
+
+    def pairs(table: pd.DataFrame) -> list[frozenset[Hashable]]:
+        paths = table[["path", "other"]].to_numpy()
+        return [frozenset(pair if identity is None else map(identity.get, pair)) for pair in paths]
+
+    present = set(pairs(ties))
+    new = [pair not in present for pair in pairs(more)]
+    return _sorted(pd.concat([ties, more[new]], ignore_index=True)[list(COLUMNS)])
 
 
 def read_rejected(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -166,7 +185,7 @@ def refuse_ties_between_labels(ties: pd.DataFrame, label: Mapping[str, str], nam
         )
 
 
-def sorted_ties(ties: pd.DataFrame) -> pd.DataFrame:
+def _sorted(ties: pd.DataFrame) -> pd.DataFrame:
     """Return ties with the smaller subject ID (H2 before H10) first, in the order of subjects, kinds and paths."""
     ids = sorted({*ties["subject"], *ties["other_subject"]}, key=natural_order)
     rank = {name: place for place, name in enumerate(ids)}
@@ -180,8 +199,7 @@ def sorted_ties(ties: pd.DataFrame) -> pd.DataFrame:
 
 def _copies(manifest: pd.DataFrame, content: pd.Series, kind: str) -> pd.DataFrame:
     """Tie the first image of each content to the others that have another subject."""
-    known = (manifest["subject"] != "").to_numpy()
-    rows = manifest.loc[known, ["path", "subject"]].assign(content=content[known])
+    rows = manifest[["path", "subject"]].assign(content=content)
     rows = rows[rows["content"].duplicated(keep=False)]
     first = rows.drop_duplicates("content").set_index("content")
     ties = pd.DataFrame(

@@ -184,6 +184,12 @@ def test_of_three_copies_each_is_tied_to_the_first_that_has_another_subject() ->
     assert find_ties(rows, pixels)["kind"].tolist() == ["identical", "same pixels"]
 
 
+def test_a_copy_of_unknown_subject_hides_no_tie() -> None:
+    rows = pd.DataFrame({"path": list("abc"), "subject": ["", "1", "2"], "sha256": list("xxy")})
+    ties = find_ties(rows, pd.Series(["p", "p", "p"]))
+    assert ties[["path", "other", "kind"]].to_numpy().tolist() == [["b", "c", "same pixels"]]
+
+
 @pytest.mark.parametrize(
     ("column", "value", "reason"),
     [
