@@ -31,12 +31,26 @@ OPTIONS = {
     help="List runs whose parts share subjects (an image-level split) beside runs with a subject-level split, marked "
     "as LEAKY.",
 )
-def compare(runs: tuple[Path, ...], out: Path, images: Path | None, common: bool, allow_leaky: bool) -> None:
+@click.option(
+    "--sensitivity",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Choose the threshold on validation that reaches this sensitivity there; default: the highest Youden's J.",
+)
+@click.option(
+    "--margin",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.05,
+    show_default=True,
+    help="Margin within which two AUROCs count as equivalent.",
+)
+def compare(runs: tuple[Path, ...], out: Path, images: Path | None, **options: Any) -> None:
     """Compare RUNS that were tested on the same images, with confidence intervals and tests.
 
-    RUNS are run folders; no model is loaded. Metrics are per cell and per subject. Intervals and tests use a
-    subject-level (cluster) bootstrap, because the cells of one subject are not independent. The report is one HTML
-    file, with its table as CSV, Markdown and LaTeX and its figures as PNG and SVG in the same folder.
+    RUNS are run folders; no model is loaded. A folder of run folders repeat_0, repeat_1, ... is a repeated
+    cross-validation. Intervals and tests are over subject groups, because the cells of one subject are not independent.
+    Of a cross-validation, the AUROC compares cells within a fold. For each pair that does not differ significantly, the
+    report says which difference these subjects could have shown. The report is one HTML file, with its tables as CSV,
+    Markdown and LaTeX and its figures as PNG and SVG in the same folder.
 
     \b
     Example:  leukobench compare runs/svm runs/knn runs/mobilenet --images C-NMC_Leukemia -o report
@@ -44,7 +58,7 @@ def compare(runs: tuple[Path, ...], out: Path, images: Path | None, common: bool
     from leukobench.comparison.runs import compare as compare_runs
 
     try:
-        comparison = compare_runs(runs, common=common, allow_leaky=allow_leaky)
+        comparison = compare_runs(runs, **options)
         report = comparison.report(out, images=images)
     except InputError as error:
         message = str(error)

@@ -2,69 +2,102 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from leukobench.cohort.manifest import LABELS, POSITIVE
-from leukobench.comparison.bootstrap import Draws, Estimate, draw_groups
-from leukobench.comparison.paired_tests import delong, holm, mcnemar
-from leukobench.comparison.pairing import paired_test_rows, run_names
-from leukobench.comparison.resampled_metrics import Scored, score_metrics, thresholded_metrics
+from leukobench.comparison.auroc import auroc, swap_contributions
+from leukobench.comparison.intervals import Estimate, Measured, SubjectGroups
+from leukobench.comparison.measuring import estimates, mean_over_repeats, measure_classes, measure_score
+from leukobench.comparison.paired_tests import MARGIN, delong, detectable, holm, mcnemar, swap_test
+from leukobench.comparison.pairing import COHORT_COLUMNS, paired_test_rows, run_names
 from leukobench.comparison.results import (
     CHOSEN,
     FIXED,
     LEVELS,
     Assessment,
+    CellLevelTests,
     ComparedRuns,
     Difference,
+    Gap,
     ThresholdedMetrics,
     scored_rows,
 )
-from leukobench.results.metrics import THRESHOLD, best_threshold
+from leukobench.comparison.weighted_metrics import Scored
+from leukobench.results.metrics import THRESHOLD
 from leukobench.results.run import RunFolder
+from leukobench.results.thresholds import YOUDEN, fold_thresholds
 
-P_VALUES = ("p", "delong_p", "mcnemar_p")  # of a `Difference`; each is corrected over the pairs
+Thresholds = Mapping[int | None, float]  # by fold
 
 
-def assess(runs: Sequence[RunFolder], *, common: bool = False, allow_leaky: bool = False) -> ComparedRuns:
+def assess(
+    runs: Sequence[Sequence[RunFolder]],
+    *,
+    common: bool = False,
+    allow_leaky: bool = False,
+    sensitivity: float | None = None,
+    margin: float = MARGIN,
+) -> ComparedRuns:
     """Compute the metrics of runs on their shared test rows, and test each pair.
 
     Args:
-        runs: The runs.
+        runs: The repeats of each run; one without repeats.
         common: Whether to leave out rows that are not tested in every run.
         allow_leaky: Whether runs whose parts share subjects may be listed beside runs with a subject-level split.
+        sensitivity: Sensitivity that the threshold chosen on validation must reach there; None: the threshold of the
+            highest Youden's J.
+        margin: Margin of equivalence of two AUROCs.
 
     Raises:
         InputError: the runs may not be compared; see `leukobench.comparison.pairing.paired_test_rows`.
     """
-    rows = paired_test_rows(runs, common=common, allow_leaky=allow_leaky)
-    named = dict(zip(run_names(runs), runs, strict=True))
-    subjects = _subjects(rows, list(named))
-    draws = draw_groups(rows["label"], rows["subject_group"])
-    scored: dict[tuple[str, str], Scored] = {}
-    auroc: dict[tuple[str, str], np.ndarray] = {}
+    named = dict(zip(run_names(runs), map(tuple, runs), strict=True))
+    paired = paired_test_rows(named, common=common, allow_leaky=allow_leaky)
+    of_level = dict(
+        zip(LEVELS, (paired.tables, [_subjects(table, list(named)) for table in paired.tables]), strict=True)
+    )
+    groups = {level: SubjectGroups.of(of[0]["label"], of[0]["subject_group"]) for level, of in of_level.items()}
+    scored = {
+        (name, level): [scored_rows(table, table[name].to_numpy(), groups[level]) for table in tables]
+        for name in named
+        for level, tables in of_level.items()
+    }
     assessments = []
-    for name, run in named.items():
-        for level, table in zip(LEVELS, (rows, subjects), strict=True):
-            each = scored[name, level] = scored_rows(table, name, draws)
-            metrics = score_metrics(each, draws.weights)
-            auroc[name, level] = metrics["auroc"]
-            thresholded = {rule: _thresholded(each, at, draws) for rule, at in _thresholds(run).items()}
-            assessments.append(Assessment(name, level, _estimates(metrics, draws), thresholded))
+    for name, repeats in named.items():
+        thresholds = [_thresholds(run, sensitivity) for run in repeats]
+        for level, tables in of_level.items():
+            rows = scored[name, level]
+            assessments.append(
+                Assessment(
+                    name,
+                    level,
+                    _score_metrics(rows, groups[level], level),
+                    {
+                        rule: _thresholded(rows, tables, [each[rule] for each in thresholds], groups[level], level)
+                        for rule in thresholds[0]
+                    },
+                )
+            )
+    cells, subjects = (of_level[level][0] for level in LEVELS)
     return ComparedRuns(
-        runs=named,
-        rows=rows,
+        runs={name: repeats[0] for name, repeats in named.items()},
+        repeats=named,
+        rows=cells,
         subjects=subjects,
-        draws=draws,
+        groups=groups[LEVELS[0]],
         assessments=assessments,
-        differences=_differences(named, scored, auroc, draws),
-        dropped={name: len(run.part("test")) - len(rows) for name, run in named.items()},
+        differences=_differences(named, {name: scored[name, LEVELS[0]] for name in named}, groups[LEVELS[0]], margin),
+        dropped=paired.dropped,
         common=common,
         allow_leaky=allow_leaky,
+        sensitivity=sensitivity,
+        margin=margin,
+        repeat_aurocs=pd.DataFrame({name: [auroc(rows).value for rows in scored[name, LEVELS[0]]] for name in named}),
     )
 
 
@@ -72,62 +105,107 @@ def _subjects(rows: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     """Return one row a subject: the mean score of its cells, and the class of at least half of them."""
     of_subject = rows.groupby("subject")
     share = (rows["label"] == POSITIVE).groupby(rows["subject"]).mean()
-    subjects = of_subject[["subject_group"]].first()
-    return subjects.assign(label=np.where(share >= 0.5, *LABELS)).join(of_subject[names].mean())
+    subjects = of_subject[["subject_group", "fold"]].first()
+    if (
+        of_subject["fold"].nunique(dropna=False) > 1
+    ).any():  # an image-level split: a subject is tested in several folds
+        subjects["fold"] = pd.NA
+    subjects = subjects.assign(label=np.where(share >= 0.5, *LABELS))
+    return subjects[[*COHORT_COLUMNS[1:], "fold"]].join(of_subject[names].mean())
 
 
-def _thresholds(run: RunFolder) -> dict[str, float]:
-    """Return the thresholds; one is chosen on validation where that part has both classes."""
-    validation = run.part("validation")
-    if set(validation["label"]) != set(LABELS):
-        return {FIXED: THRESHOLD}
-    return {
-        FIXED: THRESHOLD,
-        CHOSEN: best_threshold(validation["label"].to_numpy(), validation["score"].to_numpy()),
-    }
+def _thresholds(run: RunFolder, sensitivity: float | None) -> dict[str, Thresholds]:
+    """Return the thresholds of each fold; one is chosen on its validation rows where all folds have both classes there."""
+    fixed: dict[str, Thresholds] = {FIXED: dict.fromkeys([*run.folds] or [None], THRESHOLD)}
+    chosen = fold_thresholds(run, YOUDEN if sensitivity is None else sensitivity)
+    return fixed | {CHOSEN: chosen} if chosen else fixed
 
 
-def _thresholded(rows: Scored, threshold: float, draws: Draws) -> ThresholdedMetrics:
-    hit, missed, false, rejected = (int(count) for count in rows.confusion(threshold).sum(axis=0))
-    metrics = _estimates(thresholded_metrics(rows, draws.weights, threshold), draws)
-    return ThresholdedMetrics(threshold, metrics, (hit, missed, false, rejected))
+def _score_metrics(repeats: Sequence[Scored], groups: SubjectGroups, level: str) -> dict[str, Estimate]:
+    measured = mean_over_repeats([measure_score(rows) for rows in repeats])
+    if level != LEVELS[0]:  # a subject is a row there, so its weight is the same already
+        del measured["subject_weighted_auroc"]
+    return estimates(measured, groups, repeats)
 
 
-def _estimates(metrics: dict[str, np.ndarray], draws: Draws) -> dict[str, Estimate]:
-    return {name: draws.estimate(values) for name, values in metrics.items()}
+def _thresholded(
+    repeats: Sequence[Scored],
+    tables: Sequence[pd.DataFrame],
+    thresholds: Sequence[Thresholds],
+    groups: SubjectGroups,
+    level: str,
+) -> ThresholdedMetrics:
+    at = [_of_rows(by_fold, table) for by_fold, table in zip(thresholds, tables, strict=True)]
+    measured = mean_over_repeats([measure_classes(rows, each) for rows, each in zip(repeats, at, strict=True)])
+    if level != LEVELS[0]:
+        measured = {name: each for name, each in measured.items() if not name.startswith("subject_")}
+    confusion = tuple(int(count) for count in repeats[0].confusion(at[0]).sum(axis=0))
+    return ThresholdedMetrics(thresholds[0], estimates(measured, groups, repeats), confusion)
+
+
+def _of_rows(thresholds: Thresholds, table: pd.DataFrame) -> np.ndarray:
+    """Return the threshold of each row: that of its fold. [shape=(n,)]"""
+    if len(set(thresholds.values())) == 1:
+        return np.full(len(table), next(iter(thresholds.values())))
+    if table["fold"].isna().any():  # subjects that are tested in several folds, or runs without common folds
+        return np.full(len(table), float(np.mean(list(thresholds.values()))))
+    return table["fold"].map(thresholds).to_numpy(float)
 
 
 def _differences(
-    runs: dict[str, RunFolder],
-    scored: dict[tuple[str, str], Scored],
-    auroc: dict[tuple[str, str], np.ndarray],
-    draws: Draws,
+    runs: Mapping[str, Sequence[RunFolder]],
+    scored: Mapping[str, Sequence[Scored]],
+    groups: SubjectGroups,
+    margin: float,
 ) -> list[Difference]:
     """Test every pair of runs, and correct each kind of test over the pairs."""
-    cells, subjects = LEVELS
-    ranked = sorted(runs, key=lambda name: -auroc[name, cells][0])
+    measured = {
+        (name, equal): Measured.mean([auroc(rows, equal=equal) for rows in repeats])
+        for name, repeats in scored.items()
+        for equal in (False, True)
+    }
+    ranked = sorted(scored, key=lambda name: -measured[name, False].value)
     found = []
     for first, second in itertools.combinations(ranked, 2):
-        one, two = scored[first, cells], scored[second, cells]
-        gap = auroc[first, cells] - auroc[second, cells]
-        first_only, second_only, mcnemar_p = mcnemar(_correct(one), _correct(two))
-        found.append(
-            Difference(
-                better=first,
-                other=second,
-                auroc=draws.estimate(gap),
-                p=draws.p_value(gap),
-                subjects=draws.estimate(auroc[first, subjects] - auroc[second, subjects]),
-                delong_p=delong(one.positive, one.score, two.score)[2],
-                only=(first_only, second_only),
-                mcnemar_p=mcnemar_p,
-                leaky=(runs[first].info.leaky, runs[second].info.leaky),
+        gaps = []
+        for equal in (False, True):
+            difference = measured[first, equal] - measured[second, equal]
+            contributions = np.mean(
+                [
+                    swap_contributions(one, two, equal=equal)
+                    for one, two in zip(scored[first], scored[second], strict=True)
+                ],
+                axis=0,
             )
-        )
-    corrected = zip(*(holm([getattr(pair, name) for pair in found]) for name in P_VALUES), strict=True)
+            gaps.append(
+                Gap(
+                    groups.interval(difference, equal=equal),
+                    swap_test(contributions),
+                    detectable(difference, groups, equal=equal, margin=margin),
+                )
+            )
+        leaky = (runs[first][0].info.leaky, runs[second][0].info.leaky)
+        found.append(Difference(first, second, *gaps, _cell_level(scored[first][0], scored[second][0]), leaky))
+    return _corrected(found)
+
+
+def _cell_level(first: Scored, second: Scored) -> CellLevelTests:
+    first_only, second_only, mcnemar_p = mcnemar(_correct(first), _correct(second))
+    return CellLevelTests(delong(first.positive, first.score, second.score)[2], (first_only, second_only), mcnemar_p)
+
+
+def _corrected(pairs: Sequence[Difference]) -> list[Difference]:
+    """Correct each kind of p-value over the pairs by Holm's method."""
+    cells, subjects = holm([pair.auroc.p for pair in pairs]), holm([pair.subject_weighted.p for pair in pairs])
+    delongs, mcnemars = (holm([getattr(pair.cell_level, name) for pair in pairs]) for name in ("delong_p", "mcnemar_p"))
     return [
-        replace(pair, p=p, delong_p=delong_p, mcnemar_p=mcnemar_p)
-        for pair, (p, delong_p, mcnemar_p) in zip(found, corrected, strict=True)
+        dataclasses.replace(
+            pair,
+            auroc=dataclasses.replace(pair.auroc, p=cells[number]),
+            subject_weighted=dataclasses.replace(pair.subject_weighted, p=subjects[number]),
+            cell_level=dataclasses.replace(pair.cell_level, delong_p=delongs[number], mcnemar_p=mcnemars[number]),
+        )
+        for number, pair in enumerate(pairs)
     ]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from leukobench.cohort.manifest import LABELS
 from leukobench.cohort.partition import PARTS
-from leukobench.comparison.bootstrap import FEW_GROUPS, RESAMPLES
+from leukobench.comparison.intervals import FEW_GROUPS
 from leukobench.comparison.results import CHOSEN, ComparedRuns
 from leukobench.core.text import counted
 from leukobench.results.run import RunFolder
@@ -80,8 +80,8 @@ def answers(comparison: ComparedRuns, shown: Sequence[str]) -> list[Answer]:
             "29",
             "12e",
             "Uncertainty and tests",
-            f"subject-level (cluster) bootstrap, {RESAMPLES:,} resamples, BCa; "
-            f"Holm correction over {counted(len(comparison.differences), 'pair')}",
+            "intervals by the variance over subject groups (Obuchowski 1997, small-sample corrections); permutation test "
+            f"over subject groups, Holm correction over {counted(len(comparison.differences), 'pair')}",
         ),
         Answer(
             "31",

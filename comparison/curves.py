@@ -1,4 +1,4 @@
-"""Curves with bands: ROC, precision-recall, calibration. Bands are pointwise, from the resamples of subject groups."""
+"""Curves of scored cells: ROC and precision-recall with pointwise bootstrap bands, reliability, and decision curve."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from leukobench.comparison.bootstrap import LEVEL
-from leukobench.comparison.resampled_metrics import Scored
+from leukobench.comparison.intervals import LEVEL, SubjectGroups
+from leukobench.comparison.weighted_metrics import Scored
 from leukobench.results.metrics import CALIBRATION_BINS, calibration_bin
+from leukobench.results.resampling import draw_counts
 
 GRID = np.linspace(0, 1, 101)
 BAND_RESAMPLES = 500  # enough for the edge of a band in a figure
@@ -33,28 +34,29 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Reliability:
     """Predicted probabilities and observed shares, for each bin that has any row.
 
     Attributes:
         predicted: Mean probability of `all`. [shape=(bins,)]
         observed: Share of `all`. [shape=(bins,)]
-        low: Lower edge of the band of the share. [shape=(bins,)]
-        high: Upper edge. [shape=(bins,)]
         rows: Number of rows. [shape=(bins,)]
     """
 
     predicted: np.ndarray
     observed: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
     rows: np.ndarray
+
+
+def draw_group_counts(groups: SubjectGroups, seed: int = 0) -> np.ndarray:
+    """Draw subject groups with replacement for the bands, as many of each class as there are. [shape=(500, groups)]"""
+    return draw_counts(groups.positive, BAND_RESAMPLES, np.random.default_rng(seed))
 
 
 def roc(rows: Scored, counts: np.ndarray) -> Curve:
     """Return sensitivity over 1 - specificity, with a band of the sensitivity at each 1 - specificity."""
     false, hit = _rates(rows, np.ones((1, rows.groups)))
-    bands = [np.interp(GRID, x, y) for x, y in zip(*_rates(rows, counts[:BAND_RESAMPLES]), strict=True)]
+    bands = [np.interp(GRID, x, y) for x, y in zip(*_rates(rows, counts), strict=True)]
     low, high = np.quantile(bands, _TAILS, axis=0)
     return Curve(false[0], hit[0], low, high)
 
@@ -64,32 +66,38 @@ def precision_recall(rows: Scored, counts: np.ndarray) -> Curve:
     share = rows.positive.mean()
     recall, precision = _precision(rows, np.ones((1, rows.groups)))
     bands = []
-    for x, y in zip(*_precision(rows, counts[:BAND_RESAMPLES]), strict=True):
+    for x, y in zip(*_precision(rows, counts), strict=True):
         at = np.minimum(np.searchsorted(x, GRID), len(x) - 1)  # the first threshold that reaches this recall
         bands.append(y[at])
     low, high = np.nanquantile(np.nan_to_num(bands, nan=share), _TAILS, axis=0)
     return Curve(recall[0], precision[0], low, high)
 
 
-def calibration(rows: Scored, counts: np.ndarray) -> Calibration:
-    """Return the share of positives over the mean probability, bin by bin, with a band of the share."""
+def reliability(rows: Scored) -> Reliability:
+    """Return the share of positives over the mean probability, bin by bin."""
     bins = calibration_bin(rows.score)
-    cell = rows.group * CALIBRATION_BINS + bins
-    length = rows.groups * CALIBRATION_BINS
     size = np.bincount(bins, minlength=CALIBRATION_BINS)
     held = size > 0
-    number = np.bincount(cell, minlength=length).reshape(rows.groups, -1)[:, held]
-    found = np.bincount(cell, rows.positive, minlength=length).reshape(rows.groups, -1)[:, held]
-    drawn = counts[:BAND_RESAMPLES] @ number
-    shares = np.divide(counts[:BAND_RESAMPLES] @ found, drawn, out=np.full(drawn.shape, np.nan), where=drawn > 0)
-    low, high = np.nanquantile(shares, _TAILS, axis=0)
-    return Calibration(
+    return Reliability(
         predicted=np.bincount(bins, rows.score, minlength=CALIBRATION_BINS)[held] / size[held],
-        observed=found.sum(axis=0) / size[held],
-        low=low,
-        high=high,
+        observed=np.bincount(bins, rows.positive, minlength=CALIBRATION_BINS)[held] / size[held],
         rows=size[held],
     )
+
+
+def net_benefit(rows: Scored, threshold: np.ndarray) -> np.ndarray:
+    """Return the net benefit at each threshold: TP/n - FP/n * threshold / (1 - threshold).
+
+    It weighs a false positive by the odds of the threshold (Vickers & Elkin 2006, Med. Decis. Making 26:565). To predict
+    nobody positive has a net benefit of 0.
+
+    Args:
+        rows: The scored rows.
+        threshold: Thresholds in (0, 1). [shape=(k,)]
+    """
+    predicted = rows.score >= threshold[:, None]
+    hit, false = (predicted & rows.positive).mean(axis=1), (predicted & ~rows.positive).mean(axis=1)
+    return hit - false * threshold / (1 - threshold)
 
 
 def _cumulated(rows: Scored, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -12,15 +14,75 @@ from leukobench.core.errors import InputError
 from leukobench.results.run import RunFolder
 
 REMEDY = "or compare the rows that all runs share (common=True)"
+COHORT_COLUMNS = ["subject", "subject_group", "label"]
 
 
-def run_names(runs: Sequence[RunFolder]) -> list[str]:
+@dataclass(frozen=True)
+class PairedRows:
+    """The test rows that all runs share.
+
+    Attributes:
+        tables: For each repeat, `subject`, `subject_group`, `label`, `fold` (missing where the runs have no common
+            folds), then one score column a run; indexed by `path`.
+        dropped: Number of test rows of each run that are left out.
+    """
+
+    tables: tuple[pd.DataFrame, ...]
+    dropped: dict[str, int]
+
+
+def paired_test_rows(
+    runs: Mapping[str, Sequence[RunFolder]], *, common: bool = False, allow_leaky: bool = False
+) -> PairedRows:
+    """Return the test rows that all runs share, with the scores of each run.
+
+    Args:
+        runs: The repeats of each run, by name; one without repeats.
+        common: Whether to leave out rows that are not tested in every run.
+        allow_leaky: Whether runs whose parts share subjects may be listed beside runs with a subject-level split.
+
+    Raises:
+        InputError: the manifests, backgrounds, kinds of split, numbers of repeats, folds, test rows or labels differ;
+            there is no test row, a duplicate, or one class only.
+    """
+    _refuse_other_number(runs)
+    every = [(run, _test_rows(run)) for repeats in runs.values() for run in repeats]
+    first, first_rows = every[0]
+    shared = first_rows
+    for run, rows in every[1:]:
+        _refuse_unlike(first, run, allow_leaky)
+        if not common:
+            _refuse_other_rows(first, first_rows, run, rows)
+        shared = shared[shared.index.isin(rows.index)]
+        if shared.empty:
+            raise InputError(f"{first.folder} and {run.folder}: share no test row; train both on one partition")
+        _refuse_other_labels(first, shared, run, rows)
+    if set(shared["label"]) != set(LABELS):
+        raise InputError(
+            f"{first.folder}: the {len(shared)} test rows are all {shared['label'].iloc[0]}; "
+            "a comparison takes both classes: make a partition whose test part has both"
+        )
+    tables = []
+    for repeat in zip(*runs.values(), strict=True):
+        tested = [_test_rows(run).loc[shared.index] for run in repeat]
+        fold = _common_folds(repeat, tested, common)
+        scores = {name: rows["score"] for name, rows in zip(runs, tested, strict=True)}
+        tables.append(shared[COHORT_COLUMNS].assign(fold=fold, **scores))
+    dropped = {name: len(repeats[0].part("test")) - len(shared) for name, repeats in runs.items()}
+    return PairedRows(tuple(tables), dropped)
+
+
+def run_names(runs: Sequence[Sequence[RunFolder]]) -> list[str]:
     """Name each run by its folder, with as many parent folders as make the names unique.
+
+    Repeats are named by the folder that contains them.
 
     Raises:
         InputError: a run is given twice.
     """
-    folders = [run.folder.resolve() for run in runs]
+    folders = [
+        repeats[0].folder.resolve() if len(repeats) == 1 else repeats[0].folder.resolve().parent for repeats in runs
+    ]
     for folder in folders:
         if folders.count(folder) > 1:
             raise InputError(f"{folder}: is given twice; give each run once")
@@ -31,42 +93,6 @@ def run_names(runs: Sequence[RunFolder]) -> list[str]:
     return names
 
 
-def paired_test_rows(runs: Sequence[RunFolder], *, common: bool = False, allow_leaky: bool = False) -> pd.DataFrame:
-    """Return the test rows that all runs share, with one score column a run, named as `run_names` says.
-
-    Args:
-        runs: The runs.
-        common: Whether to leave out rows that are not tested in every run.
-        allow_leaky: Whether runs whose parts share subjects may be listed beside runs with a subject-level split.
-
-    Returns:
-        `subject`, `subject_group`, `label`, then the scores; indexed by `path`.
-
-    Raises:
-        InputError: a run is given twice; the manifests, backgrounds, kinds of split, test rows or labels differ; there
-            is no test row, a duplicate, or one class only.
-    """
-    names = run_names(runs)
-    tested = [_test_rows(run) for run in runs]
-    for run, rows in zip(runs[1:], tested[1:], strict=True):
-        _refuse_unlike(runs[0], run, allow_leaky)
-        if not common:
-            _refuse_other_rows(runs[0], tested[0], run, rows)
-    shared = tested[0]
-    for run, rows in zip(runs[1:], tested[1:], strict=True):
-        shared = shared[shared.index.isin(rows.index)]
-        if shared.empty:
-            raise InputError(f"{runs[0].folder} and {run.folder}: share no test row; train both on one partition")
-        _refuse_other_labels(runs[0], shared, run, rows)
-    if set(shared["label"]) != set(LABELS):
-        raise InputError(
-            f"{runs[0].folder}: the {len(shared)} test rows are all {shared['label'].iloc[0]}; "
-            "a comparison takes both classes: make a partition whose test part has both"
-        )
-    scores = {name: rows["score"].reindex(shared.index) for name, rows in zip(names, tested, strict=True)}
-    return shared[["subject", "subject_group", "label"]].assign(**scores)
-
-
 def _test_rows(run: RunFolder) -> pd.DataFrame:
     rows = run.part("test").set_index("path")
     if rows.empty:
@@ -74,6 +100,28 @@ def _test_rows(run: RunFolder) -> pd.DataFrame:
     if rows.index.duplicated().any():
         raise InputError(f"{run.folder}: {rows.index[rows.index.duplicated()][0]!r} is tested twice; train again")
     return rows
+
+
+def _common_folds(repeat: Sequence[RunFolder], tested: Sequence[pd.DataFrame], common: bool) -> pd.Series:
+    """Return the fold of each row, missing without cross-validation, or where the folds of the runs differ."""
+    folds = [rows["fold"] for rows in tested]
+    for run, fold in zip(repeat[1:], folds[1:], strict=True):
+        if not fold.equals(folds[0]):
+            if common:
+                return pd.Series(pd.NA, index=tested[0].index, dtype="Int64")
+            raise InputError(
+                f"{repeat[0].folder} and {run.folder}: were cross-validated on different folds, so that their scores "
+                f"cannot be compared within folds; train both on one split,or compare with all folds pooled (common=True)"
+            )
+    return folds[0]
+
+
+def _refuse_other_number(runs: Mapping[str, Sequence[RunFolder]]) -> None:
+    for (first, one), (other, two) in itertools.pairwise(runs.items()):
+        if len(one) != len(two):
+            raise InputError(
+                f"{first} has {len(one)} and {other} {len(two)} repeats; compare runs with the same repeats of one split"
+            )
 
 
 def _refuse_unlike(first: RunFolder, other: RunFolder, allow_leaky: bool) -> None:

@@ -11,10 +11,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from leukobench.cohort.manifest import NEGATIVE, POSITIVE
-from leukobench.comparison.curves import GRID, Curve, calibration, precision_recall, roc
+from leukobench.comparison.calibration import recalibration_curve
+from leukobench.comparison.curves import (
+    GRID,
+    Curve,
+    draw_group_counts,
+    net_benefit,
+    precision_recall,
+    reliability,
+    roc,
+)
 from leukobench.comparison.importance import importance_tables
-from leukobench.comparison.resampled_metrics import Scored
-from leukobench.comparison.results import LEVELS, ComparedRuns, scored_rows
+from leukobench.comparison.intervals import SubjectGroups
+from leukobench.comparison.weighted_metrics import Scored
+from leukobench.comparison.results import ComparedRuns
 from leukobench.core.plotting import (
     BLUE,
     COLORS,
@@ -30,6 +40,8 @@ from leukobench.core.plotting import (
 from leukobench.results.metrics import THRESHOLD
 
 CLASS_COLORS = {POSITIVE: ORANGE, NEGATIVE: BLUE}
+AUROCS = {"auroc": "every cell weighted equally", "subject_weighted_auroc": "every subject weighted equally"}
+DECISION_THRESHOLDS = np.linspace(0.01, 0.99, 99)
 MOST_BANDS = 4  # with more runs the bands would hide each other
 TRAINING_PANELS = {"loss": "training loss", "val_loss": "validation loss", "val_auroc": "validation AUROC"}
 
@@ -37,15 +49,16 @@ TRAINING_PANELS = {"loss": "training loss", "val_loss": "validation loss", "val_
 @style()
 def draw_figures(comparison: ComparedRuns) -> dict[str, Figure]:
     """Draw every figure of a comparison, by the name of its file."""
-    scored = {name: scored_rows(comparison.rows, name, comparison.draws) for name in comparison.runs}
-    counts = comparison.draws.counts
+    scored = {name: comparison.scored(name) for name in comparison.runs}
+    counts = draw_group_counts(comparison.groups)
     figures = {
         "auroc": auroc_figure(comparison),
         "roc": roc_figure(comparison, {name: roc(each, counts) for name, each in scored.items()}),
         "precision_recall": precision_recall_figure(
             comparison, {name: precision_recall(each, counts) for name, each in scored.items()}
         ),
-        "calibration": calibration_figure(scored, counts),
+        "calibration": calibration_figure(scored, comparison.groups),
+        "decision": decision_figure(scored),
         "scores": scores_figure(comparison),
         "subjects": subjects_figure(comparison),
     }
@@ -56,17 +69,15 @@ def draw_figures(comparison: ComparedRuns) -> dict[str, Figure]:
 
 
 def auroc_figure(comparison: ComparedRuns) -> Figure:
-    """Draw the AUROC of every run with its interval, of cells and of subjects, the best run on top."""
+    """Draw both AUROCs of every run with their intervals, the best run on top."""
     names = comparison.ranked[::-1]
     figure = Figure(figsize=(WIDTH, 1.3 + 0.5 * len(names)), layout="constrained")
     axes = figure.add_subplot()
-    for level, marker, color, shift in zip(LEVELS, "os", COLORS, (0.12, -0.12), strict=False):
-        found = [comparison.assessment(name, level).metrics["auroc"] for name in names]
+    for (metric, shown), marker, color, shift in zip(AUROCS.items(), "os", COLORS, (0.12, -0.12), strict=False):
+        found = [comparison.assessment(name).metrics[metric] for name in names]
         value = np.array([each.value for each in found])
-        ends = np.abs([value - [each.low for each in found], [each.high for each in found] - value])
-        axes.errorbar(
-            value, np.arange(len(names)) + shift, xerr=ends, fmt=marker, color=color, capsize=3, label=f"of {level}"
-        )
+        ends = np.nan_to_num(np.abs([value - [each.low for each in found], [each.high for each in found] - value]))
+        axes.errorbar(value, np.arange(len(names)) + shift, xerr=ends, fmt=marker, color=color, capsize=3, label=shown)
     axes.axvline(0.5, color=GREY, linewidth=1)
     axes.set_yticks(range(len(names)), [_shown(comparison, name) for name in names])
     axes.set(xlabel="AUROC, 95% interval", ylim=(-0.6, len(names) - 0.4))
@@ -90,20 +101,39 @@ def precision_recall_figure(comparison: ComparedRuns, curves: Mapping[str, Curve
     return _legend_below(figure, axes)
 
 
-def calibration_figure(scored: Mapping[str, Scored], counts: np.ndarray) -> Figure:
-    """Draw the share of blasts over the mean probability, by bins of probability."""
-    figure, axes = _square("mean probability of all", "observed share of all")
+def calibration_figure(scored: Mapping[str, Scored], groups: SubjectGroups) -> Figure:
+    """Draw the share of blasts over the probability: the fitted recalibration with its band, and bins as points."""
+    figure, axes = _square("predicted probability of all", "observed share of all")
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1)
     for number, (name, rows) in enumerate(scored.items()):
-        found, color = calibration(rows, counts), series_color(number)
-        if len(scored) <= MOST_BANDS:
-            ends = np.abs([found.observed - found.low, found.high - found.observed])
-            axes.errorbar(found.predicted, found.observed, yerr=ends, fmt="none", color=color, alpha=0.4)
-        size = 12 + 90 * found.rows / found.rows.max()
-        axes.scatter(found.predicted, found.observed, s=size, color=color)
-        line_style = series_line_style(number)
-        axes.plot(found.predicted, found.observed, color=color, linestyle=line_style, label=name)
+        found, color = reliability(rows), series_color(number)
+        axes.scatter(found.predicted, found.observed, s=12 + 90 * found.rows / found.rows.max(), color=color, alpha=0.7)
+        score = np.linspace(max(rows.score.min(), 0.005), min(rows.score.max(), 0.995), 60)
+        fitted = recalibration_curve(rows, groups, score)
+        if fitted is None:  # separated classes: there is no fit; the points alone are drawn
+            axes.plot([], [], color=color, linestyle=series_line_style(number), label=name)
+            continue
+        curve, low, high = fitted
+        if len(scored) <= MOST_BANDS and not np.isnan(low).any():
+            axes.fill_between(score, low, high, color=color, alpha=0.13, linewidth=0)
+        axes.plot(score, curve, color=color, linestyle=series_line_style(number), linewidth=1.8, label=name)
     return _legend_below(figure, axes)
+
+
+def decision_figure(scored: Mapping[str, Scored]) -> Figure:
+    """Draw the decision curve of every run: net benefit over the threshold; grey: everybody predicted to be `all`."""
+    figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
+    axes = figure.add_subplot(xlabel="threshold", ylabel="net benefit", xlim=(0, 1))
+    share = next(iter(scored.values())).positive.mean()
+    at = DECISION_THRESHOLDS
+    axes.plot(at, share - (1 - share) * at / (1 - at), color=GREY, linewidth=1, label="all cells predicted all")
+    axes.axhline(0, color="black", linewidth=1, linestyle=":", label="no cell predicted all")
+    for number, (name, rows) in enumerate(scored.items()):
+        line = {"color": series_color(number), "linestyle": series_line_style(number)}
+        axes.plot(at, net_benefit(rows, at), **line, linewidth=1.8, label=name)
+    axes.set_ylim(-0.05, share * 1.08)
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
 
 
 def scores_figure(comparison: ComparedRuns) -> Figure:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import leukobench
 from leukobench.comparison import tables
-from leukobench.comparison.bootstrap import LEVEL, RESAMPLES
+from leukobench.comparison.intervals import LEVEL, RESAMPLES
 from leukobench.comparison.checklist import LEFT_TO_AUTHORS, answers, limits
 from leukobench.comparison.importance import IMPORTANCE, importance_name
 from leukobench.comparison.literature import compare_with_literature
+from leukobench.comparison.paired_tests import MARGIN
 from leukobench.comparison.plots import MOST_BANDS, draw_figures
-from leukobench.comparison.results import LEVELS, ComparedRuns, fold_aurocs
+from leukobench.comparison.results import CHOSEN, LEVELS, ComparedRuns, fold_aurocs
 from leukobench.comparison.thumbnails import WrongCell, most_wrong
 from leukobench.comparison.verdict import cautions, sentence, verdicts
 from leukobench.core.files import refuse_existing, whole_folder, write_csv
@@ -25,7 +26,7 @@ MOST_COLUMNS = 4  # runs beside each other in a table: what fits on a printed pa
 
 
 def write_report(comparison: ComparedRuns, out: Path, *, images: Path | None = None) -> Path:
-    """Write the report folder: `report.html`, `table.csv`, `.md` and `.tex`, and figures as PNG and SVG.
+    """Write the report folder: `report.html`, `table.csv`, `.md` and `.tex`, `subjects.csv`, and figures as PNG and SVG.
 
     Args:
         comparison: The compared runs.
@@ -43,6 +44,7 @@ def write_report(comparison: ComparedRuns, out: Path, *, images: Path | None = N
     figures = draw_figures(comparison)
     with whole_folder(out) as partial:
         write_csv(tables.long_table(comparison), partial / "table.csv")
+        write_csv(tables.subjects_table(comparison), partial / "subjects.csv")
         (partial / "table.md").write_text(tables.markdown(comparison) + "\n", encoding="utf-8")
         (partial / "table.tex").write_text(tables.latex(comparison), encoding="utf-8")
         for name, figure in figures.items():
@@ -55,8 +57,13 @@ def write_report(comparison: ComparedRuns, out: Path, *, images: Path | None = N
 
 def _command(comparison: ComparedRuns, out: Path, images: Path | None) -> str:
     """Return the command that repeats the report."""
-    folders = [str(run.folder) for run in comparison.runs.values()]
+    folders = [
+        str(repeats[0].folder if len(repeats) == 1 else repeats[0].folder.parent)
+        for repeats in comparison.repeats.values()
+    ]
     options = ["--images", str(images)] if images else []
+    options += [] if comparison.sensitivity is None else ["--sensitivity", str(comparison.sensitivity)]
+    options += [] if comparison.margin == MARGIN else ["--margin", str(comparison.margin)]
     options += ["--common"] * comparison.common + ["--allow-leaky"] * comparison.allow_leaky
     return shlex.join(["leukobench", "compare", *folders, *options, "-o", out.name])
 
@@ -96,6 +103,9 @@ def _html(comparison: ComparedRuns, pictures: dict[str, str], wrong: dict[str, l
         ],
         costs=[(some, tables.cost_table(comparison, some)) for some in _side_by_side(comparison)],
         folds=fold_aurocs(comparison),
+        repeats=len(comparison.repeat_aurocs),
+        chosen=any(CHOSEN in each.thresholded for each in comparison.assessments),
+        cell_level=tables.cell_level_table(comparison).to_dict("records"),
         papers=compare_with_literature(comparison),
         answers=answers(comparison, shown),
         left_to_authors=LEFT_TO_AUTHORS,
@@ -105,7 +115,6 @@ def _html(comparison: ComparedRuns, pictures: dict[str, str], wrong: dict[str, l
         wrong=wrong,
         bands=len(comparison.runs) <= MOST_BANDS,
         command=command,
-        resamples=f"{RESAMPLES:,}",
         interval=f"{LEVEL:.0%}",
         version=leukobench.__version__,
     )

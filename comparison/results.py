@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from leukobench.cohort.manifest import NEGATIVE, POSITIVE
-from leukobench.comparison.bootstrap import FEW_GROUPS, Draws, Estimate
-from leukobench.comparison.resampled_metrics import Scored
-from leukobench.results.metrics import classification_metrics
+from leukobench.comparison.auroc import auroc
+from leukobench.comparison.intervals import FEW_GROUPS, Estimate, SubjectGroups
+from leukobench.comparison.paired_tests import Detectable
+from leukobench.comparison.weighted_metrics import Scored
 from leukobench.results.run import RunFolder
 
 LEVELS = ("cells", "subjects")  # the score of a subject is the mean score of its cells
@@ -21,14 +24,20 @@ class ThresholdedMetrics:
     """Metrics of the classes that a run predicts at a threshold.
 
     Attributes:
-        threshold: A score of at least this predicts `all`.
+        thresholds: A score of at least this predicts `all`; by fold, None without cross-validation.
         metrics: The metrics, by name.
-        confusion: True positives, false negatives, false positives, true negatives.
+        confusion: True positives, false negatives, false positives, true negatives; of the first repeat.
     """
 
-    threshold: float
+    thresholds: Mapping[int | None, float]
     metrics: dict[str, Estimate]
     confusion: tuple[int, int, int, int]
+
+    @property
+    def shown(self) -> str:
+        """The threshold, or the smallest and largest one of the folds, as text."""
+        low, high = (f"{end(self.thresholds.values()):.3f}" for end in (min, max))
+        return low if low == high else f"{low} to {high}"
 
 
 @dataclass(frozen=True)
@@ -49,35 +58,59 @@ class Assessment:
 
 
 @dataclass(frozen=True)
+class CellLevelTests:
+    """Tests of a pair that assume independent cells, so that their p-values are too small.
+
+    Attributes:
+        delong_p: P-value of DeLong's test, corrected over all pairs by Holm's method.
+        only: Number of cells that only the first, and only the other, run classifies correctly at 0.5.
+        mcnemar_p: P-value of McNemar's exact test, corrected by Holm's method.
+    """
+
+    delong_p: float
+    only: tuple[int, int]
+    mcnemar_p: float
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The difference of an AUROC between two runs.
+
+    Attributes:
+        estimate: The difference with its interval.
+        p: P-value of the swap test over subject groups, corrected over all pairs by Holm's method.
+        could: Which difference this cohort could have shown, and whether the runs are equivalent.
+    """
+
+    estimate: Estimate
+    p: float
+    could: Detectable
+
+
+@dataclass(frozen=True)
 class Difference:
     """The difference of two runs on the same rows, the run of higher AUROC first.
 
     Attributes:
         better: Name of the run with the higher AUROC of cells.
         other: Name of the other run.
-        auroc: Difference of the AUROC of cells, with its subject-level bootstrap interval.
-        p: P-value of that difference by the same resamples, corrected over all pairs by Holm's method.
-        subjects: Difference of the AUROC of subjects.
-        delong_p: P-value of DeLong's test over single cells, corrected by Holm's method.
-        only: Number of cells that only the first, and only the other, run classifies correctly at 0.5.
-        mcnemar_p: P-value of McNemar's exact test over single cells, corrected by Holm's method.
+        auroc: Difference of the AUROC, every cell with the same weight.
+        subject_weighted: Difference of the AUROC, every subject group with the same weight.
+        cell_level: Tests that assume independent cells.
         leaky: Which of the two runs had the test subjects in training.
     """
 
     better: str
     other: str
-    auroc: Estimate
-    p: float
-    subjects: Estimate
-    delong_p: float
-    only: tuple[int, int]
-    mcnemar_p: float
+    auroc: Gap
+    subject_weighted: Gap
+    cell_level: CellLevelTests
     leaky: tuple[bool, bool]
 
     @property
     def significant(self) -> bool:
-        """Whether the interval excludes zero and the corrected p-value is below 0.05."""
-        return (self.auroc.low > 0 or self.auroc.high < 0) and self.p < 0.05
+        """Whether the corrected p-value of the difference of cells is below 0.05."""
+        return self.auroc.p < 0.05
 
     @property
     def comparable(self) -> bool:
@@ -90,26 +123,35 @@ class ComparedRuns:
     """Runs that were compared on the same test rows.
 
     Attributes:
-        runs: The runs, by name.
-        rows: The shared test cells: `subject`, `subject_group`, `label`, one score column a run; indexed by `path`.
+        runs: The runs, by name; of a repeated cross-validation the first repeat.
+        repeats: All repeats of each run, by name; one without repeats.
+        rows: The shared test cells: `subject`, `subject_group`, `label`, `fold` (missing where the runs have no common
+            folds), one score column a run; indexed by `path`. Of repeats the first.
         subjects: The same for the subjects; indexed by `subject`.
-        draws: The resamples, the same for all runs.
-        assessments: Metrics of each run at each level.
+        groups: The subject groups of the cells.
+        assessments: Metrics of each run at each level; the mean over the repeats.
         differences: One for each pair of runs.
         dropped: Number of test rows of each run that are left out because another run lacks them.
         common: Whether such rows may be left out.
         allow_leaky: Whether runs whose parts share subjects may be listed beside runs with a subject-level split.
+        sensitivity: Sensitivity that the threshold chosen on validation must reach; None: highest Youden's J.
+        margin: Margin of equivalence of two AUROCs.
+        repeat_aurocs: AUROC of the cells, within folds, of each repeat (rows) and run (columns).
     """
 
     runs: dict[str, RunFolder]
+    repeats: dict[str, tuple[RunFolder, ...]]
     rows: pd.DataFrame
     subjects: pd.DataFrame
-    draws: Draws
+    groups: SubjectGroups
     assessments: list[Assessment]
     differences: list[Difference]
     dropped: dict[str, int]
     common: bool
     allow_leaky: bool
+    sensitivity: float | None
+    margin: float
+    repeat_aurocs: pd.DataFrame
 
     def assessment(self, run: str, level: str = LEVELS[0]) -> Assessment:
         """Return the metrics of a run at a level."""
@@ -121,10 +163,14 @@ class ComparedRuns:
         return sorted(self.runs, key=lambda name: -self.assessment(name).metrics["auroc"].value)
 
     @property
+    def within_folds(self) -> bool:
+        """Whether the AUROC compares cells of the same fold only."""
+        return bool(self.rows["fold"].notna().all())
+
+    @property
     def groups_of_class(self) -> dict[str, int]:
         """Number of subject groups of each class in the test part."""
-        positive = int(self.draws.positive.sum())
-        return {POSITIVE: positive, NEGATIVE: len(self.draws.groups) - positive}
+        return dict(zip((POSITIVE, NEGATIVE), self.groups.of_class, strict=True))
 
     @property
     def few_groups(self) -> dict[str, int]:
@@ -136,15 +182,20 @@ class ComparedRuns:
         """Names of the runs that had test subjects in training."""
         return [name for name, run in self.runs.items() if run.info.leaky]
 
+    def scored(self, run: str) -> Scored:
+        """Return the cells as scored by a run; of repeats the first."""
+        return scored_rows(self.rows, self.rows[run].to_numpy(), self.groups)
 
-def scored_rows(table: pd.DataFrame, run: str, draws: Draws) -> Scored:
-    """Return the scores of a run, of a table of cells or of subjects."""
+
+def scored_rows(table: pd.DataFrame, score: np.ndarray, groups: SubjectGroups) -> Scored:
+    """Return rows of cells or of subjects with their scores; within folds where all rows have a fold."""
+    fold = table["fold"].to_numpy(int) if table["fold"].notna().all() else None
     positive = (table["label"] == POSITIVE).to_numpy()
-    return Scored(positive, table[run].to_numpy(), draws.number(table["subject_group"]), len(draws.groups))
+    return Scored(positive, score, groups.number(table["subject_group"]), len(groups), fold)
 
 
 def fold_aurocs(comparison: ComparedRuns) -> dict[str, pd.DataFrame]:
-    """Return a table for each cross-validated run, with one row a fold.
+    """Return a table for each cross-validated run, with one row a fold; of repeats the first.
 
     Columns: `auroc` of the cells (NaN where a class is missing), `cells` and `groups` (number of subject groups).
     """
@@ -154,7 +205,9 @@ def fold_aurocs(comparison: ComparedRuns) -> dict[str, pd.DataFrame]:
         if tested["fold"].notna().any():
             folds = {
                 int(fold): {
-                    "auroc": classification_metrics(rows["label"].to_numpy(), rows["score"].to_numpy())["auroc"],
+                    "auroc": auroc(
+                        scored_rows(rows.assign(fold=None), rows["score"].to_numpy(), comparison.groups)
+                    ).value,
                     "cells": len(rows),
                     "groups": rows["subject_group"].nunique(),
                 }

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from leukobench.cohort.identity import natural_order
 from leukobench.comparison.assessing import assess
+from leukobench.comparison.paired_tests import MARGIN
 from leukobench.comparison.results import ComparedRuns
-from leukobench.comparison.tables import pairs_table, runs_table
+from leukobench.comparison.tables import cell_level_table, pairs_table, runs_table, subjects_table
 from leukobench.core.errors import InputError
 from leukobench.results.run import RunFolder, read_run_folder
 
@@ -38,8 +40,9 @@ class Comparison(ComparedRuns):
     def table(self) -> pd.DataFrame:
         """One row a run.
 
-        Columns: `run`, `recipe`, `split` (`LEAKY` where test subjects were in training), `auroc` of cells and
-        `subject_auroc` (each with `_low` and `_high`, the 95% interval), then, of cells at the threshold 0.5,
+        Columns: `run`, `recipe`, `split` (`LEAKY` where test subjects were in training), `auroc` of cells,
+        `subject_weighted_auroc` (all subject groups of a class have the same weight) and `subject_auroc` (of the mean score
+        of each subject), each with `_low` and `_high`, the 95% interval; then, of cells at the threshold 0.5,
         `balanced_accuracy`, `sensitivity`, `specificity` and `weighted_f1`, and `training_seconds`.
         """
         return runs_table(self)
@@ -49,17 +52,37 @@ class Comparison(ComparedRuns):
         """One row a pair of runs, the run of higher AUROC first.
 
         Columns: `run`, `other_run`, `comparable` (False where only one of them had test subjects in training),
-        `auroc_difference` of cells with its 95% interval `low` and `high`, `p` of that difference by the same resamples
-        of subject groups, `significant` (the interval excludes zero and `p` is below 0.05),
-        `subject_auroc_difference`, `subject_low`, `subject_high`, `delong_p`, `only_run_correct`,
-        `only_other_correct` (cells at the threshold 0.5) and `mcnemar_p`. All p-values are corrected over the pairs by
-        Holm's method. DeLong's and McNemar's tests assume independent cells, so their p-values are too small.
+        `auroc_difference` of cells with its 95% interval `low` and `high`, `p` (swap test over subject groups),
+        `significant` (`p` is below 0.05), `detectable` (the smallest true difference that this cohort shows with 80%
+        power), `equivalent` (the 90% interval lies within +-`margin`), `margin`, and the same for the AUROC in which all
+        subjects have the same weight: `subject_weighted_difference`, `subject_weighted_low`, `subject_weighted_high`,
+        `subject_weighted_p`, `subject_weighted_detectable`, `subject_weighted_equivalent`. Both p-values are corrected over
+        the pairs by Holm's method.
         """
         return pairs_table(self)
 
+    @property
+    def cell_level_tests(self) -> pd.DataFrame:
+        """One row a pair of runs: DeLong's and McNemar's tests, as other studies report them.
+
+        Both assume independent cells. The cells of a subject are not, so that these tests find a difference between equal
+        models in about half of all cohorts; use `tests`. Columns: `run`, `other_run`, `delong_p`, `only_run_correct` and
+        `only_other_correct` (cells at the threshold 0.5) and `mcnemar_p`, corrected by Holm's method.
+        """
+        return cell_level_table(self)
+
+    @property
+    def by_subject(self) -> pd.DataFrame:
+        """One row for each run and subject.
+
+        Columns: `run`, `subject`, `subject_group`, `label`, `cells`, `mean_score`, and the share of its cells that are
+        predicted correctly at 0.5 (`correct_at_half`) and at the threshold chosen on validation (`correct_at_chosen`).
+        """
+        return subjects_table(self)
+
     def figures(self) -> dict[str, Figure]:
         """Draw every figure of the report, by name: `auroc`, `roc`, `precision_recall`, `calibration`, `scores`,
-        `subjects`, and `training` and importances where the run folders hold them.
+        `subjects`, `decision`, and `training` and importances where the run folders hold them.
 
         Raises:
             InputError: a table of importances cannot be read.
@@ -69,7 +92,7 @@ class Comparison(ComparedRuns):
         return draw_figures(self)
 
     def report(self, folder: str | os.PathLike[str], images: str | os.PathLike[str] | None = None) -> Path:
-        """Write the report: `report.html`, `table.csv`, `.md` and `.tex`, and each figure as PNG and SVG.
+        """Write the report: `report.html`, `table.csv`, `.md` and `.tex`, `subjects.csv`, and figures as PNG and SVG.
 
         Args:
             folder: Folder to write; it must not exist yet.
@@ -87,31 +110,41 @@ class Comparison(ComparedRuns):
 
 
 def compare(
-    runs: Sequence[RunFolder | str | os.PathLike[str]], *, common: bool = False, allow_leaky: bool = False
+    runs: Sequence[RunFolder | str | os.PathLike[str]],
+    *,
+    common: bool = False,
+    allow_leaky: bool = False,
+    sensitivity: float | None = None,
+    margin: float = MARGIN,
 ) -> Comparison:
     """Compare runs on the test images that they share.
 
-    Every metric comes with a BCa confidence interval from a bootstrap over subject groups, for cells and for subjects.
-    The differences between runs are tested with the same resamples, with Holm's correction over all pairs. With few
-    subject groups in a class the intervals are too narrow; `few_groups` of the result names such classes.
+    Every metric comes with a confidence interval over subject groups, and the difference in AUROC of each pair with an
+    interval and a permutation test over subject groups, corrected over all pairs by Holm's method; see `estimate_metric`
+    and `compare_scores`. Of a cross-validation, the AUROC compares cells within a fold only. The intervals are conditional
+    on the trained models: they tell how the metrics vary with the test subjects. How they vary with the split and the
+    seed is seen by repeats of a cross-validation.
 
     Args:
-        runs: Complete run folders, as `Run` objects or paths; they must have been tested on the same images.
+        runs: Complete run folders, as `Run` objects or paths; they must have been tested on the same images. A folder
+            that contains the run folders `repeat_0`, `repeat_1` and so on is a repeated cross-validation.
         common: Whether to compare on the images that all runs were tested on, and leave the others out.
         allow_leaky: Whether runs whose parts share subjects may be listed beside runs with a subject-level
             split.
+        sensitivity: Sensitivity that the threshold chosen on validation must reach there, in (0, 1]; None: the threshold
+            of the highest Youden's J.
+        margin: Margin of equivalence of two AUROCs, above 0.
 
     Returns:
-        The comparison: `table`, `tests`, `figures()`, `report(folder)`.
+        The comparison: `table`, `tests`, `by_subject`, `figures()`, `report(folder)`.
 
     Raises:
         InputError: no run, a run folder that is incomplete or changed, or runs that may not be compared: different test
-            images, labels, manifests or backgrounds, or a run whose parts share subjects beside one with a
+            images, labels, manifests, backgrounds, folds or repeats, or a run whose parts share subjects beside one with a
             subject-level split.
 
     Source:
-        Field & Welsh 2007, J. R. Stat. Soc. B 69:369 (cluster bootstrap); Efron 1987, J. Am. Stat. Assoc. 82:171 (BCa);
-        Holm 1979, Scand. J. Stat. 6:65.
+        Obuchowski 1997, Biometrics 53:567 (variance for clustered data); Holm 1979, Scand. J. Stat. 6:65.
 
     Example:
         >>> import tempfile
@@ -144,5 +177,17 @@ def compare(
         raise InputError("runs: is one run; give a list of runs")
     if not runs:
         raise InputError("runs: is empty; give at least one run")
-    read = [run if isinstance(run, RunFolder) else read_run_folder(Path(run)) for run in runs]
-    return Comparison(**vars(assess(read, common=common, allow_leaky=allow_leaky)))
+    if not margin > 0:
+        raise InputError(f"margin={margin}: must be above 0, such as {MARGIN}")
+    read = [_read_repeats(run) for run in runs]
+    return Comparison(
+        **vars(assess(read, common=common, allow_leaky=allow_leaky, sensitivity=sensitivity, margin=margin))
+    )
+
+
+def _read_repeats(run: RunFolder | str | os.PathLike[str]) -> list[RunFolder]:
+    """Read a run folder, or the run folders of a repeated cross-validation in a folder."""
+    if isinstance(run, RunFolder):
+        return [run]
+    repeats = sorted(Path(run).glob("repeat_*"), key=lambda folder: natural_order(folder.name))
+    return [read_run_folder(folder) for folder in repeats or [Path(run)]]

@@ -6,17 +6,21 @@ from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
-from leukobench.comparison.bootstrap import Estimate
-from leukobench.comparison.resampled_metrics import SCORE_METRICS, THRESHOLDED_METRICS
+from leukobench.comparison.intervals import Estimate
+from leukobench.comparison.weighted_metrics import SCORE_METRICS, THRESHOLDED_METRICS
+from leukobench.cohort.manifest import POSITIVE
 from leukobench.comparison.results import CHOSEN, FIXED, LEVELS, ComparedRuns, model_bytes, training_seconds
+from leukobench.results.metrics import THRESHOLD
 
 NOTHING = "-"
 CONFUSION = ("true_positives", "false_negatives", "false_positives", "true_negatives")
 PAIR_COLUMNS = [
     *("run", "other_run", "comparable", "auroc_difference", "low", "high", "p", "significant"),
-    *("subject_auroc_difference", "subject_low", "subject_high"),
-    *("delong_p", "only_run_correct", "only_other_correct", "mcnemar_p"),
+    *("detectable", "equivalent", "margin"),
+    *("subject_weighted_difference", "subject_weighted_low", "subject_weighted_high", "subject_weighted_p"),
+    *("subject_weighted_detectable", "subject_weighted_equivalent"),
 ]
+CELL_LEVEL_COLUMNS = ["run", "other_run", "delong_p", "only_run_correct", "only_other_correct", "mcnemar_p"]
 HEADLINE = ("balanced_accuracy", "sensitivity", "specificity", "weighted_f1")  # of cells, at the threshold 0.5
 
 
@@ -32,6 +36,9 @@ def runs_table(comparison: ComparedRuns) -> pd.DataFrame:
                 "recipe": run.recipe,
                 "split": "LEAKY" if run.info.leaky else run.info.split.split()[0],
                 **_columns("auroc", "auroc_", cells.metrics["auroc"]),
+                **_columns(
+                    "subject_weighted_auroc", "subject_weighted_auroc_", cells.metrics["subject_weighted_auroc"]
+                ),
                 **_columns("subject_auroc", "subject_auroc_", subjects.metrics["auroc"]),
                 **{metric: at_half[metric].value for metric in HEADLINE},
                 "training_seconds": training_seconds(run),
@@ -47,18 +54,49 @@ def pairs_table(comparison: ComparedRuns) -> pd.DataFrame:
             "run": pair.better,
             "other_run": pair.other,
             "comparable": pair.comparable,
-            **_columns("auroc_difference", "", pair.auroc),
-            "p": pair.p,
+            **_columns("auroc_difference", "", pair.auroc.estimate),
+            "p": pair.auroc.p,
             "significant": pair.significant and pair.comparable,
-            **_columns("subject_auroc_difference", "subject_", pair.subjects),
-            "delong_p": pair.delong_p,
-            "only_run_correct": pair.only[0],
-            "only_other_correct": pair.only[1],
-            "mcnemar_p": pair.mcnemar_p,
+            "detectable": pair.auroc.could.difference,
+            "equivalent": pair.auroc.could.equivalent,
+            "margin": comparison.margin,
+            **_columns("subject_weighted_difference", "subject_weighted_", pair.subject_weighted.estimate),
+            "subject_weighted_p": pair.subject_weighted.p,
+            "subject_weighted_detectable": pair.subject_weighted.could.difference,
+            "subject_weighted_equivalent": pair.subject_weighted.could.equivalent,
         }
         for pair in comparison.differences
     ]
     return pd.DataFrame(rows, columns=PAIR_COLUMNS)
+
+
+def cell_level_table(comparison: ComparedRuns) -> pd.DataFrame:
+    """Return the tests that assume independent cells; see `leukobench.comparison.runs.Comparison.cell_level_tests`."""
+    rows = [
+        (pair.better, pair.other, pair.cell_level.delong_p, *pair.cell_level.only, pair.cell_level.mcnemar_p)
+        for pair in comparison.differences
+    ]
+    return pd.DataFrame(rows, columns=CELL_LEVEL_COLUMNS)
+
+
+def subjects_table(comparison: ComparedRuns) -> pd.DataFrame:
+    """Return one row for each run and subject: its class, cells, mean score, and the share of cells predicted correctly.
+
+    Of repeats the first is used. Of a blast subject the share is its sensitivity, of a normal subject its specificity.
+    """
+    rows, found = comparison.rows, []
+    for name in comparison.runs:
+        table = comparison.subjects[["subject_group", "label"]].assign(
+            cells=rows.groupby("subject").size(), mean_score=comparison.subjects[name]
+        )
+        for rule, thresholded in comparison.assessment(name).thresholded.items():
+            threshold = rows["fold"].map(thresholded.thresholds) if len(thresholded.thresholds) > 1 else None
+            at = next(iter(thresholded.thresholds.values())) if threshold is None else threshold.fillna(THRESHOLD)
+            correct = (rows[name] >= at) == (rows["label"] == POSITIVE)
+            table[f"correct_at_{'half' if rule == FIXED else 'chosen'}"] = correct.groupby(rows["subject"]).mean()
+        found.append(table.reset_index().assign(run=name))
+    columns = [column for column in found[0].columns if column != "run"]
+    return pd.concat(found)[["run", *columns]]
 
 
 def _columns(name: str, prefix: str, estimate: Estimate) -> dict[str, float]:
@@ -76,7 +114,7 @@ def _long_rows(comparison: ComparedRuns) -> Iterator[dict[str, object]]:
         for metric, estimate in each.metrics.items():
             yield of_run | {"threshold": None, "threshold_from": "", "metric": metric, **vars(estimate)}
         for rule, thresholded in each.thresholded.items():
-            at = of_run | {"threshold": thresholded.threshold, "threshold_from": rule}
+            at = of_run | {"threshold": thresholded.shown, "threshold_from": rule}
             for metric, estimate in thresholded.metrics.items():
                 yield at | {"metric": metric, **vars(estimate)}
             for metric, count in zip(CONFUSION, thresholded.confusion, strict=True):
@@ -86,16 +124,21 @@ def _long_rows(comparison: ComparedRuns) -> Iterator[dict[str, object]]:
 def level_table(comparison: ComparedRuns, level: str, names: Iterable[str]) -> list[tuple[str, list[list[str]]]]:
     """Return the metrics of the named runs at a level as titled blocks of rows: a name, then one text a run."""
     found = [comparison.assessment(name, level) for name in names]
-    rows = [[shown, *(str(each.metrics[key]) for each in found)] for key, shown in SCORE_METRICS.items()]
+    rows = [
+        [shown, *(str(each.metrics[key]) for each in found)]
+        for key, shown in SCORE_METRICS.items()
+        if key in found[0].metrics
+    ]
     blocks = [("independent of a threshold", rows)]
     for rule in (FIXED, CHOSEN):
         at = [each.thresholded.get(rule) for each in found]
         if not any(at):
             continue
-        rows = [["threshold", *(f"{each.threshold:.3f}" if each else NOTHING for each in at)]] * (rule == CHOSEN)
+        rows = [["threshold", *(each.shown if each else NOTHING for each in at)]] * (rule == CHOSEN)
         rows += [
             [shown, *(str(each.metrics[key]) if each else NOTHING for each in at)]
             for key, shown in THRESHOLDED_METRICS.items()
+            if key in found[0].thresholded[FIXED].metrics
         ]
         blocks.append((f"threshold {rule}", rows))
     return blocks
@@ -118,8 +161,8 @@ def headline(comparison: ComparedRuns) -> str:
     """Return the main metrics in Markdown, one row a run."""
     table = runs_table(comparison)
     shown = table[["run", "recipe", "split"]].copy()
-    for level in LEVELS:
-        shown[f"AUROC of {level}"] = [str(comparison.assessment(run, level).metrics["auroc"]) for run in table["run"]]
+    for column, metric in (("AUROC of cells", "auroc"), ("AUROC, subjects weighted equally", "subject_weighted_auroc")):
+        shown[column] = [str(comparison.assessment(run).metrics[metric]) for run in table["run"]]
     for metric in HEADLINE:
         shown[THRESHOLDED_METRICS[metric]] = table[metric].map("{:.3f}".format)
     shown["training, s"] = table["training_seconds"].map("{:.1f}".format)

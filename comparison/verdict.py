@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from leukobench.comparison.bootstrap import LEVEL
-from leukobench.comparison.results import ComparedRuns, Difference
+import math
+
+from leukobench.comparison.intervals import LEVEL
+from leukobench.comparison.results import ComparedRuns, Difference, Gap
 from leukobench.core.text import counted
 
 MOST_PAIRS = 3  # up to so many pairs have a sentence each; of more pairs, those with the best run
@@ -22,7 +24,9 @@ def cautions(comparison: ComparedRuns) -> list[str]:
         )
     if comparison.few_groups:
         counts = " and ".join(f"{count} of class {name}" for name, count in comparison.few_groups.items())
-        found.append(f"The test part has few subject groups ({counts}): the intervals are too narrow.")
+        alone = min(comparison.few_groups.values()) < 2
+        says = "there are no intervals" if alone else "the intervals are wide, and may still be too narrow"
+        found.append(f"The test part has few subject groups ({counts}): {says}.")
     if any(comparison.dropped.values()):
         left_out = ", ".join(f"{number} of {name}" for name, number in comparison.dropped.items() if number)
         found.append(
@@ -38,7 +42,11 @@ def verdicts(comparison: ComparedRuns) -> list[str]:
     best = (unseen or comparison.ranked)[0]
     auroc = comparison.assessment(best).metrics["auroc"]
     subjects = counted(len(comparison.subjects), "subject")
-    first = f"{best} has an AUROC of {auroc} on {counted(len(comparison.rows), 'cell')} of {subjects}."
+    equal = comparison.assessment(best).metrics["subject_weighted_auroc"]
+    first = (
+        f"{best} has an AUROC of {auroc} on {counted(len(comparison.rows), 'cell')} of {subjects}; "
+        f"{equal} if all subjects have the same weight."
+    )
     if 0 < len(unseen) < len(comparison.runs):
         first = f"Highest AUROC of the {counted(len(unseen), 'run')} tested on unseen subjects: {first}"
     elif len(comparison.runs) > 1:
@@ -51,21 +59,43 @@ def verdicts(comparison: ComparedRuns) -> list[str]:
 
 def sentence(comparison: ComparedRuns, pair: Difference) -> str:
     """Return whether the runs of a pair differ, by how much, and how certain that is."""
-    gap = f"{pair.auroc.value:.3f} AUROC ({LEVEL:.0%} interval {pair.auroc.low:.3f} to {pair.auroc.high:.3f})"
     subjects = counted(len(comparison.subjects), "subject")
     if not pair.comparable:
         leaky = pair.better if pair.leaky[0] else pair.other
         return f"{pair.better} and {pair.other} are not comparable: {leaky} had the test subjects in training."
-    if not pair.significant:
-        interval_only = pair.auroc.low > 0
-        correction = ", not significant after Holm correction" if interval_only else ""
-        return f"No significant difference between {pair.better} and {pair.other} on {subjects}: {gap}{correction}."
-    if comparison.few_groups:
-        return (
-            f"{pair.better} scored higher than {pair.other} by {gap}; suggestive only, because {subjects} are too few "
-            "for a conclusion."
-        )
-    return f"{pair.better} is better than {pair.other} by {gap}."
+    gap = f"{_difference(pair.auroc)}; with subjects weighted equally by {_difference(pair.subject_weighted)}"
+    if pair.significant:
+        few = f"; suggestive only, because {subjects} are too few for a conclusion" if comparison.few_groups else ""
+        return f"{pair.better} is better than {pair.other} by {gap}{few}."
+    could = pair.auroc.could
+    equivalent = (
+        f"they are equivalent within {could.margin:g}"
+        if could.equivalent
+        else f"equivalence within {could.margin:g} is not shown"
+    )
+    shown = (
+        ""
+        if math.isnan(could.difference)
+        else f" On these subjects, a true difference of {could.difference:.3f} would be found with 80% power; {equivalent}."
+    )
+    return (
+        f"No significant difference between {pair.better} and {pair.other} on {subjects}: they differ by {gap}.{shown}"
+    )
+
+
+def _difference(gap: Gap) -> str:
+    return f"{_with_interval(gap.estimate)}, p {p_value(gap.p)}"
+
+
+def _with_interval(difference: Estimate) -> str:
+    if math.isnan(difference.low):
+        return f"{difference.value:.3f} AUROC (no interval)"
+    return f"{difference.value:.3f} AUROC ({LEVEL:.0%} interval {difference.low:.3f} to {difference.high:.3f})"
+
+
+def p_value(p: float) -> str:
+    """Return a p-value with its relation: `= 0.031`, `< 0.001`."""
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
 def _families(comparison: ComparedRuns) -> list[str]:

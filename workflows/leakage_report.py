@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from leukobench.cohort.split_levels import REFERENCE, UNITS, SplitLevel
-from leukobench.comparison.bootstrap import LEVEL
+from leukobench.comparison.intervals import LEVEL
 from leukobench.comparison.paired_tests import corrected_resampled_interval
 from leukobench.comparison.tables import markdown_table
 from leukobench.core.files import write_csv, write_json
