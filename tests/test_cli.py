@@ -127,6 +127,14 @@ def test_listings_name_what_can_be_chosen() -> None:
     assert leukobench("features", "--set", "nothing").exit_code == 1
 
 
+def test_a_recipe_shows_its_counts_as_built_beside_the_published_ones() -> None:
+    counts = json.loads(leukobench("recipes", "clinton-lightxception").output)["counts"]
+    assert counts["parameters"] == {"built": 1_248_060, "published": 1_248_060, "comparison": "equal"}
+    assert counts["trainable"] == {"built": 1_248_060 - counts["base_not_trainable"]["built"]}
+    assert counts["layers"]["built"] > 20
+    assert "counts" not in json.loads(leukobench("recipes", "leukobench-svm").output)
+
+
 def broken_inputs(cohort: Path, folder: Path) -> dict[str, tuple[tuple[object, ...], int, str]]:
     """Commands with bad input: arguments, exit code, what the line must say."""
     out, network = folder / "out", ("--recipe", "small-lightxception")
