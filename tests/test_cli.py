@@ -122,6 +122,7 @@ def test_listings_name_what_can_be_chosen() -> None:
     assert "dhuri-mobilenet" in leukobench("recipes").output
     assert json.loads(leukobench("recipes", "clinton-lightxception").output)["input_side"] == 450
     assert json.loads(leukobench("recipes", "leukobench-svm").output)["grid"]["C"]
+    assert "8ZQL 1  " in leukobench("features", "--set", "patel").output
     assert "geometry_area" in leukobench("features").output
     assert leukobench("recipes", "nothing").exit_code == 2
     assert leukobench("features", "--set", "nothing").exit_code == 1
