@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import math
 import os
 import platform
 import shutil
@@ -154,7 +153,7 @@ def _theirs(network: Network, recipe: Recipe, folder: Path, table: pd.DataFrame)
         rotation_range=by.rotation,
         width_shift_range=by.shift,
         height_shift_range=by.shift,
-        shear_range=math.degrees(by.shear),
+        shear_range=by.shear,
         zoom_range=by.zoom,
         horizontal_flip=by.flip,
         fill_mode="nearest",

@@ -177,7 +177,8 @@ RECIPES = {
                 "Their split: training and preliminary images pooled, image-level split with 15% for testing, which "
                 "leaks (leukobench split --method image --test-size 0.15). They fitted the scaler again on the test "
                 "part; here it is fitted on the training part only. Not calibrated, so that the predicted class is "
-                "that of their classifier: the sign of the decision value."
+                "that of their classifier: the sign of the decision value. Their energy is scikit-image's, the square "
+                "root of the angular second moment (texture_energy_d1)."
             ),
         ),
     )

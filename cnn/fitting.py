@@ -51,8 +51,6 @@ class Fitting:
     def fit(self, examples: Examples, validation: Validation) -> list[dict[str, float]]:
         """Fit the model from the state of its checkpoint, and give it the weights of the epoch that is kept.
 
-        Where all weights start at random, the running averages of batch normalisation start with the first batch.
-
         Args:
             examples: What to train on.
             validation: What to validate on; without rows the last epoch is kept.
@@ -99,7 +97,7 @@ class Fitting:
     def _compile(self, trained: keras.Model, examples: Examples) -> int:
         """Compile the model that is trained; return the number of batches of an epoch."""
         first_epoch = examples.of_epoch(0, self.recipe.batch_size, self.seed)
-        if not self.recipe.pretrained:
+        if not self.recipe.pretrained and self.recipe.batchnorm_averages == "first-batch":
             with memory_for(self.recipe.batch_size):
                 begin_averages(self.model, first_epoch[0][0])
         compile_for(self.recipe, trained, len(first_epoch))

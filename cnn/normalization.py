@@ -33,7 +33,7 @@ def fuse_batch_normalization(model: keras.Model) -> None:
 
 
 def begin_averages(model: keras.Model, images: np.ndarray) -> None:
-    """Start the running averages of trained batch normalisations with a batch instead of with 0 and 1.
+    """Start the running averages of trained batch normalisations with a batch instead of with 0 and 1, as Keras does.
 
     Training normalises by the statistics of each batch; only prediction uses the running averages. Their initial values
     decay with the momentum: of Keras' 0.99, 1.4% are left after 425 steps. In images that are mostly black, variances

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Any
 
-from leukobench.cnn.recipes import Augmentation, Recipe
+from leukobench.cnn.recipes import Augmentation, PublishedCounts, Recipe
 from leukobench.core.errors import InputError
 
 # Clinton, Somes, Chu & Javed 2020: whole networks from ImageNet weights
@@ -21,8 +21,8 @@ _CLINTON: dict[str, Any] = {
     "pretrained": True,
     "augmentation": Augmentation(rotation=40, shift=0.2, shear=0.2, zoom=0.2, flip=True),
     "split": "split --method image --test-size 0.15 --validation-size 0.1 --seed 121",
-    "left_open": "shear 0.2: radians; which epoch is kept: best validation AUROC; test part: that of their SVM. Pixels "
-    "are divided by 255 as they did, although the weights expect -1 to 1 (scaling=symmetric)",
+    "left_open": "which epoch is kept: best validation AUROC; test part: that of their SVM. Pixels are divided by 255, "
+    "as they did, although the weights expect -1 to 1 (scaling=symmetric)",
 }
 # Mir & Un Nissa 2019: 400 px from the middle, resized to 300
 _MIR: dict[str, Any] = {
@@ -38,13 +38,19 @@ _MIR: dict[str, Any] = {
     "offline_augmentation": 20_000,
     "split": "split --method image --test-size 0.2 (training phase only)",
 }
+# How pixels are scaled where the source leaves it open
+_UNIT = "pixels: divided by 255, the usual choice from scratch"
+_SYMMETRIC = "pixels: -1 to 1, which the ImageNet weights expect"
+_CAFFE = "pixels: BGR minus the ImageNet means, which the ImageNet weights expect"
 _MIR_OPEN = "L2 penalty: 1e-4 on the head's dense layers, no L1; loss: categorical cross-entropy; dropout: 0.5"
 _MIR_TRANSFER: dict[str, Any] = _MIR | {
     "head": ("average", "dropout=0.5", "softmax"),
     "pretrained": True,
-    "left_open": f"{_MIR_OPEN}; head: average pool, dropout, softmax; ImageNet weights, whole network trained; "
-    "optimiser, batch and epochs: as for their own network",
 }
+_MIR_TRANSFER_OPEN = (
+    f"{_MIR_OPEN}; head: average pool, dropout, softmax; ImageNet weights, whole network trained; optimiser, batch and "
+    "epochs: as for their own network"
+)
 _MIR_DENSE = ("flatten", "dense=4096", "dropout=0.5", "dense=1000", "dropout=0.5", "softmax")
 # Dhuri & Guinde 2020: frozen bases
 _DHURI: dict[str, Any] = {
@@ -57,8 +63,8 @@ _DHURI: dict[str, Any] = {
     "pretrained": True,
     "trained": "head",
     "split": "split --method image --balance (6,036 train, 70 validation, 70 test)",
-    "left_open": "dropout: 0.5; which top layers are trained: the head; which epoch is kept: best validation AUROC",
 }
+_DHURI_OPEN = "dropout: 0.5; which top layers are trained: the head; which epoch is kept: best validation AUROC"
 _DHURI_REPORTED = "accuracy {} in test (70 images, balanced, image-level split)"
 # Ours: the first half of MobileNet
 _LEUKOBENCH: dict[str, Any] = {
@@ -72,6 +78,7 @@ _LEUKOBENCH: dict[str, Any] = {
     "class_weights": "balanced-subjects",
     "keep": "last",
     "views": 8,
+    "batchnorm_averages": "first-batch",
     "split": "split --method subject",
 }
 
@@ -82,6 +89,7 @@ _ALL = (
         architecture="inceptionv3",
         input_side=299,
         reported="accuracy about 90% in validation (10% of the images, image-level split)",
+        published=PublishedCounts(trainable=22_000_000, layers=312, in_millions=True),
         **_CLINTON,
     ),
     Recipe(
@@ -90,6 +98,7 @@ _ALL = (
         architecture="xception",
         input_side=299,
         reported="accuracy 91%, recall 98% in validation (10% of the images, image-level split): their best",
+        published=PublishedCounts(trainable=21_000_000, layers=133, in_millions=True),
         **_CLINTON,
     ),
     Recipe(
@@ -98,6 +107,7 @@ _ALL = (
         architecture="nasnetlarge",
         input_side=331,
         reported="accuracy about 90% in validation (10% of the images, image-level split); slow start, noisy",
+        published=PublishedCounts(trainable=86_000_000, layers=1040, in_millions=True),
         **_CLINTON,
     ),
     Recipe(
@@ -106,11 +116,12 @@ _ALL = (
         architecture="alexnet",
         input_side=227,
         reported="accuracy 68% (image-level split)",
+        published=PublishedCounts(parameters=62_000_000, in_millions=True, outputs=1000),
         **_CLINTON
         | {
             "pretrained": False,
             "head": ("flatten", "dense=4096", "dropout=0.5", "dense=4096", "dropout=0.5", "sigmoid"),
-            "left_open": "all but the network: as their other networks; head and input: AlexNet's own; shear: radians",
+            "left_open": "all but the network: as their other networks; head and input: AlexNet's own",
         },
     ),
     Recipe(
@@ -119,6 +130,7 @@ _ALL = (
         architecture="lightxception",
         input_side=450,
         reported="accuracy 91.07% in training, 82.53% in validation (15% of the images, image-level split)",
+        published=PublishedCounts(parameters=1_248_060),
         **_CLINTON
         | {
             "pretrained": False,
@@ -128,8 +140,8 @@ _ALL = (
             "epochs": 10,
             "augmentation": Augmentation(rotation=30, shift=0.2, shear=0.2, zoom=0.2),
             "split": "split --method image --test-size 0.15 --validation-size 0.15 --seed 121",
-            "left_open": "loss: binary cross-entropy; shear 0.2: radians; fill: nearest pixel; which epoch is kept: "
-            "best validation AUROC",
+            "left_open": "loss: binary cross-entropy; fill: nearest pixel; which epoch is kept: best validation AUROC; "
+            "pixels: divided by 255, as for their other networks",
         },
     ),
     Recipe(
@@ -138,7 +150,7 @@ _ALL = (
         architecture="alexnet",
         reported="accuracy 81.62% (20% of the images, image-level split)",
         head=("flatten", "dense=4096", "dropout=0.5", "dense=4096", "dropout=0.5", "softmax"),
-        left_open=f"{_MIR_OPEN}; head: AlexNet's own; optimiser, batch and epochs: as for their own network",
+        left_open=f"{_MIR_OPEN}; head: AlexNet's own; optimiser, batch and epochs: as for their own network; {_UNIT}",
         **_MIR,
     ),
     Recipe(
@@ -147,6 +159,7 @@ _ALL = (
         architecture="vgg16",
         scaling="caffe",
         reported="accuracy 84.8% (20% of the images, image-level split)",
+        left_open=f"{_MIR_TRANSFER_OPEN}; {_CAFFE}",
         **_MIR_TRANSFER,
     ),
     Recipe(
@@ -155,6 +168,7 @@ _ALL = (
         architecture="resnet50",
         scaling="caffe",
         reported="accuracy 84.77% (20% of the images, image-level split)",
+        left_open=f"{_MIR_TRANSFER_OPEN}; {_CAFFE}",
         **_MIR_TRANSFER,
     ),
     Recipe(
@@ -163,6 +177,7 @@ _ALL = (
         architecture="inceptionv3",
         scaling="symmetric",
         reported="accuracy 83.67% (20% of the images, image-level split)",
+        left_open=f"{_MIR_TRANSFER_OPEN}; {_SYMMETRIC}",
         **_MIR_TRANSFER,
     ),
     Recipe(
@@ -172,7 +187,8 @@ _ALL = (
         reported="accuracy 93.02%, precision 0.89, recall 0.89, confusion [[1370, 77], [71, 603]] (20% of the images, "
         "image-level split)",
         head=_MIR_DENSE,
-        left_open=_MIR_OPEN,
+        left_open=f"{_MIR_OPEN}; {_UNIT}",
+        published=PublishedCounts(parameters=64_066_938, base=7_535_040, base_not_trainable=5_568),
         **_MIR,
     ),
     Recipe(
@@ -192,7 +208,8 @@ _ALL = (
         split="split --method image --balance (2,227 all and 2,226 hem in test)",
         reported="accuracy 99.19% in test (2213 + 2204 of 4453 right, balanced, image-level split)",
         left_open="dropout: 0.5; Adam 1e-4, batch 32, 30 epochs; loss: categorical cross-entropy; no augmentation; "
-        "which epoch is kept: best validation AUROC",
+        f"which epoch is kept: best validation AUROC; {_CAFFE}",
+        published=PublishedCounts(parameters=26_447_682, trainable=6_423_298),
     ),
     Recipe(
         name="dhuri-mobilenet",
@@ -201,6 +218,7 @@ _ALL = (
         scaling="symmetric",
         head=("average", "dropout=0.5", "dense=2048", "dropout=0.5", "softmax"),
         reported=_DHURI_REPORTED.format("91.4%"),
+        left_open=f"{_DHURI_OPEN}; {_SYMMETRIC}",
         **_DHURI,
     ),
     Recipe(
@@ -210,6 +228,7 @@ _ALL = (
         scaling="caffe",
         head=("flatten", "dense=4096", "dense=4096", "dropout=0.5", "dense=2048", "dropout=0.5", "softmax"),
         reported=_DHURI_REPORTED.format("92.8%"),
+        left_open=f"{_DHURI_OPEN}; {_CAFFE}",
         **_DHURI,
     ),
     Recipe(
@@ -219,6 +238,7 @@ _ALL = (
         scaling="caffe",
         head=("average", "dropout=0.5", "softmax"),
         reported=_DHURI_REPORTED.format("51.4%"),
+        left_open=f"{_DHURI_OPEN}; {_CAFFE}",
         **_DHURI | {"trained": "head+batchnorm"},
     ),
     # Layers, frame, sample weights and views were selected by benchmarks/network_recipe.py; stain augmentation did not
@@ -262,6 +282,7 @@ _ALL = (
         schedule="cosine",
         class_weights="balanced",
         patience=6,
+        batchnorm_averages="first-batch",
         augmentation=Augmentation(rotation=180, shift=0.05, zoom=0.1, flip=True, stain=0.1),
         split="split --method subject",
     ),
@@ -278,6 +299,7 @@ _ALL = (
         epochs=10,
         augmentation=Augmentation(rotation=180, flip=True, stain=0.2),
         options=MappingProxyType({"batch_norm_momentum": 0.9}),
+        batchnorm_averages="first-batch",
         split="split --method subject",
     ),
 )

@@ -10,12 +10,12 @@ from typing import Any
 from leukobench.cnn.architectures import ARCHITECTURES
 from leukobench.cnn.backend import keras
 from leukobench.cnn.pooling import POOLINGS
-from leukobench.cnn.recipes import CLASS_WEIGHTS, KEPT, SCHEDULES, TRAINED, VIEWS, Augmentation, Recipe
+from leukobench.cnn.recipes import AVERAGES, CLASS_WEIGHTS, KEPT, SCHEDULES, TRAINED, VIEWS, Augmentation, Recipe
 from leukobench.cnn.scaling import SCALINGS
 from leukobench.core.errors import InputError
 
 # cannot be changed: what describes the recipe, and `pretrained`, which follows from the initial weights
-_FIXED = ("name", "source", "description", "split", "reported", "left_open", "pretrained")
+_FIXED = ("name", "source", "description", "split", "reported", "left_open", "published", "pretrained")
 _CHANGEABLE = tuple(each.name for each in dataclasses.fields(Recipe) if each.name not in _FIXED)
 _CHOICES: Mapping[str, tuple[Any, ...]] = {
     "architecture": tuple(ARCHITECTURES),
@@ -25,6 +25,7 @@ _CHOICES: Mapping[str, tuple[Any, ...]] = {
     "class_weights": CLASS_WEIGHTS,
     "keep": KEPT,
     "views": VIEWS,
+    "batchnorm_averages": AVERAGES,
 }
 _POSITIVE = ("input_side", "frame", "batch_size", "epochs", "augmented_passes", "patience", "offline_augmentation")
 _OPTIONAL = ("patience", "offline_augmentation", "augmentation")

@@ -16,16 +16,19 @@ SCHEDULES = ("constant", "cosine")
 KEPT = ("val_auroc", "val_accuracy", "last")
 VIEWS = (1, 8)
 CLASS_WEIGHTS = ("none", "balanced", "balanced-subjects")
+AVERAGES = ("zero-one", "first-batch")
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """Random changes of each training image, drawn anew every epoch; pixels from outside repeat the nearest.
 
+    They are those of Keras' `ImageDataGenerator`, with the same units, except for `stain`.
+
     Attributes:
         rotation: Largest rotation in either direction, degrees.
-        shift: Largest shift in either direction, horizontally and vertically, as a share of the side.
-        shear: Largest shear angle in either direction, radians.
+        shift: Largest shift in either direction, along both axes of the rotated image, as a share of the side.
+        shear: Largest shear angle in either direction, degrees.
         zoom: Scales from 1 - zoom to 1 + zoom, horizontally and vertically by different factors.
         flip: Whether half of the images are flipped left to right.
         stain: Standard deviation of the logarithm of the factor that each colour channel is multiplied by.
@@ -37,6 +40,29 @@ class Augmentation:
     zoom: float = 0.0
     flip: bool = False
     stain: float = 0.0
+
+
+@dataclass(frozen=True)
+class PublishedCounts:
+    """Numbers of parameters and layers as the source of a recipe states them; None: not stated.
+
+    Attributes:
+        parameters: Number of parameters of the network.
+        trainable: Number of those that are trained.
+        base: Number of parameters of the base, without the head.
+        base_not_trainable: Number of those that are not trained.
+        layers: Number of layers of the base, and one for the head.
+        in_millions: Whether the numbers of parameters are rounded to millions.
+        outputs: Number of outputs of the network that they were counted in; None: that of the recipe.
+    """
+
+    parameters: int | None = None
+    trainable: int | None = None
+    base: int | None = None
+    base_not_trainable: int | None = None
+    layers: int | None = None
+    in_millions: bool = False
+    outputs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -77,9 +103,13 @@ class Recipe:
             4 rotations x 2 flips. Without augmentation, the head on a frozen base is trained on these views as well;
             successive epochs use successive views.
         options: Further arguments of the architecture.
+        batchnorm_averages: What the running averages of batch normalisation start with where the weights start at
+            random: `zero-one`, mean 0 and variance 1, as in Keras; or `first-batch`, those of the first training batch,
+            for trainings of few steps. See `leukobench.cnn.normalization.begin_averages`.
         split: How the source split its images, as a command.
         reported: Metrics in the source, and the split that they were measured on.
         left_open: What the source does not say, and what we chose.
+        published: Numbers of parameters and layers in the source, or None. See `leukobench.cnn.counts`.
     """
 
     name: str
@@ -106,9 +136,11 @@ class Recipe:
     offline_augmentation: int | None = None
     views: int = 1
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    batchnorm_averages: str = "zero-one"
     split: str = ""
     reported: str = ""
     left_open: str = ""
+    published: PublishedCounts | None = None
 
     @property
     def frozen(self) -> bool:
@@ -120,7 +152,7 @@ class Recipe:
         if not self.pretrained:
             return self
         name = f"{self.name}-from-scratch"
-        return dataclasses.replace(self, name=name, pretrained=False, trained="all", reported="")
+        return dataclasses.replace(self, name=name, pretrained=False, trained="all", reported="", published=None)
 
     def as_json(self) -> dict[str, Any]:
         """Return every value of the recipe in types that JSON has."""
@@ -130,4 +162,5 @@ class Recipe:
             "optimizer": dict(self.optimizer),
             "options": dict(self.options),
             "augmentation": asdict(self.augmentation) if self.augmentation else None,
+            "published": asdict(self.published) if self.published else None,
         }

@@ -128,13 +128,18 @@ def extract(
 @click.command()
 @click.option("--set", "feature_set", default="full", show_default=True, help="clinton19, patel, full or leukobench.")
 def features(feature_set: str) -> None:
-    """List the features of a set: name, unit, formula, source, and the feature sets that contain it.
+    """List the features of a set: name, code, unit, formula, source, and the feature sets that contain it.
+
+    The code is that of the Image Biomarker Standardisation Initiative (IBSI), where it defines the feature in the same
+    way; else there is a dash. At a distance of 1 px, the co-occurrence features are those of its aggregation "2D,
+    averaged" (BTW3) over one slice.
 
     \b
-    clinton19   19 features of Clinton et al. 2020 with corrected formulas; red channel, 4 grey levels, at 128 px
+    clinton19   19 features of Clinton et al. 2020 with corrected formulas; red channel, 4 grey levels, at 128 px.
+                Their energy is scikit-image's, sqrt(sum p^2): the square root of the angular second moment
     patel       27 features of Patel & Mishra 2015, the default of `extract`
-    full        all features; texture and statistics of grey, texture at 1, 2 and 4 px
-    leukobench  all features; texture and statistics of blue, the channel with the best results on unseen subjects
+    full        all features (for energy, its square); texture and statistics of grey, texture at 1, 2 and 4 px
+    leukobench  as full; texture and statistics of blue, the channel with the best results on unseen subjects
     \b
     Example:  leukobench features --set patel
     """
@@ -142,6 +147,7 @@ def features(feature_set: str) -> None:
 
     for feature in features_of(feature_set):
         sets = ", ".join(feature.sets)
-        click.echo(f"{feature.name:48} {feature.unit:20} {feature.formula}  [{feature.source}] ({sets})")
+        code = feature.ibsi or "-"
+        click.echo(f"{feature.name:48} {code:4} {feature.unit:20} {feature.formula}  [{feature.source}] ({sets})")
     own = settings_of(feature_set).as_facts().items()
     click.echo(f"settings of {feature_set}: " + ", ".join(f"{name} {value}" for name, value in own))

@@ -14,14 +14,14 @@ from leukobench.features.distribution import PERCENTILES
 from leukobench.features.prepared import PreparedCell
 from leukobench.features.settings import CHANNELS, MeasurementSettings, SettingChanges
 
-VERSION = "1.0"  # of the catalogue; increased with every change of a column or of a value
+VERSION = "1.1"  # of the catalogue; increased with every change of a column or of a value
 SETS = {  # with the settings of each
     "clinton19": MeasurementSettings(channel="red", levels=4, size=128),
     "patel": MeasurementSettings(),
     "full": MeasurementSettings(distances=(1, 2, 4)),
     "leukobench": MeasurementSettings(channel="blue", distances=(1, 2, 4)),
 }
-ALL = ("full", "leukobench")  # the sets that contain all features
+ALL = ("full", "leukobench")  # the sets that contain all features, and of `texture_energy` its square
 DEFAULT_SET = "patel"
 NATIVE = "native"  # the size of an image that is not scaled
 
@@ -45,6 +45,8 @@ class Feature:
         source: Publication that the feature comes from.
         measure: Function that computes it, together with related features.
         sets: The feature sets that contain it.
+        ibsi: Code of the feature in the reference manual of the Image Biomarker Standardisation Initiative (IBSI), if
+            that defines it in the same way; else "".
     """
 
     name: str
@@ -53,6 +55,7 @@ class Feature:
     source: str
     measure: Measure
     sets: tuple[str, ...] = ALL
+    ibsi: str = ""
 
     @property
     def family(self) -> str:
@@ -154,20 +157,25 @@ def _contours() -> list[Feature]:
 def _co_occurrences(distances: tuple[int, ...]) -> list[Feature]:
     by_paper = {
         "joint_entropy": ("patel", *ALL),
-        "angular_second_moment": ("clinton19", "patel", *ALL),
+        "angular_second_moment": ("patel", *ALL),
         "inverse_difference_moment": ("clinton19", "patel", *ALL),
         "correlation": ("clinton19", "patel", *ALL),
         "contrast": ("clinton19", "patel", *ALL),
     }
     features = []
     for distance in distances:
-        for name, (formula, unit) in haralick.MEASURES.items():
+        for name, (formula, unit, code) in haralick.MEASURES.items():
             column = f"texture_{name}_d{distance}"
             mean = f"{formula}; at {distance} px, mean of 4 directions"
             features += [
-                Feature(column, mean, unit, _IBSI, texture.co_occurrence, by_paper.get(name, ALL)),
+                Feature(column, mean, unit, _IBSI, texture.co_occurrence, by_paper.get(name, ALL), code),
                 Feature(f"{column}_range", "its range over 4 directions", unit, _IBSI, texture.co_occurrence),
             ]
+        # The matrix of Clinton et al. has the options and properties of scikit-image's graycomatrix and graycoprops, so
+        # their energy is that of graycoprops. The other sets contain its square, the angular second moment
+        energy = f"sqrt(sum p^2), scikit-image's energy; at {distance} px, mean of 4 directions"
+        column = f"texture_energy_d{distance}"
+        features.append(Feature(column, energy, "1", _CLINTON, texture.co_occurrence, ("clinton19",)))
     return features
 
 
@@ -191,22 +199,26 @@ def _other_textures() -> list[Feature]:
 
 def _intensities() -> list[Feature]:
     listed = [
-        ("mean", "mean of the intensity over the cell", "grey levels", statistics.intensity_distribution),
-        ("variance", "its variance", "grey levels^2", statistics.intensity_distribution),
-        ("skewness", "its third central moment / variance^1.5", "1", statistics.intensity_distribution),
-        ("kurtosis", "its fourth central moment / variance^2 - 3", "1", statistics.intensity_distribution),
-        ("entropy", "-sum p log2 p of its 256 values", "bits", statistics.intensity_distribution),
-        ("gradient_mean", "mean of |grad I|", "grey levels / px", statistics.gradient_distribution),
-        ("gradient_variance", "variance of |grad I|", "(grey levels / px)^2", statistics.gradient_distribution),
-        ("gradient_skewness", "skewness of |grad I|", "1", statistics.gradient_distribution),
+        ("mean", "mean of the intensity over the cell", "grey levels", statistics.intensity_distribution, "Q4LE"),
+        ("variance", "its variance", "grey levels^2", statistics.intensity_distribution, "ECT3"),
+        ("skewness", "its third central moment / variance^1.5", "1", statistics.intensity_distribution, "KE2A"),
+        ("kurtosis", "its fourth central moment / variance^2 - 3", "1", statistics.intensity_distribution, "IPH6"),
+        ("entropy", "-sum p log2 p of its 256 values", "bits", statistics.intensity_distribution, "TLU2"),
+        ("gradient_mean", "mean of |grad I|", "grey levels / px", statistics.gradient_distribution, ""),
+        ("gradient_variance", "variance of |grad I|", "(grey levels / px)^2", statistics.gradient_distribution, ""),
+        ("gradient_skewness", "skewness of |grad I|", "1", statistics.gradient_distribution, ""),
         (
             "gradient_kurtosis",
             "kurtosis of |grad I|, 0 for a normal distribution",
             "1",
             statistics.gradient_distribution,
+            "",
         ),
     ]
-    return [Feature(f"statistics_{name}", formula, unit, _COMMON, measure) for name, formula, unit, measure in listed]
+    return [
+        Feature(f"statistics_{name}", formula, unit, _COMMON, measure, ibsi=code)
+        for name, formula, unit, measure, code in listed
+    ]
 
 
 def _projections() -> list[Feature]:

@@ -25,7 +25,7 @@ def measure(cell: Cell, feature_set: str = DEFAULT_SET, **settings: Unpack[Setti
     Args:
         cell: The cell, from `read_cell` or `find_cell`.
         feature_set: `"patel"` (27 features of Patel & Mishra 2015, with the settings below), `"clinton19"` (19 features
-            of Clinton et al. 2020), `"full"` or `"leukobench"` (all features).
+            of Clinton et al. 2020), `"full"` or `"leukobench"` (347 features).
         **settings: Settings to use instead of those of the feature set:
 
             - `channel`: intensity for texture and statistical features, such as `"grey"` or `"blue"`

@@ -13,6 +13,7 @@ from leukobench.features.prepared import PreparedCell
 ENTROPY_RADIUS = 5  # px
 PATTERNS = {1: 8, 2: 16}  # radius of the circle of neighbours, px -> their number
 SCALES = (1, 2, 4)  # px
+_SECOND_MOMENT = list(MEASURES).index("angular_second_moment")
 
 
 def co_occurrence_matrices(
@@ -46,6 +47,9 @@ def co_occurrence(cell: PreparedCell) -> dict[str, float]:
     See `leukobench.features.haralick` for the formulas. `texture_{name}_d{distance}` is the mean over the four
     directions, `..._range` the largest minus the smallest value. Directions without a pair are left out; all features
     of a cell without any pair are 0.
+
+    `texture_energy_d{distance}` is the mean of the square root of the angular second moment, which scikit-image's
+    `graycoprops` calls energy.
     """
     settings = cell.settings
     values = {}
@@ -57,6 +61,7 @@ def co_occurrence(cell: PreparedCell) -> dict[str, float]:
         for name, mean, spread in zip(MEASURES, measured.mean(axis=0), np.ptp(measured, axis=0), strict=True):
             values[f"texture_{name}_d{distance}"] = mean
             values[f"texture_{name}_d{distance}_range"] = spread
+        values[f"texture_energy_d{distance}"] = np.sqrt(measured[:, _SECOND_MOMENT]).mean()
     return values
 
 

@@ -122,9 +122,18 @@ def test_listings_name_what_can_be_chosen() -> None:
     assert "dhuri-mobilenet" in leukobench("recipes").output
     assert json.loads(leukobench("recipes", "clinton-lightxception").output)["input_side"] == 450
     assert json.loads(leukobench("recipes", "leukobench-svm").output)["grid"]["C"]
+    assert "8ZQL 1  " in leukobench("features", "--set", "patel").output
     assert "geometry_area" in leukobench("features").output
     assert leukobench("recipes", "nothing").exit_code == 2
     assert leukobench("features", "--set", "nothing").exit_code == 1
+
+
+def test_a_recipe_shows_its_counts_as_built_beside_the_published_ones() -> None:
+    counts = json.loads(leukobench("recipes", "clinton-lightxception").output)["counts"]
+    assert counts["parameters"] == {"built": 1_248_060, "published": 1_248_060, "comparison": "equal"}
+    assert counts["trainable"] == {"built": 1_248_060 - counts["base_not_trainable"]["built"]}
+    assert counts["layers"]["built"] > 20
+    assert "counts" not in json.loads(leukobench("recipes", "leukobench-svm").output)
 
 
 def broken_inputs(cohort: Path, folder: Path) -> dict[str, tuple[tuple[object, ...], int, str]]:

@@ -49,7 +49,7 @@ def build_alike(recipe, weights):
     ])
     return network
 
-change = Augmentation(rotation=40, shift=0.2, shear=0.2, zoom=0.2, flip=True, stain=0.1)
+change = Augmentation(rotation=40, shift=0.2, shear=12, zoom=0.2, flip=True, stain=0.1)
 plain = Recipe(
     name="plain", source="tests", description="", architecture="tiny", input_side=32, frame=320,
     head=("average", "sigmoid"), optimizer={"name": "SGD", "learning_rate": 0.1}, batch_size=8, epochs=3,

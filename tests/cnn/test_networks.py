@@ -13,14 +13,17 @@ from leukobench.cnn.architectures.applications import TABLE
 from leukobench.cnn.architectures.lightxception import light_xception
 from leukobench.cnn.augmentation import Augment
 from leukobench.cnn.backend import keras
+from leukobench.cnn.checkpoint import Checkpoint
+from leukobench.cnn.counts import count as count_as_built
 from leukobench.cnn.data import square
 from leukobench.cnn.epochs import Examples, balanced_weights, draw_offline_augmentation, orient
+from leukobench.cnn.fitting import Fitting
 from leukobench.cnn.network import build, load_network, positive_score
 from leukobench.cnn.normalization import begin_averages
 from leukobench.cnn.pooling import POOLINGS, averaged_down
 from leukobench.cnn.recipe_catalog import RECIPES, network_recipe
 from leukobench.cnn.recipe_changes import as_texts, change_recipe
-from leukobench.cnn.recipes import Augmentation
+from leukobench.cnn.recipes import Augmentation, PublishedCounts
 from leukobench.cnn.scaling import SCALINGS
 from leukobench.commands.networks import Change
 from leukobench.core.errors import InputError
@@ -47,6 +50,26 @@ def test_networks_have_the_published_numbers_of_parameters_and_shapes(name: str)
     assert network.whole.input_shape == (None, side, side, 3)
     assert network.maps.output_shape[1:] == maps
     assert network.whole.output_shape == (None, outputs)
+
+
+def test_counts_stand_beside_the_published_ones_and_say_how_they_compare() -> None:
+    published = {name: recipe.published for name, recipe in RECIPES.items() if recipe.published}
+    assert len(published) == 7
+    for name in ("clinton-alexnet", "clinton-lightxception", "mir-proposed", "garg-vgg19"):
+        counts = count_as_built(network_recipe(name))
+        for of, number in counts.items():
+            assert number.published == getattr(published[name], of)
+            assert number.comparison.startswith("equal") == (number.published is not None)
+    alexnet = count_as_built(network_recipe("clinton-alexnet"))["parameters"]
+    assert alexnet.comparison == "equal in millions, as published, with 1000 outputs (62,378,344)"
+    assert alexnet.built == 62_378_344 - 4097 * 999
+    small = dataclasses.replace(
+        network_recipe("small-lightxception"), published=PublishedCounts(parameters=1_248_061, layers=3)
+    )
+    wrong = count_as_built(small)
+    assert (wrong["parameters"].built, wrong["parameters"].comparison) == (1_248_060, "different")
+    assert wrong["layers"].comparison == "different"
+    assert wrong["trainable"].built == wrong["base"].built - wrong["base_not_trainable"].built + 1025
 
 
 def test_the_convolutions_of_mir_and_un_nissa_have_their_totals_and_sizes() -> None:
@@ -195,6 +218,8 @@ def test_all_fourteen_published_networks_say_what_was_reported_and_what_was_left
     for recipe in published:
         assert "accuracy" in recipe.reported
         assert recipe.left_open
+        # the scaling of the pixels is either published, or chosen
+        assert "pixels" in recipe.left_open.lower() or recipe.name == "clinton-alexnet"  # "as their other networks"
         assert recipe.split.startswith("split --method image")
 
 
@@ -227,6 +252,7 @@ def test_values_of_a_recipe_are_set_by_name_and_the_rest_stays() -> None:
         ("batch_size", 0, "expected a whole number above 0"),
         ("batch_size", 2.5, "expected a whole number above 0"),
         ("epochs", True, "expected a whole number above 0"),
+        ("batchnorm_averages", "last", "expected one of zero-one, first-batch"),
         ("trained", "some", "expected one of all, head, head"),
         ("loss", "Best", "expected the name of a Keras loss"),
         ("optimizer.name", "Best", "expected the name of a Keras optimiser"),
@@ -327,12 +353,100 @@ def test_averages_that_begin_with_a_batch_normalise_it_as_training_does() -> Non
     assert model.get_layer("head").layers[0].momentum == 0.99
 
 
+@pytest.mark.parametrize(
+    ("changes", "pretrained", "begun"),
+    [
+        ({}, False, True),
+        ({"batchnorm_averages": "zero-one"}, False, False),
+        ({}, True, False),  # pretrained averages are kept
+    ],
+)
+def test_running_averages_start_as_the_recipe_declares(
+    changes: dict[str, str], pretrained: bool, begun: bool, tmp_path: Path
+) -> None:
+    recipe = dataclasses.replace(
+        change_recipe(network_recipe("small-lightxception"), changes | {"input_side": 32, "augmentation": None}),
+        pretrained=pretrained,
+    )
+    keras.utils.set_random_seed(0)
+    model = build(recipe, None).whole
+    images = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3)).astype(np.uint8)
+    examples = Examples([images], np.arange(16), np.zeros((16, 1)))
+    before = [np.asarray(variable) for variable in model.non_trainable_variables]
+    Fitting(model, recipe, 0, Checkpoint(tmp_path))._compile(model, examples)
+    changed = [
+        not np.array_equal(old, new) for old, new in zip(before, model.non_trainable_variables, strict=True) if old.ndim
+    ]
+    assert len(changed) > 10
+    assert all(changed) if begun else not any(changed)
+
+
+def test_reproduced_recipes_start_running_averages_as_keras_does() -> None:
+    for recipe in RECIPES.values():
+        if recipe.source != "leukobench":
+            assert recipe.batchnorm_averages == "zero-one"
+            assert recipe.from_scratch().batchnorm_averages == "zero-one"
+    assert network_recipe("small-lightxception").batchnorm_averages == "first-batch"
+    assert network_recipe("leukobench-finetuned").from_scratch().batchnorm_averages == "first-batch"
+
+
 def test_augmentation_changes_nothing_outside_training_and_with_all_ranges_at_zero() -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
     strong = Augment(Augmentation(rotation=90, shift=0.2, shear=0.2, zoom=0.2, flip=True, stain=0.3), 0)
     assert np.array_equal(strong(images, training=False), images)
     assert not np.allclose(strong(images, training=True), images)
     assert np.allclose(Augment(Augmentation(), 0)(images, training=True), images, atol=1e-3)
+
+
+# rotation, shear (degrees); zooms along x and y; shifts along x and y (share of the side); below 0: flipped
+DRAWS = {
+    "rotation": (25.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0),
+    "shift": (0.0, 0.0, 0.0, 0.0, 0.15, -0.05, 1.0),
+    "shear": (0.0, -15.0, 0.0, 0.0, 0.0, 0.0, 1.0),
+    "zoom": (0.0, 0.0, 0.18, -0.12, 0.0, 0.0, 1.0),
+    "flip": (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0),
+    "rotated shift": (90.0, 0.0, 0.0, 0.0, 0.1, 0.0, 1.0),
+    "all": (-35.0, 17.0, -0.1, 0.2, 0.12, -0.18, 1.0),
+    "all, flipped": (38.0, -9.0, 0.15, 0.05, -0.1, 0.07, -1.0),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Please import `affine_transform`:DeprecationWarning")
+@pytest.mark.parametrize("side", [40, 41])
+def test_augmentation_maps_pixels_as_keras_own_image_data_generator_does(side: int) -> None:
+    from keras.src.legacy.preprocessing.image import apply_affine_transform, flip_axis
+
+    y, x = np.mgrid[:side, :side] / side
+    smooth = np.stack([120 + 80 * np.sin(5 * x + 2 * y), 255 * x * y, 90 + 60 * np.cos(6 * y - x)], axis=2)
+    largest = [90.0, 20.0, 0.2, 0.2, 0.2, 0.2, 1.0]  # in the order in which the layer draws
+    ranges = []
+    layer = Augment(Augmentation(rotation=90, shear=20, zoom=0.2, shift=0.2, flip=True), 0)
+    draws = iter(np.array(list(DRAWS.values())).T)
+
+    def draw(count: int, of: float) -> np.ndarray:
+        ranges.append(of)
+        drawn = next(draws)
+        return keras.ops.convert_to_tensor((np.deg2rad(drawn) if len(ranges) < 3 else drawn).astype("float32"))
+
+    layer._draw = draw
+    ours = np.asarray(layer(np.stack([smooth] * len(DRAWS)).astype("float32"), training=True))
+    assert ranges == pytest.approx([*np.deg2rad(largest[:2]), *largest[2:]])
+    for (name, (theta, shear, zoom_x, zoom_y, shift_x, shift_y, flip)), image in zip(DRAWS.items(), ours, strict=True):
+        theirs = apply_affine_transform(
+            smooth, theta, shift_x * side, shift_y * side, shear, 1 + zoom_x, 1 + zoom_y,
+            row_axis=0, col_axis=1, channel_axis=2, fill_mode="nearest", order=1,
+        )  # fmt: skip
+        theirs = flip_axis(theirs, 1) if flip < 0 else theirs
+        assert np.abs(image - theirs).max() < 2e-3, name
+        assert np.abs(theirs - smooth).max() > 20, name
+
+
+def test_shear_is_in_degrees_as_the_published_recipes_give_it() -> None:
+    of_clinton = [recipe.augmentation.shear for name, recipe in RECIPES.items() if name.startswith("clinton-")]
+    assert of_clinton == [0.2] * 5
+    layer = Augment(Augmentation(shear=0.2), 0)
+    sheared = np.asarray(layer._maps(1000, 100.0))[:, 1]  # -sin of the angle
+    assert 0.95 * np.radians(0.2) < np.abs(sheared).max() <= np.radians(0.2)
 
 
 def test_a_flip_mirrors_half_of_the_images_left_to_right() -> None:

@@ -8,6 +8,8 @@ from skimage.feature import graycomatrix, graycoprops
 
 from leukobench.cells.cell import Cell, find_cell
 from leukobench.cohort.synthetic import CLASS_APPEARANCE, MEAN_STAIN, draw_cell
+from leukobench.features.catalog import features_of
+from leukobench.features.distribution import entropy_of, moments_of
 from leukobench.features.haralick import MEASURES, haralick_measures
 from leukobench.features.texture import co_occurrence, co_occurrence_matrices
 from tests.features.shapes import ellipse, grey_cell, prepared, shape_cell
@@ -21,33 +23,34 @@ PHANTOM = np.array(
         [[1, 4, 4, 0, 0], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [1, 1, 6, 1, 1]],
     ]
 )
-# its published values for co-occurrence features by slice and direction, averaged (IBSI reference manual, 3.6)
+# IBSI reference manual (arXiv 1612.07003 v11), section 3.6, in its order: name, code and two published values of the
+# phantom: 2D, averaged over slices and directions (BTW3); 2D, directions merged by slice, averaged over slices (SUJT)
 PHANTOM_VALUES = {
-    "joint_maximum": 0.519,
-    "joint_average": 2.14,
-    "joint_variance": 2.69,
-    "joint_entropy": 2.05,
-    "difference_average": 1.42,
-    "difference_variance": 2.90,
-    "difference_entropy": 1.40,
-    "sum_average": 4.28,
-    "sum_variance": 5.47,
-    "sum_entropy": 1.60,
-    "angular_second_moment": 0.368,
-    "contrast": 5.28,
-    "dissimilarity": 1.42,
-    "inverse_difference": 0.678,
-    "normalised_inverse_difference": 0.851,
-    "inverse_difference_moment": 0.619,
-    "normalised_inverse_difference_moment": 0.899,
-    "inverse_variance": 0.0567,
-    "correlation": -0.0121,
-    "autocorrelation": 5.09,
-    "cluster_tendency": 5.47,
-    "cluster_shade": 7.00,
-    "cluster_prominence": 79.1,
-    "information_correlation_1": -0.155,
-    "information_correlation_2": 0.487,
+    "joint_maximum": ("GYBY", 0.519, 0.512),
+    "joint_average": ("60VM", 2.14, 2.14),
+    "joint_variance": ("UR99", 2.69, 2.71),
+    "joint_entropy": ("TU9B", 2.05, 2.24),
+    "difference_average": ("TF7R", 1.42, 1.4),
+    "difference_variance": ("D3YU", 2.90, 3.06),
+    "difference_entropy": ("NTRS", 1.40, 1.49),
+    "sum_average": ("ZGXS", 4.28, 4.29),
+    "sum_variance": ("OEEB", 5.47, 5.66),
+    "sum_entropy": ("P6QZ", 1.60, 1.79),
+    "angular_second_moment": ("8ZQL", 0.368, 0.352),
+    "contrast": ("ACUI", 5.28, 5.19),
+    "dissimilarity": ("8S9J", 1.42, 1.4),
+    "inverse_difference": ("IB1Z", 0.678, 0.683),
+    "normalised_inverse_difference": ("NDRX", 0.851, 0.854),
+    "inverse_difference_moment": ("WF0Z", 0.619, 0.625),
+    "normalised_inverse_difference_moment": ("1QCO", 0.899, 0.901),
+    "inverse_variance": ("E8JP", 0.0567, 0.0553),
+    "correlation": ("NI2N", -0.0121, 0.0173),
+    "autocorrelation": ("QWB0", 5.09, 5.14),
+    "cluster_tendency": ("DG8W", 5.47, 5.66),
+    "cluster_shade": ("7NFM", 7.00, 6.98),
+    "cluster_prominence": ("AE86", 79.1, 80.4),
+    "information_correlation_1": ("R8DG", -0.155, -0.0341),
+    "information_correlation_2": ("JN9H", 0.487, 0.263),
 }
 ANGLES = [0, np.pi / 4, np.pi / 2, 3 * np.pi / 4]
 
@@ -58,12 +61,61 @@ def drawn() -> Cell:
     return find_cell(image)
 
 
-def test_the_phantom_has_its_published_values() -> None:
-    by_slice = [co_occurrence_matrices(np.where(piece > 0, piece - 1, 6).astype(np.uint16), 6)[0] for piece in PHANTOM]
-    mean = np.mean([haralick_measures(matrix) for matrices in by_slice for matrix in matrices], axis=0)
+def phantom_matrices() -> np.ndarray:
+    """The co-occurrence matrices of the phantom. [shape=(4 slices, 4 directions, 6, 6)]"""
+    return np.stack(
+        [co_occurrence_matrices(np.where(piece > 0, piece - 1, 6).astype(np.uint16), 6)[0] for piece in PHANTOM]
+    )
+
+
+def test_the_merged_matrices_of_the_phantom_are_the_published_ones() -> None:
+    """The manual lists the pairs of levels and their counts in the first and the last slice, all directions merged."""
+    merged = phantom_matrices().sum(axis=1)
+    for matrix, published in (
+        (merged[0], {(1, 1): 22, (1, 4): 17, (1, 6): 6, (4, 4): 16, (4, 6): 11, (6, 6): 4}),
+        (merged[3], {(1, 1): 70, (1, 4): 7, (1, 6): 5, (4, 4): 2}),
+    ):
+        expected = np.zeros((6, 6), int)
+        for (i, j), number in published.items():
+            expected[i - 1, j - 1] = expected[j - 1, i - 1] = number
+        assert (matrix == expected).all()
+
+
+@pytest.mark.parametrize("aggregation", ["BTW3", "SUJT"])
+def test_the_phantom_has_its_published_values(aggregation: str) -> None:
+    matrices = phantom_matrices()
+    matrices = matrices.reshape(16, 6, 6) if aggregation == "BTW3" else matrices.sum(axis=1)
+    mean = np.mean([haralick_measures(matrix) for matrix in matrices], axis=0)
     assert list(MEASURES) == list(PHANTOM_VALUES)
-    for name, value in zip(MEASURES, mean, strict=True):
-        assert f"{value:.3g}" == f"{PHANTOM_VALUES[name]:.3g}", name
+    for (name, (_, averaged, merged)), value in zip(PHANTOM_VALUES.items(), mean, strict=True):
+        published = averaged if aggregation == "BTW3" else merged
+        assert f"{value:.3g}" == f"{published:.3g}", name
+
+
+def test_the_intensities_of_the_phantom_have_their_published_values() -> None:
+    """The manual's sections 3.3 and 3.4, over the whole volume: the features whose codes the catalogue names."""
+    region = PHANTOM[PHANTOM > 0]
+    counts = np.bincount(region, minlength=7)
+    moments = moments_of(np.arange(7.0), counts)
+    published = {"mean": 2.15, "variance": 3.05, "skewness": 1.08, "kurtosis": -0.355}
+    for name, value in published.items():
+        assert f"{getattr(moments, name):.3g}" == f"{value:.3g}", name
+    assert f"{entropy_of(counts):.3g}" == "1.27"
+
+
+def test_the_catalogue_names_the_code_of_each_feature() -> None:
+    codes = {feature.name: feature.ibsi for feature in features_of("full")}
+    for name, (code, *_) in PHANTOM_VALUES.items():
+        assert codes.pop(f"texture_{name}_d1") == codes.pop(f"texture_{name}_d2") == code
+        assert codes.pop(f"texture_{name}_d4") == code
+    named = {name: code for name, code in codes.items() if code}
+    assert named == {
+        "statistics_mean": "Q4LE",
+        "statistics_variance": "ECT3",
+        "statistics_skewness": "KE2A",
+        "statistics_kurtosis": "IPH6",
+        "statistics_entropy": "TLU2",
+    }
 
 
 @pytest.mark.parametrize(("distance", "levels"), [(1, 64), (3, 16), (2, 256)])
@@ -129,6 +181,7 @@ def test_texture_of_a_filled_rectangle_equals_scikit_image() -> None:
         by_direction = graycoprops(matrices, theirs)
         assert ours[f"texture_{name}_d1"] == pytest.approx(by_direction.mean()), name
         assert ours[f"texture_{name}_d1_range"] == pytest.approx(np.ptp(by_direction)), name
+    assert ours["texture_energy_d1"] == pytest.approx(graycoprops(matrices, "energy").mean())
     entropies = [entropy(matrices[:, :, 0, direction].ravel(), base=2) for direction in range(4)]
     assert ours["texture_joint_entropy_d1"] == pytest.approx(np.mean(entropies))
 
