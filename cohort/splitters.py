@@ -83,7 +83,7 @@ class SubjectSplit(BaseCrossValidator):
         >>> y = ["all", "all", "hem", "hem", "all", "hem"]
         >>> subjects = ["1", "1", "H1", "H1", "2", "H2"]
         >>> next(lb.SubjectSplit(test_size=0.4).split(y, y, groups=subjects))
-        (array([0, 1, 2, 3]), array([4, 5]))
+        (array([4, 5]), array([0, 1, 2, 3]))
     """
 
     __metadata_request__split = {"groups": True}  # noqa: RUF012, scikit-learn's metadata routing reads it
