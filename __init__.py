@@ -14,7 +14,7 @@ Example:
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 _MODULES = {  # the module of each public name
     "BlastClassifier": "classifiers.estimator",

@@ -11,7 +11,8 @@ A partition is a CSV file, which needs no other table of the cohort:
 |            | the first word ends in `-LEAKY` where subjects are shared by design: `image-LEAKY`     |
 | `manifest` | the first 16 digits of the checksum of the manifest, see `manifest.manifest_checksum`  |
 
-A cross-validation is a folder of them: `fold_0.csv`, `fold_1.csv` and so on. `cohort.splitting` makes both.
+A cross-validation is a folder of them: `fold_0.csv`, `fold_1.csv` and so on. A repeated cross-validation is a folder of
+such folders: `repeat_0`, `repeat_1` and so on. `cohort.splitting` makes all three.
 """
 
 from __future__ import annotations
@@ -123,11 +124,33 @@ class Folds:
 Split = Partition | Folds
 
 
-def write_split(split: Split, path: str | os.PathLike[str]) -> None:
-    """Write a partition as a CSV file, or folds as a folder of such files; completely or not at all.
+@dataclass(frozen=True)
+class Repeats:
+    """A repeated cross-validation: the same cohort divided into folds several times, with different seeds.
+
+    Attributes:
+        repeats: The cross-validations by number of the repeat.
+    """
+
+    repeats: Mapping[int, Folds]
+
+    @property
+    def checksums(self) -> dict[str, str]:
+        """SHA-256 of each partition's file, by the names `repeat_0/fold_0`, `repeat_0/fold_1` and so on."""
+        return {
+            f"repeat_{repeat}/{name}": checksum
+            for repeat, folds in self.repeats.items()
+            for name, checksum in folds.checksums.items()
+        }
+
+
+def write_split(split: Split | Repeats, path: str | os.PathLike[str]) -> None:
+    """Write a partition as a CSV file, folds as a folder of them, or repeats as a folder of such folders.
+
+    The file or folder is written completely or not at all.
 
     Args:
-        split: Partition or folds, as `split` returns them.
+        split: Partition, folds or repeats, as `split` returns them.
         path: The file or folder to write.
 
     Raises:
@@ -144,6 +167,10 @@ def write_split(split: Split, path: str | os.PathLike[str]) -> None:
         write_csv(split.as_table(), path)
         return
     with whole_folder(path) as partial:
+        if isinstance(split, Repeats):
+            for repeat, folds in split.repeats.items():
+                write_split(folds, partial / f"repeat_{repeat}")
+            return
         for fold, partition in split.partitions.items():
             write_csv(partition.as_table(), partial / f"fold_{fold}.csv")
 
@@ -176,12 +203,19 @@ def read_split(path: str | os.PathLike[str]) -> Split:
     """Read a partition, or a folder of partitions.
 
     Raises:
-        InputError: see `read_partition`; or a folder without partitions, or with partitions of different splits.
+        InputError: see `read_partition`; or a folder without partitions, with partitions of different splits, or with
+            the repeats of a cross-validation, of which one must be named.
     """
     path = Path(path)
     if not path.is_dir():
         return read_partition(path)
     files = sorted(path.glob("fold_*.csv"), key=lambda file: natural_order(file.stem))
+    repeats = sorted({file.parent for file in path.glob("repeat_*/fold_*.csv")}, key=lambda of: natural_order(of.name))
+    if not files and repeats:
+        raise InputError(
+            f"{path}: contains {counted(len(repeats), 'repeat')} of a cross-validation; "
+            f"name one of them, such as {repeats[0]}"
+        )
     if not files:
         raise InputError(f"{path}: contains no fold_0.csv; name a partition, or the folder of a cross-validation")
     partitions = {_fold_number(file): read_partition(file) for file in files}

@@ -104,7 +104,7 @@ def paired_partitions(
     Args:
         manifest: The cohort.
         units: Unit of each labelled image at every level, see `level_units`.
-        test_size: Share of each class's images whose subject IDs are drawn, in (0, 1).
+        test_size: Share of each class's subject IDs that are drawn, in (0, 1).
         seed: Random seed.
 
     Returns:

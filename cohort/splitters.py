@@ -17,9 +17,9 @@ from leukobench.core.errors import InputError
 class SubjectKFold(BaseCrossValidator):
     """K-fold cross-validation over subject groups, stratified by class.
 
-    The test folds are those of `leukobench split --method kfold` with the same seed: the groups of each class, in the
-    order of the SHA-256 of seed and name, go one by one to the fold with the fewest images of that class. No random
-    generator is used, so the folds are the same on every machine.
+    The test folds are those of `leukobench split --method kfold` with the same seed. Each fold tests equally many
+    groups of a class, or one more, and about equally many cells of it. The folds follow from the SHA-256 of seed and
+    group, not from a random generator, so they are the same on every machine.
 
     Args:
         n_splits: Number of folds, at least 2.
@@ -73,8 +73,9 @@ class SubjectSplit(BaseCrossValidator):
 
     Args:
         n_splits: Number of splits.
-        test_size: Share of each class's cells for testing, in (0, 1). Groups are not divided, so the share is
-            approximate, to within half of the largest group.
+        test_size: Share of each class's groups for testing, in (0, 1); at least one group. Each group has the
+            same probability of being tested, whatever its number of cells. Groups are not divided, so the share of
+            cells is approximate.
         seed: Random seed of the first split.
 
     Example:
@@ -82,7 +83,7 @@ class SubjectSplit(BaseCrossValidator):
         >>> y = ["all", "all", "hem", "hem", "all", "hem"]
         >>> subjects = ["1", "1", "H1", "H1", "2", "H2"]
         >>> next(lb.SubjectSplit(test_size=0.4).split(y, y, groups=subjects))
-        (array([0, 1, 2, 3]), array([4, 5]))
+        (array([4, 5]), array([0, 1, 2, 3]))
     """
 
     __metadata_request__split = {"groups": True}  # noqa: RUF012, scikit-learn's metadata routing reads it

@@ -1,5 +1,8 @@
 """Make partitions: subject-level, cross-validation, official phases of C-NMC 2019, and image-level.
 
+Each class is divided on its own. A part takes its share of the subject groups of a class, each drawn with the same
+probability, whatever its number of images. The part's share of the images of the class is nearly the same.
+
 Nothing here uses a random generator: images and subject groups are ordered by the SHA-256 of the seed and their name.
 The same arguments therefore give the same file on every machine and with every version of the libraries.
 """
@@ -7,16 +10,17 @@ The same arguments therefore give the same file on every machine and with every 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from leukobench.cohort.manifest import LABELS, NEGATIVE, PHASES, POSITIVE, labelled, manifest_checksum
-from leukobench.cohort.partition import IMAGE_LEVEL, PARTS, ROW_COLUMNS, Folds, Partition, Split
+from leukobench.cohort.partition import IMAGE_LEVEL, PARTS, ROW_COLUMNS, Folds, Partition, Repeats, Split
 from leukobench.core.errors import InputError
 
 METHODS = ("subject", "official", "kfold", "image")
+VALIDATION_GROUPS = 3  # fewest groups of a class that choose epoch and threshold, where the cohort has enough
 
 
 @dataclass(frozen=True)
@@ -24,8 +28,9 @@ class SplitOptions:
     """Options of every method of splitting.
 
     Attributes:
-        validation_size: Share of each class's images for validation, in [0, 1); taken from training in the same way
-            as the test part.
+        validation_size: Share of each class's subject groups (images for an image-level split) for validation, in
+            [0, 1); taken from training in the same way as the test part. At least three groups of each class, or a
+            third of those that are not in the test part if these are fewer than nine.
         balance: Whether each part is reduced to as many images of one class as of the other.
         per_subject: Largest number of images of one subject; None for all.
         seed: Random seed.
@@ -54,12 +59,13 @@ def split(
     test_size: float = 0.2,
     validation_size: float = 0.1,
     folds: int = 5,
+    repeats: int = 1,
     test_fold: str | None = None,
     balance: bool = False,
     per_subject: int | None = None,
     seed: int = 0,
     phases: Sequence[str] = (),
-) -> Split:
+) -> Split | Repeats:
     """Divide a cohort into training, validation and test; the same as `leukobench split`.
 
     Args:
@@ -67,9 +73,12 @@ def split(
         method: `subject`: whole subject groups, so that no subject is in two parts. `kfold`: a cross-validation over
             subject groups. `official`: test on the preliminary phase of C-NMC 2019, or on one of its folds. `image`:
             single images; parts share subjects, to measure the optimistic bias of such a split.
-        test_size: Share of each class's images for testing, in (0, 1); for `subject` and `image`.
-        validation_size: Share of each class's images for validation, in [0, 1), taken from training.
+        test_size: Share of each class's subject groups for testing (images for `image`), in (0, 1); for `subject` and
+            `image`.
+        validation_size: Share of each class's subject groups (images for `image`) for validation, in [0, 1), taken from
+            training; at least three groups of each class where nine are not in the test part.
         folds: Number of folds; for `kfold`.
+        repeats: Number of cross-validations, with the seeds `seed`, `seed + 1` and so on; for `kfold`.
         test_fold: Official fold to test on, `0` to `2`; for `official`.
         balance: Whether each part is reduced to as many images of one class as of the other.
         per_subject: Largest number of images of one subject; None for all.
@@ -78,10 +87,10 @@ def split(
             all images.
 
     Returns:
-        A `Partition`, or the `Folds` of a cross-validation.
+        A `Partition`, the `Folds` of a cross-validation, or the `Repeats` of a repeated one.
 
     Raises:
-        InputError: an unknown method or phase, a size out of range, or a part would lack a class.
+        InputError: an unknown method or phase, a size or number out of range, or a part would lack a class.
 
     Example:
         >>> import leukobench as lb
@@ -96,11 +105,16 @@ def split(
         raise InputError(
             f"test_size={test_size}, validation_size={validation_size}; expected shares in (0, 1) and in [0, 1)"
         )
+    if repeats < 1:
+        raise InputError(f"repeats={repeats}; expected at least 1")
+    if repeats > 1 and method != "kfold":
+        raise InputError(f"repeats={repeats}, but the method {method!r} is not repeated; choose kfold")
     options = SplitOptions(validation_size, balance, per_subject, seed, _in_manifest_order(phases))
     if method == "subject":
         return split_by_subject(manifest, test_size, options)
     if method == "kfold":
-        return split_in_folds(manifest, folds, options)
+        made = [split_in_folds(manifest, folds, replace(options, seed=seed + each)) for each in range(repeats)]
+        return made[0] if repeats == 1 else Repeats(dict(enumerate(made)))
     if method == "official":
         return split_officially(manifest, test_fold, options)
     if method == "image":
@@ -115,8 +129,8 @@ def split_by_subject(
 
     Args:
         manifest: The cohort, as `cohort.manifest` reads it.
-        test_size: Share of each class's images for testing, in (0, 1). Groups are not divided, so the share is
-            approximate, to within half of the largest group.
+        test_size: Share of each class's subject groups for testing, in (0, 1); at least one group. Groups are not
+            divided, so the share of images is approximate.
         options: See `SplitOptions`.
 
     Returns:
@@ -175,8 +189,9 @@ def split_officially(
 def split_in_folds(manifest: pd.DataFrame, folds: int = 5, options: SplitOptions = SplitOptions()) -> Folds:
     """Make a cross-validation over subject groups: each labelled image is tested in exactly one partition.
 
-    The groups of each class, in the order of their hash, go one by one to the fold with the fewest images of that
-    class. See `split_by_subject`.
+    Each fold tests equally many subject groups of a class, or one more, and about equally many images of it. Groups are
+    assigned to the folds in the order of their hash, then exchanged between folds until no two folds differ by more
+    than a third of the mean fold, as far as the groups allow. See `split_by_subject`.
 
     Args:
         manifest: The cohort.
@@ -219,36 +234,60 @@ def assign_folds(group: pd.Series, label: pd.Series, folds: int, seed: int) -> p
             raise InputError(
                 f"{folds} folds need {folds} subject groups of each class; the cohort has {len(units)} of {of_class}"
             )
-        images = [0] * folds
-        for name in _in_order(units.index, f"fold/{seed}"):
-            smallest = images.index(min(images))
-            fold_of[name] = smallest
-            images[smallest] += units[name]
+        for fold, names in enumerate(_balanced_folds(units, folds, f"fold/{seed}")):
+            fold_of |= dict.fromkeys(names, fold)
     return group.map(fold_of)
 
 
 def draw_units(unit: pd.Series, label: pd.Series, size: float, seed: int) -> pd.Series:
     """Draw whole units (subject groups or images) for testing, class by class.
 
+    Of the N units of a class, n = round(size N) are drawn, at least one and at most N - 1. Each is drawn with the
+    probability n / N, whatever its number of rows.
+
     Args:
         unit: Unit of each row.
         label: `all` or `hem` of each row.
-        size: Share of each class's rows to draw, in (0, 1).
+        size: Share of each class's units to draw, in (0, 1).
         seed: Random seed.
 
     Returns:
         Whether each row is drawn. [bool]
     """
-    return _draw(unit, label, _class_sizes(label) * size, f"test/{seed}")
+    drawn: set[str] = set()
+    for units in _units_by_class(unit, label).values():
+        number = max(round(size * len(units)), 1)
+        drawn |= _draw(units, min(number, len(units) - 1), f"test/{seed}")
+    return unit.isin(drawn)
+
+
+def draw_validation(unit: pd.Series, label: pd.Series, test: pd.Series, size: float, seed: str) -> pd.Series:
+    """Draw whole units for validation from those that are not in the test part, class by class.
+
+    Of the N units of a class, M of them not in the test part, n = max(round(size N), min(3, floor(M / 3)), 1) are
+    drawn, at most M - 1. Each is drawn with the same probability, whatever its number of rows.
+
+    Args:
+        unit: Unit of each row.
+        label: `all` or `hem` of each row.
+        test: Whether each row is in the test part.
+        size: Share of each class's units to draw, in (0, 1).
+        seed: Seed of the hashes.
+
+    Returns:
+        Whether each row is drawn. [bool]
+    """
+    drawn: set[str] = set()
+    everything, rest = _units_by_class(unit, label), _units_by_class(unit[~test], label[~test])
+    for of_class, units in rest.items():
+        number = max(round(size * len(everything[of_class])), min(VALIDATION_GROUPS, len(units) // 3), 1)
+        drawn |= _draw(units, min(number, len(units) - 1), f"validation/{seed}")
+    return ~test & unit.isin(drawn)
 
 
 def _checksum(manifest: pd.DataFrame) -> str:
     """Return the part of the manifest's checksum that a partition records."""
     return manifest_checksum(manifest)[:16]
-
-
-def _class_sizes(label: pd.Series) -> pd.Series:
-    return label.value_counts().reindex(LABELS, fill_value=0)
 
 
 def _in_order(names: Iterable[str], seed: str) -> list[str]:
@@ -281,29 +320,76 @@ def _eligible(rows: pd.DataFrame, options: SplitOptions) -> pd.DataFrame:
     return rows[place <= options.per_subject]
 
 
-def _units_by_class(unit: pd.Series, label: pd.Series) -> dict[str, pd.Series]:
-    """Return the number of images of each unit, by the class of most of its images."""
+def _units_by_class(unit: pd.Series, label: pd.Series) -> dict[str, dict[str, int]]:
+    """Return the number of rows of each unit, by the class of most of its rows."""
     sizes = unit.value_counts()
     positives = unit[label == POSITIVE].value_counts().reindex(sizes.index, fill_value=0)
     blasts = positives * 2 >= sizes
-    return {POSITIVE: sizes[blasts], NEGATIVE: sizes[~blasts]}
+    return {POSITIVE: sizes[blasts].to_dict(), NEGATIVE: sizes[~blasts].to_dict()}
 
 
-def _draw(unit: pd.Series, label: pd.Series, targets: pd.Series, seed: str) -> pd.Series:
-    """Draw whole units, class by class, until their number of images is close to the target of that class.
+def _draw(sizes: Mapping[str, int], number: int, seed: str) -> set[str]:
+    """Draw a number of units, each with the same probability, whose share of the images is nearly that of the units.
 
-    Within a class, units are visited in the order of their hash. A unit is drawn if that brings the number of images
-    nearer to the target. At least one unit is not drawn.
+    The units are divided into balanced folds of `number` units, and the hash of the seed chooses one of the folds. Each
+    unit is in one fold, so all units have the same probability, however the folds were balanced. Units beyond a
+    multiple of `number` are drawn in the same way beforehand and set aside. If more than half of the units are wanted,
+    those that are not drawn are drawn instead.
+
+    Args:
+        sizes: Number of images of each unit.
+        number: Number of units to draw.
+        seed: Seed of the hashes.
     """
-    drawn: set[str] = set()
-    for of_class, units in _units_by_class(unit, label).items():
-        sizes, taken, images = units.to_dict(), 0, 0
-        for name in _in_order(sizes, seed):
-            nearer = abs(images + sizes[name] - targets[of_class]) < abs(images - targets[of_class])
-            if nearer and taken < len(sizes) - 1:
-                drawn.add(name)
-                taken, images = taken + 1, images + sizes[name]
-    return unit.isin(drawn)
+    if number <= 0:
+        return set()
+    if len(set(sizes.values())) == 1:  # nothing to balance
+        return set(_in_order(sizes, seed)[:number])
+    if 2 * number > len(sizes):
+        return set(sizes) - _draw(sizes, len(sizes) - number, seed)
+    folds, remainder = divmod(len(sizes), number)
+    aside = _draw(sizes, remainder, f"{seed}/aside")
+    members = _balanced_folds({name: size for name, size in sizes.items() if name not in aside}, folds, seed)
+    return set(members[int(hashlib.sha256(seed.encode()).hexdigest(), 16) % folds])
+
+
+def _balanced_folds(sizes: Mapping[str, int], folds: int, seed: str) -> list[list[str]]:
+    """Divide units into folds: each has equally many units, or one more, and about equally many images.
+
+    Units are assigned in the order of their hash. While the largest and the smallest fold differ by more than a third
+    of the mean fold, plus what the largest unit makes inevitable, the largest or the smallest fold exchanges a unit
+    with another fold: the exchange that lowers the sum of squares of the folds' images most. More exchanges would
+    balance better, but leave less difference between the folds of different seeds.
+
+    Args:
+        sizes: Number of images of each unit.
+        folds: Number of folds, at most the number of units.
+        seed: Seed of the hashes.
+
+    Returns:
+        The units of each fold.
+    """
+    order = _in_order(sizes, seed)
+    members = [order[fold::folds] for fold in range(folds)]
+    images = [sum(sizes[name] for name in names) for names in members]
+    mean, others = sum(images) / folds, (sum(images) - max(sizes.values())) / (folds - 1)
+    allowed = mean / 3 + max(max(sizes.values()) - others, 0)
+    while max(images) - min(images) > allowed:
+        largest, smallest = images.index(max(images)), images.index(min(images))
+        pairs = [(largest, fold) for fold in range(folds)] + [(fold, smallest) for fold in range(folds)]
+        exchanges = [
+            (moved * (images[more] - images[less] - moved), moved, more, place, less, other_place)
+            for more, less in pairs
+            for place, name in enumerate(members[more])
+            for other_place, other in enumerate(members[less])
+            if 0 < (moved := sizes[name] - sizes[other]) < images[more] - images[less]
+        ]
+        if not exchanges:
+            break
+        _, moved, more, place, less, other_place = max(exchanges)
+        members[more][place], members[less][other_place] = members[less][other_place], members[more][place]
+        images[more], images[less] = images[more] - moved, images[less] + moved
+    return members
 
 
 def _finish(
@@ -319,10 +405,7 @@ def _finish(
     seed = str(options.seed) if seed is None else seed
     part = pd.Series("train", index=rows.index).mask(test, "test")
     if options.validation_size:
-        rest = ~test
-        targets = _class_sizes(rows["label"]) * options.validation_size
-        validation = _draw(unit[rest], rows["label"][rest], targets, f"validation/{seed}")
-        part[validation[validation].index] = "validation"
+        part[draw_validation(unit, rows["label"], test, options.validation_size, seed)] = "validation"
     expected = PARTS if options.validation_size else ("train", "test")
     refuse_missing_class(rows["label"], part, rows["subject_group"], expected)
     table = rows.assign(part=part)[list(ROW_COLUMNS)]

@@ -191,7 +191,7 @@ def audit(
 
 @click.command("split")
 @click.argument("manifest", type=FILE, required=False)
-@output("Partition (CSV; a folder of them for kfold)")
+@output("Partition (CSV; a folder of them for kfold, and a folder of such folders with --repeats)")
 @click.option(
     "--phase",
     "phases",
@@ -213,16 +213,25 @@ def audit(
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.2,
     show_default=True,
-    help="Share of each class for testing; for subject and image.",
+    help="Share of each class's subject groups for testing (of its images for image); for subject and image.",
 )
 @click.option(
     "--validation-size",
     type=click.FloatRange(0, 1, max_open=True),
     default=0.1,
     show_default=True,
-    help="Share of all images of each class for validation, taken from training; for every method. 0: no validation.",
+    help="Share of each class's subject groups for validation (of its images for image), taken from training; for "
+    "every method. At least 3 groups of each class, or a third of those not tested if these are fewer than 9. "
+    "0: no validation.",
 )
 @click.option("--folds", type=click.IntRange(min=2), default=5, show_default=True, help="Number of folds, for kfold.")
+@click.option(
+    "--repeats",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Number of cross-validations, with the seeds SEED, SEED + 1 and so on; for kfold.",
+)
 @click.option("--test-fold", type=click.Choice(["0", "1", "2"]), help="Official fold to test on, for official.")
 @click.option(
     "--balance", is_flag=True, help="Leave out images of the larger class, so that each part has equally many of both."
@@ -232,27 +241,38 @@ def audit(
 def split_command(manifest: Path | None, out: Path, **options: Any) -> None:
     """Divide a MANIFEST (by default the shipped one of C-NMC 2019) into training, validation and test.
 
-    Whole subject groups are assigned to the parts, class by class, so that the sizes are met as nearly as the groups
-    allow. The method official leaves out of training the images of groups that are also in its test part, and says so.
-    Only the method image divides groups. The same arguments give the same file on every machine.
+    Whole subject groups are assigned to the parts, class by class. Each part takes its share of the groups and, as
+    nearly as the groups allow, of the images. Each group of a class has the same probability of being tested, whatever
+    its size. The method official leaves out of training the images of groups that are also in its test part, and says
+    so. Only the method image divides groups. The same arguments give the same file on every machine.
+
+    With --repeats 5, split writes five cross-validations: repeat_0/fold_0.csv and so on. A training takes one of them.
+    To train on all:
+
+    \b
+        for r in 0 1 2 3 4; do
+            leukobench train-svm features.csv --split folds/repeat_$r -o runs/svm/repeat_$r
+        done
 
     \b
     Example:  leukobench split manifest.csv --method subject --test-size 0.2 --seed 1 -o split.csv
               leukobench split manifest.csv --method kfold --folds 5 --seed 1 -o folds
+              leukobench split manifest.csv --method kfold --repeats 5 --seed 1 -o folds
               leukobench split --phase train --method kfold --folds 5 --seed 1 -o cnmc_folds
     """
     from leukobench.cohort.manifest import read_manifest
-    from leukobench.cohort.partition import summary, write_split
+    from leukobench.cohort.partition import Repeats, summary, write_split
     from leukobench.cohort.splitting import split
 
     cohort = read_manifest(manifest)
     made = split(cohort, **options)
     write_split(made, out)
-    for fold, partition in made.by_fold():
-        if fold is not None:
-            click.echo(f"fold {fold}")
-        for line in summary(partition, cohort):
-            click.echo(line)
+    for repeat, folds in made.repeats.items() if isinstance(made, Repeats) else [(None, made)]:
+        for fold, partition in folds.by_fold():
+            if fold is not None:
+                click.echo(f"fold {fold}" if repeat is None else f"repeat {repeat} fold {fold}")
+            for line in summary(partition, cohort):
+                click.echo(line)
 
 
 @click.command()

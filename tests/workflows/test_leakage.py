@@ -150,7 +150,7 @@ def test_a_partition_is_marked_as_leaky_exactly_if_it_shares_subjects(tied: Path
             leaky = "-LEAKY" * partition.leaky
             assert partition.method == f"{level}{leaky} test=0.3 seed={seed} paired"
             marked.add((level, partition.leaky))
-    assert {level for level, leaky in marked if not leaky} == {"identical-images", "subject-group"}
+    assert {level for level, leaky in marked if not leaky} == {"subject-id", "identical-images", "subject-group"}
     assert {level for level, leaky in marked if leaky} == {"image", "subject-id", "identical-images"}
 
 
