@@ -8,8 +8,10 @@
 
 Every candidate is fitted on the raw scores of the validation part of each fold, and evaluated on those of its test
 part. The table has, for each recipe, the log loss, the Brier score and the expected calibration error of the test cells
-of all folds and runs, and the log loss with the subject groups of a class weighted equally. `--factor 2` doubles the
-logits of the raw scores first, as an overconfident model would give them.
+of all folds and runs, the log loss with the subject groups of a class weighted equally, and sensitivity and specificity
+at the threshold 0.5. "Penalised, 2 and 0.5" is the fit of leukobench with these standard deviations of the prior of
+intercept and slope; "intercept and slope, groups" is the same without a penalty. `--factor 2` doubles the logits of the
+raw scores first, as an overconfident model would give them.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from leukobench.classifiers.calibration import fit as fit_platt
 from leukobench.cohort.manifest import POSITIVE
 from leukobench.results.calibration import Calibration, calibrated, fit_calibration
-from leukobench.results.metrics import expected_calibration_error
+from leukobench.results.metrics import THRESHOLD, expected_calibration_error
 from leukobench.results.run import read_run_folder
 from leukobench.results.weights import cell_weights
 
@@ -96,6 +98,8 @@ def metrics(cells: pd.DataFrame) -> pd.DataFrame:
             "Brier": np.mean((score - positive) ** 2),
             "ECE": expected_calibration_error(positive, score),
             "log loss, groups": log_loss(positive, score, sample_weight=weight),
+            "sensitivity": np.mean(score[positive] >= THRESHOLD),
+            "specificity": np.mean(score[~positive] < THRESHOLD),
         }
         for name in CANDIDATES
     ).set_axis(list(CANDIDATES))
