@@ -15,8 +15,8 @@ Calibrator: TypeAlias = LogisticRegression | IsotonicRegression
 Folds = list[tuple[np.ndarray, np.ndarray]]  # training and held-out row numbers
 
 NOT_CALIBRATED = (
-    "not calibrated: the scores of held-out subject groups were below chance, so that calibration would have reversed "
-    "their order or made them all equal; the decision value is used without calibration"
+    "not calibrated within training: the scores of held-out subject groups were below chance, so that calibration "
+    "would have reversed their order or made them all equal; the decision value is used without calibration"
 )
 
 

@@ -30,10 +30,10 @@ class BlastClassifier(ClassifierMixin, BaseEstimator):
     """A support vector machine or k nearest neighbours, with settings chosen over subject groups.
 
     The computation is that of `leukobench train-svm` and `leukobench train-knn`: the same data, recipe and seed give
-    the same probabilities. `fit` divides the cells into up to five folds of whole subject groups, evaluates every
-    combination of the recipe's settings by cross-validation, refits the best combination on all cells, and calibrates
-    it on the out-of-fold decision values. Scaling, feature selection and projection belong to the model and are fitted
-    inside each fold.
+    the same probabilities, before those of a run are calibrated on its validation part. `fit` divides the cells into up
+    to five folds of whole subject groups, evaluates every combination of the recipe's settings by cross-validation,
+    refits the best combination on all cells, and calibrates it on the out-of-fold decision values. Scaling, feature
+    selection and projection belong to the model and are fitted inside each fold.
 
     With few cells, `fit` asks for less than the commands do. Where the folds have fewer cells than every number of
     neighbours to be searched, it uses as many neighbours as the smallest training fold has cells. Where a class has a

@@ -14,16 +14,16 @@ from leukobench.classifiers.attribution import contributions
 from leukobench.classifiers.cells import LabelledCells
 from leukobench.classifiers.model import Model
 from leukobench.cohort.manifest import NEGATIVE, POSITIVE
+from leukobench.results.calibration import DECIMALS
 from leukobench.results.metrics import predicted_class
-from leukobench.results.run import DECIMALS
 
 
 @dataclass(frozen=True)
 class ClassifierExplanation:
     """The explanation of one prediction.
 
-    Contributions are in probability of `all`: positive towards `all`, negative towards `hem`. Their sum is `score`
-    minus `reference_score`.
+    Contributions are in probability of `all`, calibrated as in training: positive towards `all`, negative towards
+    `hem`. Their sum is `score` minus `reference_score`.
 
     Attributes:
         path: The image.

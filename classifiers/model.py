@@ -1,4 +1,4 @@
-"""A trained classifier: a fitted pipeline and the calibration of its decision values."""
+"""A trained classifier: a fitted pipeline, the calibration of its decision values, and that on the validation part."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sklearn.svm import SVC
 
 from leukobench.classifiers.calibration import Calibrator, probability
 from leukobench.classifiers.kernels import decision_values
+from leukobench.results.calibration import Calibration, calibrated
 
 
 @dataclass
@@ -20,10 +21,13 @@ class Model:
     Attributes:
         pipeline: Fitted steps, the classifier last.
         calibrator: From `leukobench.classifiers.calibration`, or None.
+        on_validation: Calibration of its probability on the validation part, or None. It is not stored with the model,
+            but in `run.json`.
     """
 
     pipeline: Pipeline
     calibrator: Calibrator | None = None
+    on_validation: Calibration | None = None
 
     @property
     def classifier(self) -> SVC | KNeighborsClassifier:
@@ -49,5 +53,5 @@ class Model:
             [shape=(n, 2)]
         """
         margin = not isinstance(self.classifier, KNeighborsClassifier)
-        positive = probability(self.calibrator, self.decision(features), margin)
+        positive = calibrated(probability(self.calibrator, self.decision(features), margin), self.on_validation)
         return np.column_stack([1 - positive, positive])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ class TrainedModel:
 
     Attributes:
         folder: The run folder.
-        model: The model.
+        model: The model, with its calibration on the validation part.
         columns: Names of the features that it was trained on, in order.
         facts: How the training table was measured; None where that is not known.
     """
@@ -127,7 +127,7 @@ def trained_model(run: RunFolder, fold: int | None = None) -> TrainedModel:
     facts = info.parameters["table"]
     return TrainedModel(
         folder=run.folder,
-        model=load_model(run.model_file(".skops", fold)),
+        model=replace(load_model(run.model_file(".skops", fold)), on_validation=info.calibration_of(fold)),
         columns=info.parameters["features"],
         facts=None if facts is None else TableFacts.from_json(facts, run.folder / "run.json"),
     )

@@ -176,9 +176,9 @@ RECIPES = {
             notes=(
                 "Their split: training and preliminary images pooled, image-level split with 15% for testing, which "
                 "leaks (leukobench split --method image --test-size 0.15). They fitted the scaler again on the test "
-                "part; here it is fitted on the training part only. Not calibrated, so that the predicted class is "
-                "that of their classifier: the sign of the decision value. Their energy is scikit-image's, the square "
-                "root of the angular second moment (texture_energy_d1)."
+                "part; here it is fitted on the training part only. Their classifier is not calibrated. Here it is, on "
+                "the validation part if there is one; raw_score >= 0.5 is their class, the sign of the decision value. "
+                "Their energy is scikit-image's, the square root of the angular second moment (texture_energy_d1)."
             ),
         ),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from leukobench.cohort.partition import Folds, Partition, Split, read_split
 from leukobench.core.errors import InputError
 from leukobench.core.files import only_writer, refuse_existing, sha256_of, write_csv
 from leukobench.core.plotting import save_figure
+from leukobench.results.calibration import Calibration, calibrate_on_validation, notes_by_fold
 from leukobench.results.feature_table import FeatureTable, facts_path, read_feature_table
 from leukobench.results.run import RunFolder, model_name, predictions_table, write_run
 from leukobench.results.run_info import RunInfo, by_fold, command_line, split_facts
@@ -47,8 +48,10 @@ def train_classifier(
 
     Settings are chosen on the training part alone, by cross-validation over subject groups, and every step of the
     pipeline is fitted on the training part. The model predicts every part. The validation part, if there is one, is not
-    used for training, so that classifiers and networks train on the same images. Given a cross-validation, each fold
-    has a model that predicts its test part, and the final model is fitted on every image.
+    used for training, so that classifiers and networks train on the same images; the probabilities are calibrated on
+    it, as those of networks are (`leukobench.results.calibration`). Given a cross-validation, each fold has a model
+    that predicts its validation and test parts, and the final model is fitted on every image. It has no validation
+    part: its probabilities are calibrated on out-of-fold decision values only.
 
     Beside the files of every run folder there are `search.csv` with its figure, `importance.csv` and
     `importance_by_family.csv` with theirs, and the reference cells of explanations, `reference.csv`.
@@ -110,7 +113,10 @@ def train_classifier(
         command = command_line(f"train-{chosen.family}", [os.fspath(features)], options)
         info = _run_info(chosen, inputs, fits, why, seed, command, changes)
         reference = choose_reference(inputs.table.values, inputs.final_rows, seed)
-        scored = [predictions_table(rows, fits[fold].score, fold) for fold, rows in inputs.rows.items()]
+        scored = [
+            predictions_table(rows, fits[fold].raw_score, fold, fits[fold].calibration)
+            for fold, rows in inputs.rows.items()
+        ]
         predictions = pd.concat(scored, ignore_index=True)
         return write_run(out, info, predictions, lambda folder: _save(folder, fits, why, reference), None, LIBRARIES)
 
@@ -147,11 +153,23 @@ class _Inputs:
 
 @dataclass(frozen=True)
 class _Fit:
-    """A model fitted on some rows, its scores of all rows, and durations in s."""
+    """A model fitted on some rows.
+
+    Attributes:
+        fitted: The model, and how it was chosen.
+        constant: Names of the columns that are constant over the training cells.
+        raw_score: Its probability of `all` of each row, before the calibration on the validation part. [shape=(n,)]
+        calibration: The calibration on the validation part; None if there was none.
+        not_calibrated: Why there is no calibration, else "".
+        seconds_fit: Duration of the fit, in s.
+        seconds_predict: Duration of the prediction, in s.
+    """
 
     fitted: Fitted
     constant: list[str]
-    score: np.ndarray
+    raw_score: np.ndarray
+    calibration: Calibration | None
+    not_calibrated: str
     seconds_fit: float
     seconds_predict: float
 
@@ -183,21 +201,26 @@ def _fit_models(recipe: ClassicalRecipe, inputs: _Inputs, seed: int, jobs: int) 
 def _fit(
     recipe: ClassicalRecipe, inputs: _Inputs, rows: pd.DataFrame, training: pd.Series, seed: int, jobs: int
 ) -> _Fit:
-    """Choose settings and fit on the training rows alone; score all rows."""
+    """Choose settings and fit on the training rows alone; score all rows, and calibrate on validation rows."""
     cells = inputs.cells(rows)
     training_cells = cells.take(training.to_numpy())
     constant = inputs.table.values.columns[np.ptp(training_cells.features, axis=0) == 0].tolist()
     start = time.perf_counter()
     fitted = fit(recipe, training_cells, seed, jobs)
     done = time.perf_counter()
-    score = fitted.model.predict_proba(cells.features)[:, 1]
-    return _Fit(fitted, constant, score, done - start, time.perf_counter() - done)
+    raw_score = fitted.model.predict_proba(cells.features)[:, 1]
+    calibration, reason = calibrate_on_validation(rows, raw_score, ~training & (rows["part"] == "validation"))
+    return _Fit(fitted, constant, raw_score, calibration, reason, done - start, time.perf_counter() - done)
 
 
 def _importance(fits: dict[int | None, _Fit], inputs: _Inputs, seed: int, jobs: int) -> Importance | None:
     """Compute the importance on the test part; of a cross-validation, on those of all folds, each by its own model."""
     tested = [
-        (fits[fold].fitted.model, inputs.cells(rows[rows["part"] == "test"])) for fold, rows in inputs.rows.items()
+        (
+            replace(fits[fold].fitted.model, on_validation=fits[fold].calibration),
+            inputs.cells(rows[rows["part"] == "test"]),
+        )
+        for fold, rows in inputs.rows.items()
     ]
     return permutation_importance(tested, inputs.table.values.columns.tolist(), seed, jobs)
 
@@ -226,8 +249,9 @@ def _run_info(
         command=command,
         changed=tuple(f"{name}={','.join(map(str, values))}" for name, values in changes.items()),
         excluded=inputs.excluded,
+        calibration=by_fold({fold: of.calibration for fold, of in fits.items()}),
         importance=why.facts if why else None,
-        note=_note(fits, inputs.split),
+        note=_note(fits, inputs),
     )
 
 
@@ -306,13 +330,14 @@ def _parameters(recipe: ClassicalRecipe, fits: dict[int | None, _Fit], table: Fe
     }
 
 
-def _note(fits: dict[int | None, _Fit], split: Split) -> str:
+def _note(fits: dict[int | None, _Fit], inputs: _Inputs) -> str:
     """Return what a reader of the run's metrics must know."""
     notes = []
-    if split.leaky:
+    if inputs.split.leaky:
+        shared = len(inputs.split.shared_groups)
         notes.append(
-            f"the split leaks: {len(split.shared_groups)} subject groups are in more than one part, so the metrics do "
-            "not apply to unseen subjects"
+            f"the split leaks: {shared} subject groups are in more than one part, so the metrics do not apply to "
+            "unseen subjects"
         )
     constant = list(dict.fromkeys(column for of in fits.values() for column in of.constant))
     if constant:
@@ -320,4 +345,5 @@ def _note(fits: dict[int | None, _Fit], split: Split) -> str:
         plural = "s" * (len(constant) > 1)
         notes.append(f"{len(constant)} column{plural} left out, constant over the training cells: {shown}")
     notes += [note for of in fits.values() for note in of.fitted.notes]
+    notes += notes_by_fold({fold: fits[fold].not_calibrated for fold in inputs.rows})
     return "; ".join(dict.fromkeys(notes))

@@ -16,6 +16,7 @@ from leukobench.cnn.network import HEAD, NETWORK, positive_score
 from leukobench.cnn.pooling import CELL_WEIGHT, POOL, pooling_of
 from leukobench.cnn.scaling import SCALING
 from leukobench.cohort.manifest import NEGATIVE, POSITIVE
+from leukobench.results.calibration import Calibration, calibrated
 from leukobench.results.metrics import THRESHOLD
 
 ops = keras.ops
@@ -27,7 +28,7 @@ class NetworkExplanation:
 
     Attributes:
         path: The image.
-        score: Probability of `all`, the mean over the views that the recipe averages over.
+        score: Probability of `all`: the mean over the views that the recipe averages over, calibrated as in training.
         predicted: The predicted class, which `attribution` explains.
         pixels: The input of the network. [shape=(side, side, 3), uint8]
         mask: Which pixels are cell. [shape=(side, side), bool]
@@ -72,9 +73,17 @@ class NetworkExplanation:
 
 
 def explain_pixels(
-    model: keras.Model, path: Path, pixels: np.ndarray, mask: np.ndarray, views: int = 1
+    model: keras.Model,
+    path: Path,
+    pixels: np.ndarray,
+    mask: np.ndarray,
+    views: int = 1,
+    calibration: Calibration | None = None,
 ) -> NetworkExplanation:
     """Explain the prediction of a network for one image.
+
+    The probability and the predicted class are those after calibration. The attribution is of the output of the network
+    before its sigmoid or softmax, which the calibration does not change but for a shift and a positive factor.
 
     Args:
         model: A stored network, as `leukobench.cnn.network.load_network` loads it.
@@ -82,9 +91,11 @@ def explain_pixels(
         pixels: The input of the network. [shape=(side, side, 3), uint8]
         mask: Which pixels are cell. [shape=(side, side), bool]
         views: Number of views of the image that the score is the mean over, see `leukobench.cnn.epochs.orient`.
+        calibration: The calibration of the network on the validation part.
     """
     oriented = [orient(pixels[None], np.array([orientation])) for orientation in range(views)]
-    score = float(np.mean([positive_score(_outputs(model, view))[0] for view in oriented]))
+    raw = np.mean([positive_score(_outputs(model, view))[0] for view in oriented])
+    score = float(calibrated(raw, calibration))
     predicted = POSITIVE if score >= THRESHOLD else NEGATIVE
     of_views = [_unscaled_grad_cam(model, view[0], predicted == POSITIVE) for view in oriented]
     upright = [undo_orientation(found, orientation) for orientation, found in enumerate(of_views)]

@@ -56,14 +56,14 @@ def explain(
     run = read_run_folder(run_folder)
     refuse_other_models(run)
     model = load_network(run.model_file(".keras", fold))
-    views = run.info.parameters["views"]
+    views, calibration = run.info.parameters["views"], run.info.calibration_of(fold)
     cells = [_read_input(run, path) for path in files]  # all are read before anything is computed
     explanations = []
     with whole_folder(out) as partial:
         write_csv(summary(model), partial / "summary.csv")
         save_figure(diagram(model, run.info.recipe), partial / "diagram")
         for number, (pixels, mask) in enumerate(tqdm(cells, unit="image", disable=None)):
-            explanations.append(explain_pixels(model, files[number], pixels, mask, views))
+            explanations.append(explain_pixels(model, files[number], pixels, mask, views, calibration))
             if not brief:
                 _draw(model, explanations[-1], partial / f"{number + 1:03}_{files[number].stem}")
         write_csv(_table(explanations), partial / "explanations.csv")

@@ -20,6 +20,7 @@ from leukobench.cnn.fitting import mean_score
 from leukobench.cnn.network import load_network
 from leukobench.cohort.layout import image_files
 from leukobench.core.errors import InputError
+from leukobench.results.calibration import Calibration, calibrated
 from leukobench.results.run import RunFolder, scores_table
 
 _BATCHES = 4  # read at a time, so that memory does not grow with the number of images
@@ -39,6 +40,7 @@ def predict_images(
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Score images with the network of a run, or with the mean of the networks of a cross-validation.
 
+    The probability of each network is calibrated as in training, and the mean is taken of calibrated probabilities.
     Images are cut, resized and cleared of their background as for training.
 
     Args:
@@ -73,7 +75,9 @@ def predict_images(
         Parallel(n_jobs=jobs, prefer="threads") as threads,
         tqdm(total=len(paths), desc="predicting", unit="image", disable=None) as bar,
     ):
-        networks = [load_network(file) for file in files]
+        networks = [
+            (load_network(file), run.info.calibration_of(each)) for file, each in zip(files, folds, strict=True)
+        ]
         for first in range(0, len(paths), _BATCHES * batch_size):
             chunk = paths[first : first + _BATCHES * batch_size]
             found = threads(delayed(read)(base / path) for path in chunk)
@@ -106,6 +110,10 @@ def _image_paths(images: AnyPath | Iterable[AnyPath], folder: AnyPath | None) ->
     return Path(folder or ""), paths
 
 
-def _mean_of_networks(networks: Sequence[keras.Model], pixels: np.ndarray, batch_size: int, views: int) -> np.ndarray:
+def _mean_of_networks(
+    networks: Sequence[tuple[keras.Model, Calibration | None]], pixels: np.ndarray, batch_size: int, views: int
+) -> np.ndarray:
+    """Return the mean over networks of their calibrated probabilities. [shape=(n,)]"""
     inputs, rows = Inputs.of_images(pixels, views).views, np.arange(len(pixels))
-    return np.mean([mean_score(network, inputs, rows, batch_size) for network in networks], axis=0)
+    scores = [calibrated(mean_score(model, inputs, rows, batch_size), calibration) for model, calibration in networks]
+    return np.mean(scores, axis=0)

@@ -31,8 +31,9 @@ from leukobench.cohort.partition import Split, read_split
 from leukobench.core.errors import InputError
 from leukobench.core.files import only_writer, refuse_existing, sha256_of
 from leukobench.core.plotting import save_figure
+from leukobench.results.calibration import Calibration, calibrate_on_validation, notes_by_fold
 from leukobench.results.run import RunFolder, model_name, predictions_table, reported_rows, write_run
-from leukobench.results.run_info import RunInfo, command_line, split_facts
+from leukobench.results.run_info import RunInfo, by_fold, command_line, split_facts
 
 AnyPath = str | os.PathLike[str]
 
@@ -57,16 +58,18 @@ def train_network(
 ) -> RunFolder:
     """Train a network on the training part of a split, predict every part, and write the run folder.
 
-    Where the split has a validation part, the run keeps the weights of the epoch that the recipe names, else those of
-    the last epoch. A frozen base runs once; only the head is trained, on the outputs of the base. During the training
-    the folder `NAME.partial` beside the run folder NAME holds the history and a checkpoint; it is removed at the end.
+    Where the split has a validation part, the run keeps the weights of the epoch that the recipe names, and the
+    probabilities are calibrated on that part (`leukobench.results.calibration`), as those of SVM and k-NN are. Without
+    one, it keeps the weights of the last epoch, and the probabilities are not calibrated. A frozen base runs once; only
+    the head is trained, on the outputs of the base. During the training the folder `NAME.partial` beside the run folder
+    NAME holds the history and a checkpoint; it is removed at the end.
 
     Args:
         images: Folder that the paths of the manifest are relative to. Or images from `leukobench.cnn.data.load_images`,
             which may be more than the split names: several trainings then share them and the outputs of a frozen base.
         manifest: Manifest that was split (CSV).
-        split: Partition (CSV), or folder of partitions for cross-validation: then only the test part of each fold is
-            predicted.
+        split: Partition (CSV), or folder of partitions for cross-validation: then only the validation and the test part
+            of each fold are predicted.
         out: Run folder to write.
         recipe: Name of a recipe, see `leukobench.cnn.recipe_catalog`.
         weights: Initial weights: a file, "imagenet" (downloaded), or "none" (random; then the whole network is trained,
@@ -139,6 +142,8 @@ def train_network(
             changed=as_texts(changed),
             excluded={path: reason for path, reason in prepared.failed.items() if path in set(table["path"])},
             seconds=trained.seconds,
+            calibration=by_fold({each.fold: each.calibration for each in trained.folds}),
+            note="; ".join(notes_by_fold({each.fold: each.not_calibrated for each in trained.folds})),
             model_parameters=first.whole.count_params(),
             command=command,
         )
@@ -149,10 +154,21 @@ def train_network(
 
 @dataclass(frozen=True)
 class TrainedFold:
-    """The result of one fold, or (fold None) of a training without cross-validation."""
+    """The result of one fold, or (fold None) of a training without cross-validation.
+
+    Attributes:
+        fold: Number of the fold.
+        network: The network.
+        calibration: Its calibration on the validation part; None if there was none.
+        not_calibrated: Why there is no calibration, else "".
+        predictions: See `leukobench.results.run.PREDICTION_COLUMNS`.
+        history: One row an epoch.
+    """
 
     fold: int | None
     network: Network
+    calibration: Calibration | None
+    not_calibrated: str
     predictions: pd.DataFrame
     history: pd.DataFrame
 
@@ -204,12 +220,15 @@ class NetworkTraining:
             history = self.fit(network, inputs, places, partition_rows, self.unfinished.checkpoint(fold))
             fitted = time.perf_counter()
             reported = reported_rows(partition_rows, fold)
-            score = self.predict(network, inputs, places[reported])
+            rows = partition_rows[reported]
+            raw_score = self.predict(network, inputs, places[reported])
             seconds["fit"] += fitted - start
             seconds["predict"] += time.perf_counter() - fitted
-            predictions = predictions_table(partition_rows[reported], score, fold)
+            calibration, reason = calibrate_on_validation(rows, raw_score, rows["part"] == "validation")
+            predictions = predictions_table(rows, raw_score, fold, calibration)
             table = pd.DataFrame(history)
-            folds.append(TrainedFold(fold, network, predictions, table if fold is None else table.assign(fold=fold)))
+            table = table if fold is None else table.assign(fold=fold)
+            folds.append(TrainedFold(fold, network, calibration, reason, predictions, table))
         return TrainedFolds(folds, seconds)
 
     def prepare(self, network: Network, images: Images, split: Split) -> Inputs:

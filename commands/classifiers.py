@@ -108,6 +108,9 @@ def train_svm(**arguments: Any) -> None:
     the best one. The run folder contains predictions, metrics and the model, the results of the search, and the
     permutation importance of each feature on the test part.
 
+    The probabilities are calibrated on the validation part of the split (of a cross-validation: of each fold), in the
+    same way as those of networks. Without a validation part, they are calibrated within the training part only.
+
     \b
     Example:  leukobench train-svm features.csv --split split.csv -o runs/svm --jobs 2
               leukobench train-svm features.csv --split split.csv --weight class,subject \\
@@ -126,6 +129,9 @@ def train_knn(**arguments: Any) -> None:
     set of settings; options override its values. If you give several values, separated by commas, a grid search picks
     the best one. The run folder contains predictions, metrics and the model, the results of the search, and the
     permutation importance of each feature on the test part.
+
+    The probabilities are calibrated on the validation part of the split (of a cross-validation: of each fold), in the
+    same way as those of networks. Without a validation part, they are calibrated within the training part only.
 
     \b
     Example:  leukobench train-knn features.csv --split split.csv -o runs/knn --jobs 2

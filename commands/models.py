@@ -27,8 +27,9 @@ def predict(run: Path, source: Path, out: Path, **options: Any) -> None:
     SOURCE is a folder of images. They are read, and for SVM and k-NN measured, as the training images were. For SVM and
     k-NN, SOURCE may also be a feature table that was extracted like the training table.
 
-    If RUN is a cross-validation, SVM and k-NN use the final model, which was fitted on all images; for networks, the
-    scores of all folds are averaged. Do not judge a model by its predictions on training images: they are too
+    Probabilities are calibrated as in training. If RUN is a cross-validation, SVM and k-NN use the final model, which
+    was fitted on all images and has no validation part to be calibrated on; for networks, the calibrated scores of all
+    folds are averaged. Do not judge a model by its predictions on training images: they are too
     optimistic. An image that cannot be read gets no row. It is listed with the reason in <name>.failures.csv, and the
     command ends with exit code 1.
 

@@ -93,6 +93,10 @@ def train_cnn(
     the last epoch are kept. Images are read and resized once, then kept in the folder $LEUKOBENCH_CACHE (default: the
     folder leukobench in your cache folder). If the pretrained layers are frozen, their outputs are kept there too.
 
+    The probabilities are calibrated on the validation part of the split (of a cross-validation: of each fold), in the
+    same way as those of SVM and k-NN. The best epoch is chosen on the same validation subjects. Without a validation
+    part, the probabilities are not calibrated.
+
     During the training, the folder NAME.partial beside the run folder NAME holds the history and a checkpoint. After an
     interruption, rerun the command with --resume. On a CPU, the result is the same as without the interruption.
 

@@ -146,7 +146,7 @@ def _disjoint(run: RunFolder) -> str:
 def _sizes(run: RunFolder) -> str:
     parts = []
     for part in PARTS:
-        rows = run.part(part)
+        rows = run.part(part).drop_duplicates("path")  # an image may be a validation image of several folds
         if len(rows):
             parts.append(f"{part} {counted(len(rows), 'image')} of {counted(rows['subject'].nunique(), 'subject')}")
     folds = run.predictions["fold"].nunique()

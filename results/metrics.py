@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from sklearn import metrics as sk
 
 from leukobench.cohort.manifest import NEGATIVE, POSITIVE
+from leukobench.core.errors import InputError
 
 THRESHOLD = 0.5
 CALIBRATION_BINS = 10  # of equal width; with more bins, some would be empty for a few hundred cells
@@ -89,6 +92,32 @@ def best_threshold(label: np.ndarray, score: np.ndarray) -> float:
     between = (distinct[1:] + distinct[:-1]) / 2
     good = between[below[:-1] >= below[:-1].max() - 1e-12]
     return float(good[np.argmin(np.abs(good - THRESHOLD))])
+
+
+def threshold_at_sensitivity(label: np.ndarray, score: np.ndarray, sensitivity: float) -> float:
+    """Choose the highest threshold with at least a sensitivity; it has the highest specificity of those that have it.
+
+    With n blasts, this is the k-th highest score of a blast, k = sensitivity * n rounded up. Use the validation part
+    for this, never the test part. On other subjects the sensitivity will differ.
+
+    Args:
+        label: `all` or `hem` of each row; `all` must be present. [shape=(n,)]
+        score: Probability of `all`. [shape=(n,)]
+        sensitivity: In (0, 1].
+
+    Raises:
+        InputError: a sensitivity outside (0, 1], or no row of the class `all`.
+
+    >>> threshold_at_sensitivity(np.array(["all", "all", "all", "hem"]), np.array([0.9, 0.7, 0.2, 0.1]), 0.6)
+    0.7
+    """
+    if not 0 < sensitivity <= 1:
+        raise InputError(f"sensitivity={sensitivity}: is not above 0 and at most 1; give a share such as 0.95")
+    of_blasts = np.sort(np.asarray(score, float)[np.asarray(label) == POSITIVE])[::-1]
+    if not len(of_blasts):
+        raise InputError(f"label: has no row of the class {POSITIVE}, so no sensitivity; give rows of both classes")
+    reached = math.ceil(sensitivity * len(of_blasts) - 1e-9)  # 0.07 * 100 is a little more than 7
+    return float(of_blasts[reached - 1])
 
 
 def predicted_class(score: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:

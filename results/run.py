@@ -2,7 +2,10 @@
 
     run.json         what was trained, see `leukobench.results.run_info.RunInfo`
     model.skops      the model (of a network: model.keras); of a cross-validation also model_fold_0.skops and so on
-    predictions.csv  see `PREDICTION_COLUMNS`; `score` is the probability of `all`
+    predictions.csv  see `PREDICTION_COLUMNS`; `raw_score` is the model's probability of `all`, `score` the one after
+                     calibration on the validation part (`leukobench.results.calibration`), `predicted` its class at
+                     the threshold 0.5. Of a cross-validation, each image is tested in one fold, and may be a
+                     validation image of others: path and fold together name a row
     metrics.json     metrics of each part
     history.csv      networks only: one row an epoch
     reference.csv    SVM and k-NN only: the training cells that explanations compare a cell with
@@ -28,6 +31,7 @@ from leukobench.cohort.manifest import LABELS
 from leukobench.cohort.partition import PARTS
 from leukobench.core.errors import InputError
 from leukobench.core.files import read_csv_columns, sha256_of, whole_folder, write_csv, write_json
+from leukobench.results.calibration import DECIMALS, Calibration, calibrated
 from leukobench.results.metrics import classification_metrics, predicted_class
 from leukobench.results.run_info import RunInfo, library_versions, read_run_info
 
@@ -38,10 +42,10 @@ PREDICTION_COLUMNS = (
     "label",
     "part",
     "fold",
+    "raw_score",
     "score",
     "predicted",
 )
-DECIMALS = 9  # of a score
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,8 @@ class RunFolder:
     Attributes:
         folder: The folder.
         info: The content of `run.json`.
-        predictions: One row a predicted image, see `PREDICTION_COLUMNS`; `fold` is missing (NA) without
-            cross-validation.
+        predictions: One row a predicted image, see `PREDICTION_COLUMNS`; of a cross-validation, one row for each fold
+            that tests an image or validates on it. `fold` is missing (NA) without cross-validation.
         metrics: Metrics by part.
         history: One row an epoch; None for SVM and k-NN.
     """
@@ -78,9 +82,10 @@ class RunFolder:
         """Numbers of the folds; empty without cross-validation."""
         return sorted(int(fold) for fold in self.predictions["fold"].dropna().unique())
 
-    def part(self, name: str) -> pd.DataFrame:
-        """Return the predictions of one part."""
-        return self.predictions[self.predictions["part"] == name]
+    def part(self, name: str, fold: int | None = None) -> pd.DataFrame:
+        """Return the predictions of one part, of all folds or of one."""
+        rows = self.predictions[self.predictions["part"] == name]
+        return rows if fold is None else rows[rows["fold"] == fold]
 
     def model_file(self, suffix: str, fold: int | None = None) -> Path:
         """Return the path of the model; of a cross-validation, that of the final model or of a fold.
@@ -104,20 +109,29 @@ def model_name(suffix: str, fold: int | None = None) -> str:
 def reported_rows(rows: pd.DataFrame, fold: int | None = None) -> np.ndarray:
     """Return the rows of a partition whose predictions a run folder reports. [shape=(n,), bool]
 
-    These are all rows; of a fold of a cross-validation, the test part only, because the other rows are test rows of
-    other folds.
+    These are all rows; of a fold of a cross-validation, the validation and the test part. Validation rows are kept
+    because the calibration and the threshold of the fold come from them. Training rows are test rows of other folds.
     """
-    return (rows["part"] == "test").to_numpy() | (fold is None)
+    return (rows["part"] != "train").to_numpy() | (fold is None)
 
 
-def predictions_table(rows: pd.DataFrame, score: np.ndarray, fold: int | None = None) -> pd.DataFrame:
+def predictions_table(
+    rows: pd.DataFrame, raw_score: np.ndarray, fold: int | None = None, calibration: Calibration | None = None
+) -> pd.DataFrame:
     """Combine the rows of a partition with their scores, in the columns of `predictions.csv`.
 
     Only `reported_rows` are kept.
+
+    Args:
+        rows: Rows of a partition.
+        raw_score: The model's probability of `all` of each. [shape=(n,)]
+        fold: Number of the fold; None without cross-validation.
+        calibration: The calibration of the fold's model.
     """
-    rounded = np.round(np.asarray(score, float), DECIMALS)
+    rounded = np.round(np.asarray(raw_score, float), DECIMALS)
+    score = np.round(calibrated(rounded, calibration), DECIMALS)
     number = pd.array([fold] * len(rows), dtype="Int64")
-    table = rows.assign(fold=number, score=rounded, predicted=predicted_class(rounded))
+    table = rows.assign(fold=number, raw_score=rounded, score=score, predicted=predicted_class(score))
     return table.loc[reported_rows(rows, fold), list(PREDICTION_COLUMNS)]
 
 
@@ -197,15 +211,16 @@ def _read_predictions(path: Path) -> pd.DataFrame:
             raise InputError(
                 f"{path}: {table['path'][wrong].iloc[0]!r} has a {column} other than {', '.join(allowed)}; train again"
             )
-    score = pd.to_numeric(table["score"], errors="coerce")
+    raw, score = (pd.to_numeric(table[column], errors="coerce") for column in ("raw_score", "score"))
     fold = pd.to_numeric(table["fold"].replace("", None), errors="coerce")
     for wrong, what in (
+        (~raw.between(0, 1), "raw_score that is not a probability"),
         (~score.between(0, 1), "score that is not a probability"),
         (fold.isna() & (table["fold"] != ""), "fold that is not a number"),
     ):
         if wrong.any():
             raise InputError(f"{path}: {table['path'][wrong].iloc[0]!r} has a {what}; train again")
-    return table.assign(score=score, fold=fold.astype("Int64"))
+    return table.assign(raw_score=raw, score=score, fold=fold.astype("Int64"))
 
 
 def _read_metrics(path: Path) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from typing import Any
 import leukobench
 from leukobench.cohort.partition import Split
 from leukobench.core.errors import InputError
+from leukobench.results.calibration import Calibration
 
-FORMAT = 2  # version of the format of run folders; leukobench 0.1 wrote none
-FINAL = "final"  # name of the final model in lists by fold
+FORMAT = 3  # version of the format of run folders; leukobench 0.1 wrote none, 0.2 and 0.3 wrote 2
+FINAL = "final"  # name of the final model, or of the only one, in values by fold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,8 @@ class RunInfo:
         command: Arguments of the command line that repeats the run, the program's name first.
         changed: Values of the recipe that were changed for this run, as `name=value`.
         excluded: Reason of each image that was left out, by path.
+        calibration: Calibration of each model on the validation part, by fold (see `by_fold`); None for a model that
+            was not calibrated there.
         importance: Settings and results of the permutation importance; None if it was not computed.
         note: Caution for readers of the metrics; "" for none.
         model_parameters: Number of parameters of a network; None for other models.
@@ -62,6 +65,7 @@ class RunInfo:
     command: Sequence[str]
     changed: Sequence[str] = ()
     excluded: Mapping[str, str] = field(default_factory=dict)
+    calibration: Mapping[str, Calibration | None] = field(default_factory=dict)
     importance: Mapping[str, Any] | None = None
     note: str = ""
     model_parameters: int | None = None
@@ -71,6 +75,10 @@ class RunInfo:
     versions: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
+
+    def calibration_of(self, fold: int | None) -> Calibration | None:
+        """Return the calibration of the model of a fold; of None, that of the final or only model."""
+        return self.calibration.get(fold_name(fold))
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of `run.json`; the command as one line that a shell understands."""
@@ -103,7 +111,12 @@ class RunInfo:
             command = tuple(shlex.split(content["command"]))
         except ValueError as error:
             raise InputError(f"{path}: command cannot be read ({error}); train again") from None
-        return cls(**known | {"command": command, "changed": tuple(content.get("changed", ()))})
+        calibration = {
+            name: None if values is None else Calibration.from_json(values, f"{path}: calibration of {name}")
+            for name, values in content.get("calibration", {}).items()
+        }
+        changed = tuple(content.get("changed", ()))
+        return cls(**known | {"command": command, "changed": changed, "calibration": calibration})
 
 
 _TEXT = (str, "text")
@@ -112,7 +125,7 @@ _TABLE = (dict, "a table of names and values")
 _KINDS: Mapping[str, tuple[type, str]] = {
     **dict.fromkeys(("family", "recipe", "background", "split", "note", "command", "device", "leukobench"), _TEXT),
     **dict.fromkeys(("seed", "shared_subject_groups"), _NUMBER),
-    **dict.fromkeys(("parameters", "checksums", "seconds", "excluded", "versions", "files"), _TABLE),
+    **dict.fromkeys(("parameters", "checksums", "seconds", "excluded", "calibration", "versions", "files"), _TABLE),
     "changed": (list, "a list"),
     "leaky": (bool, "true or false"),
 }
@@ -160,7 +173,12 @@ def command_line(
 
 def by_fold(values: Mapping[int | None, Any]) -> dict[str, Any]:
     """Name values by fold for a JSON file: "0", "1" and so on, and `final` for the final model."""
-    return {FINAL if fold is None else str(fold): value for fold, value in values.items()}
+    return {fold_name(fold): value for fold, value in values.items()}
+
+
+def fold_name(fold: int | None) -> str:
+    """Return the name of a fold in values by fold."""
+    return FINAL if fold is None else str(fold)
 
 
 def read_run_info(folder: str | os.PathLike[str]) -> RunInfo:

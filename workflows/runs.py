@@ -27,7 +27,9 @@ class Run(RunFolder):
         folder: The run folder.
         info: The content of `run.json`, typed; `info.command` repeats the run.
         predictions: One row a predicted image of the cohort: `path`, `subject`, `subject_group`, `label`, `part`,
-            `fold` (missing without cross-validation), `score` (the probability of `all`) and `predicted`.
+            `fold` (missing without cross-validation), `raw_score` (the model's probability of `all`), `score` (that
+            probability after calibration on the validation part) and `predicted`. Of a cross-validation, each image is
+            tested in one fold, and may be a validation image of others.
         metrics: Metrics by part: `run.metrics["test"]["auroc"]`.
         history: One row an epoch; None for SVM and k-NN.
 

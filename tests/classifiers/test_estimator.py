@@ -60,8 +60,9 @@ def test_the_probabilities_are_those_of_a_run(
     classifier.fit(table.loc[rows["path"]], rows["label"], groups=rows["subject_group"])
     probability = classifier.predict_proba(table.loc[run.predictions["path"]])
     assert classifier.classes_.tolist() == ["all", "hem"]
-    assert np.round(probability[:, 0], 9).tolist() == run.predictions["score"].tolist()
-    assert classifier.predict(table.loc[run.predictions["path"]]).tolist() == run.predictions["predicted"].tolist()
+    assert np.round(probability[:, 0], 9).tolist() == run.predictions["raw_score"].tolist()
+    predicted = np.where(run.predictions["raw_score"] >= 0.5, "all", "hem")
+    assert classifier.predict(table.loc[run.predictions["path"]]).tolist() == predicted.tolist()
     assert classifier.settings_ == run.info.parameters["chosen"]["final"]
     assert classifier.feature_names_in_.tolist() == run.info.parameters["features"]
     written = pd.read_csv(run.folder / "search.csv")

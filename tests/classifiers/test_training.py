@@ -13,17 +13,19 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from leukobench.classifiers.cells import LabelledCells
 from leukobench.classifiers.fitting import fit
+from leukobench.classifiers.prediction import trained_model
 from leukobench.classifiers.recipes import RECIPES
 from leukobench.classifiers.storage import load_model, save_model
 from leukobench.classifiers.training import train_classifier
 from leukobench.cli import main
 from leukobench.cohort.indexing import index_folder
 from leukobench.cohort.manifest import read_manifest, write_manifest
-from leukobench.cohort.partition import write_split
+from leukobench.cohort.partition import read_split, write_split
 from leukobench.cohort.splitting import SplitOptions, split_by_image, split_by_subject
 from leukobench.core.errors import InputError
 from leukobench.core.files import only_writer
 from leukobench.features.extractor import extract
+from leukobench.results.calibration import calibrated, fit_calibration
 from leukobench.results.feature_table import TableFacts
 from leukobench.results.run import RunFolder, read_run_folder
 
@@ -82,8 +84,31 @@ def test_the_run_folder_holds_search_and_importance(run: RunFolder) -> None:
 
 def test_the_stored_model_gives_the_scores_that_were_written(run: RunFolder, cohort: Path) -> None:
     table = pd.read_csv(cohort / "features.csv").set_index("path").loc[run.predictions["path"]]
-    score = load_model(run.folder / "model.skops").predict_proba(table.to_numpy())[:, 1]
-    assert run.predictions["score"].to_numpy() == pytest.approx(score, abs=1e-9)
+    raw_score = load_model(run.folder / "model.skops").predict_proba(table.to_numpy())[:, 1]
+    assert run.predictions["raw_score"].to_numpy() == pytest.approx(raw_score, abs=1e-9)
+    assert trained_model(run).score(table)["score"].tolist() == run.predictions["score"].tolist()
+
+
+def test_the_probabilities_are_calibrated_on_the_validation_part(run: RunFolder) -> None:
+    held = run.part("validation")
+    expected = fit_calibration(held["raw_score"], held["label"] == "all", held["subject_group"])
+    found = run.info.calibration_of(None)
+    assert (found.groups, found.cells) == (held["subject_group"].nunique(), len(held))
+    assert (found.intercept, found.slope) == pytest.approx((expected.intercept, expected.slope), abs=1e-4)
+    assert "on validation" not in run.info.note
+    score, raw_score = run.predictions["score"], run.predictions["raw_score"]
+    assert score.to_numpy() == pytest.approx(calibrated(raw_score, found), abs=1e-9)
+    assert (score - raw_score).abs().max() > 0.01
+
+
+def test_without_a_validation_part_the_note_says_that_there_was_no_calibration(cohort: Path, tmp_path: Path) -> None:
+    partition = split_by_subject(read_manifest(cohort / "manifest.csv"), 0.4, SplitOptions(validation_size=0, seed=1))
+    write_split(partition, tmp_path / "split.csv")
+    files = (cohort / "features.csv", tmp_path / "split.csv", tmp_path / "run")
+    run = train_classifier(*files, recipe="leukobench-knn", importance=False)
+    assert run.info.note == "not calibrated on validation: the split has no validation part"
+    assert run.info.calibration == {"final": None}
+    assert run.predictions["score"].tolist() == run.predictions["raw_score"].tolist()
 
 
 def test_test_rows_have_no_part_in_the_model(run: RunFolder, cohort: Path, tmp_path: Path) -> None:
@@ -96,7 +121,9 @@ def test_test_rows_have_no_part_in_the_model(run: RunFolder, cohort: Path, tmp_p
         tmp_path / "strange.csv", cohort / "split.csv", tmp_path / "run", recipe=run.info.recipe, seed=1
     )
     trained_on = run.predictions["part"] == "train"
-    assert again.predictions["score"][trained_on].tolist() == run.predictions["score"][trained_on].tolist()
+    assert again.predictions["raw_score"][trained_on].tolist() == run.predictions["raw_score"][trained_on].tolist()
+    other = run.predictions["part"] != "train"
+    assert again.predictions["raw_score"][other].tolist() != run.predictions["raw_score"][other].tolist()
 
 
 def test_equal_seeds_give_equal_runs_for_any_number_of_processes(run: RunFolder, cohort: Path, tmp_path: Path) -> None:
@@ -109,17 +136,25 @@ def test_equal_seeds_give_equal_runs_for_any_number_of_processes(run: RunFolder,
 
 def test_a_cross_validation_keeps_each_image_as_it_was_tested(folds: Path, cohort: Path, tmp_path: Path) -> None:
     run = train_classifier(cohort / "features.csv", folds, tmp_path / "knn", recipe="leukobench-knn", seed=1)
-    assert sorted(run.predictions["path"]) == sorted(pd.read_csv(cohort / "features.csv")["path"])
-    assert set(run.predictions["part"]) == {"test"}
+    table = pd.read_csv(cohort / "features.csv").set_index("path")
+    assert sorted(run.part("test")["path"]) == sorted(pd.read_csv(cohort / "features.csv")["path"])
+    for fold, partition in read_split(folds).by_fold():
+        assert run.part("validation", fold)["path"].tolist() == partition.part("validation")["path"].tolist()
+        scored = trained_model(run, fold).score(table.loc[run.predictions["path"][run.predictions["fold"] == fold]])
+        assert scored["score"].tolist() == run.predictions["score"][run.predictions["fold"] == fold].tolist()
+    final = trained_model(run)  # fitted on every image, so that none is left to calibrate it on
+    raw_score = load_model(run.folder / "model.skops").predict_proba(table.to_numpy())[:, 1]
+    assert run.info.calibration["final"] is None
+    assert final.score(table)["score"].to_numpy() == pytest.approx(raw_score, abs=1e-9)
     single = train_classifier(
         cohort / "features.csv", folds / "fold_1.csv", tmp_path / "single", recipe="leukobench-knn", seed=1
     )
     expected = single.part("test").set_index("path")["score"]
-    assert run.predictions[run.predictions["fold"] == 1].set_index("path")["score"].to_dict() == expected.to_dict()
+    assert run.part("test", 1).set_index("path")["score"].to_dict() == expected.to_dict()
     models = {file.name for file in run.folder.glob("*.skops")}
     assert models == {"model.skops", "model_fold_0.skops", "model_fold_1.skops", "model_fold_2.skops"}
     assert run.info.importance["cells"] == 40
-    pooled = roc_auc_score(run.predictions["label"] == "all", run.predictions["score"])
+    pooled = roc_auc_score(run.part("test")["label"] == "all", run.part("test")["score"])
     assert run.info.importance["auroc"] == pytest.approx(pooled)
 
 
@@ -229,11 +264,10 @@ def test_the_recipe_of_clinton_says_that_their_split_leaks(cohort: Path, tmp_pat
     assert "the split leaks" in leaky.info.note
     chosen = leaky.info.parameters["chosen"]["final"]
     assert (chosen["scaling"], chosen["kernel"], chosen["C"], chosen["gamma"]) == ("minmax", "rbf", 1.0, "scale")
-    # called as the machine itself calls it: without calibration the threshold of 0.5 is the sign of the decision value
+    # predicted as the machine itself predicts: without calibration the threshold 0.5 is the sign of the decision value
     model = load_model(leaky.folder / "model.skops")
     features = pd.read_csv(table).set_index("path").loc[leaky.predictions["path"]].to_numpy()
-    machine_calls = np.where(model.pipeline.predict(features), "all", "hem")
-    assert leaky.predictions["predicted"].tolist() == machine_calls.tolist()
+    assert ((leaky.predictions["raw_score"] >= 0.5) == model.pipeline.predict(features)).all()
     honest = train_classifier(table, cohort / "split.csv", tmp_path / "honest", recipe="clinton-svm")
     assert "leak" not in honest.info.note
 

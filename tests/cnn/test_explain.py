@@ -153,6 +153,8 @@ def test_explain_writes_grad_cam_and_the_maps_of_every_layer(run: RunFolder, coh
     paths = [cohort / "images" / path for path in run.predictions["path"][:2]]
     found = explain(run.folder, paths, tmp_path / "seen")
     assert [each.score for each in found] == pytest.approx(run.predictions["score"][:2].tolist(), abs=1e-5)
+    assert run.predictions["score"][:2].tolist() != run.predictions["raw_score"][:2].tolist()
+    assert [each.predicted for each in found] == run.predictions["predicted"][:2].tolist()
     table = pd.read_csv(tmp_path / "seen" / "explanations.csv")
     assert table["path"].tolist() == [path.as_posix() for path in paths]
     assert table["background"].between(0.2, 0.95).all()

@@ -69,6 +69,7 @@ def trained(images: Path, manifest: Path, partition: Path, out: Path, **changes:
         patch.setitem(RECIPES, TINY.name, TINY)
         run = train_network(images, manifest, partition, out, recipe=TINY.name, changes=changes, seed=1)
     assert run.predictions["score"].std() > 0.005  # scores that differ, so that equal ones mean something
+    assert (run.predictions["score"] - run.predictions["raw_score"]).abs().max() > 0.001  # and are calibrated
     return run
 
 
@@ -134,9 +135,9 @@ def test_of_a_cross_validation_the_mean_of_the_folds_or_one_of_them_scores(
 
     by_fold = {fold: scores(fold, "--fold", fold) for fold in "012"}
     for fold, of_fold in by_fold.items():
-        tested = run_of_folds.predictions[run_of_folds.predictions["fold"] == int(fold)].set_index("path")["score"]
-        assert len(tested) >= 8
-        assert of_fold[tested.index].to_numpy() == pytest.approx(tested.to_numpy(), abs=1e-6)
+        written = run_of_folds.predictions[run_of_folds.predictions["fold"] == int(fold)].set_index("path")["score"]
+        assert len(written) >= 8
+        assert of_fold[written.index].to_numpy() == pytest.approx(written.to_numpy(), abs=1e-6)
     mean = sum(by_fold.values()) / 3
     assert (by_fold["0"] - mean).abs().max() > 0.01
     assert scores("mean").to_numpy() == pytest.approx(mean.to_numpy(), abs=1e-8)

@@ -69,6 +69,8 @@ def test_a_killed_training_ends_as_an_unbroken_one(cohort: Path, cut_short: Path
     assert len(pd.read_csv(tmp_path / "broken.partial" / "history.csv")) == 1
     broken, unbroken = go_on(cohort, tmp_path / "broken"), go_on(cohort, tmp_path / "unbroken", resume=False)
     assert broken.predictions["score"].tolist() == unbroken.predictions["score"].tolist()
+    assert broken.info.calibration == unbroken.info.calibration
+    assert broken.info.calibration_of(None) is not None
     figures = [column for column in unbroken.history if column != "seconds"]
     assert len(figures) == 6
     pd.testing.assert_frame_equal(broken.history[figures], unbroken.history[figures], check_exact=True)

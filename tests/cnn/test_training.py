@@ -26,7 +26,10 @@ from leukobench.cnn.network import build, load_network, positive_score, targets_
 from leukobench.cnn.recipes import Augmentation, Recipe
 from leukobench.cnn.training import train_network
 from leukobench.cohort.manifest import read_manifest
+from leukobench.cohort.partition import read_split, write_split
+from leukobench.cohort.splitting import SplitOptions, split_by_subject
 from leukobench.core.errors import InputError
+from leukobench.results.calibration import calibrated
 from leukobench.results.run import RunFolder, read_run_folder
 
 TINY = Recipe(
@@ -114,7 +117,26 @@ def test_the_stored_network_gives_the_scores_that_were_written(cohort: Path, tmp
     rows = run.predictions["path"].map(images.row).to_numpy()
     model = load_network(str(run.folder / "model.keras"))
     score = positive_score(model.predict(np.asarray(images.pixels[rows]), verbose=0))
-    assert run.predictions["score"].to_numpy() == pytest.approx(score, abs=1e-5)
+    assert run.predictions["raw_score"].to_numpy() == pytest.approx(score, abs=1e-5)
+    calibration = run.info.calibration_of(None)
+    held = run.part("validation")
+    assert (calibration.groups, calibration.cells) == (held["subject_group"].nunique(), len(held))
+    assert run.info.note == ""
+    expected = np.round(calibrated(run.predictions["raw_score"], calibration), 9)
+    assert run.predictions["score"].tolist() == expected.tolist()
+    assert run.predictions["score"].tolist() != run.predictions["raw_score"].tolist()
+
+
+def test_without_a_validation_part_the_note_says_that_the_scores_are_not_calibrated(
+    cohort: Path, tmp_path: Path
+) -> None:
+    manifest = read_manifest(cohort / "manifest.csv")
+    write_split(split_by_subject(manifest, 0.4, SplitOptions(validation_size=0)), tmp_path / "split.csv")
+    files = (cohort / "images", cohort / "manifest.csv", tmp_path / "split.csv", tmp_path / "run")
+    run = train_network(*files, recipe="tiny", epochs=1)
+    assert run.info.note == "not calibrated on validation: the split has no validation part"
+    assert run.info.calibration == {"final": None}
+    assert run.predictions["score"].tolist() == run.predictions["raw_score"].tolist()
 
 
 def test_views_are_the_mean_over_quarter_turns_and_mirrors(cohort: Path, tmp_path: Path) -> None:
@@ -126,7 +148,7 @@ def test_views_are_the_mean_over_quarter_turns_and_mirrors(cohort: Path, tmp_pat
     model = load_network(str(run.folder / "model.keras"))
     views = [np.rot90(view, quarters, (1, 2)) for view in (pixels, pixels[:, :, ::-1]) for quarters in range(4)]
     scores = [positive_score(model.predict(view, verbose=0)) for view in views]
-    assert run.predictions["score"].to_numpy() == pytest.approx(np.mean(scores, axis=0), abs=1e-5)
+    assert run.predictions["raw_score"].to_numpy() == pytest.approx(np.mean(scores, axis=0), abs=1e-5)
     assert np.ptp(scores, axis=0).max() > 1e-4  # and the views do differ
 
 
@@ -179,7 +201,7 @@ def test_the_views_of_a_frozen_base_are_run_once_learned_from_and_averaged(
     pixels = np.asarray(images.pixels[run.predictions["path"].map(images.row).to_numpy()])
     model = load_network(str(run.folder / "model.keras"))
     scores = [positive_score(model.predict(orient(pixels, np.full(40, view)), verbose=0)) for view in range(8)]
-    assert run.predictions["score"].to_numpy() == pytest.approx(np.mean(scores, axis=0), abs=1e-5)
+    assert run.predictions["raw_score"].to_numpy() == pytest.approx(np.mean(scores, axis=0), abs=1e-5)
     assert np.ptp(scores, axis=0).max() > 1e-4  # and the views do differ
     (kept,) = (tmp_path / "cache" / "features").rglob("features.npy")
     features = np.load(kept)  # the base on each view; an epoch trains on one of them
@@ -265,11 +287,14 @@ def test_a_cross_validation_keeps_each_image_as_it_was_tested(
     arguments = {"recipe": "tiny-frozen", "weights": str(weights), "seed": 1}
     images, manifest = cohort / "images", cohort / "manifest.csv"
     run = train_network(images, manifest, folds, tmp_path / "folds", **arguments)
-    assert sorted(run.predictions["path"]) == sorted(read_manifest(manifest)["path"])
+    assert sorted(run.part("test")["path"]) == sorted(read_manifest(manifest)["path"])
+    for fold, partition in read_split(folds).by_fold():
+        assert run.part("validation", fold)["path"].tolist() == partition.part("validation")["path"].tolist()
+    assert set(run.info.calibration) == {"0", "1", "2"}
     single = train_network(images, manifest, folds / "fold_1.csv", tmp_path / "single", **arguments)
-    expected = single.part("test").set_index("path")["score"].to_dict()
-    tested = run.predictions[run.predictions["fold"] == 1].set_index("path")["score"].to_dict()
-    assert tested == pytest.approx(expected, abs=1e-5)
+    for part in ("validation", "test"):
+        expected = single.part(part).set_index("path")["score"].to_dict()
+        assert run.part(part, 1).set_index("path")["score"].to_dict() == pytest.approx(expected, abs=1e-5)
     assert {file.name for file in run.folder.glob("*.keras")} == {f"model_fold_{fold}.keras" for fold in range(3)}
     assert run.history.groupby("fold").size().to_dict() == {0: 3, 1: 3, 2: 3}
 

@@ -12,8 +12,9 @@ import pytest
 
 from leukobench.cohort.partition import read_split
 from leukobench.core.errors import InputError
+from leukobench.results.calibration import Calibration, calibrated
 from leukobench.results.run import RunFolder, predictions_table, read_run_folder, write_run
-from leukobench.results.run_info import RunInfo, command_line, split_facts
+from leukobench.results.run_info import RunInfo, by_fold, command_line, split_facts
 
 
 def save_text(folder: Path) -> None:
@@ -57,11 +58,37 @@ def test_run_json_reads_back_unchanged(cohort: Path, tmp_path: Path) -> None:
     assert run.info.command == ("leukobench", "train-svm", "a table.csv", "--split", "split.csv")
 
 
-def test_predictions_of_a_fold_are_those_of_its_test_part(cohort: Path) -> None:
+def test_predictions_of_a_fold_are_those_of_its_validation_and_test_part(cohort: Path) -> None:
     rows = read_split(cohort / "split.csv").rows
     table = predictions_table(rows, np.zeros(len(rows)), fold=2)
-    assert set(table["part"]) == {"test"}
+    assert table["path"].tolist() == rows["path"][rows["part"] != "train"].tolist()
+    assert set(table["part"]) == {"validation", "test"}
     assert (table["fold"] == 2).all()
+
+
+def test_a_calibrated_cross_validation_reads_back_unchanged(cohort: Path, folds: Path, tmp_path: Path) -> None:
+    calibration = {0: Calibration(0.5, 0.8, 4, 16), 1: None, 2: Calibration(-1.0, 2.0, 4, 16)}
+    raw = np.linspace(0, 1, 40)
+    split = read_split(folds)
+    tables = [predictions_table(part.rows, raw, fold, calibration[fold]) for fold, part in split.by_fold()]
+    info = dataclasses.replace(make_run(cohort, tmp_path / "a").info, calibration=by_fold(calibration))
+    write_run(tmp_path / "b", info, pd.concat(tables), save_text)
+    run = read_run_folder(tmp_path / "b")
+    assert {fold: run.info.calibration_of(fold) for fold in run.folds} == calibration
+    assert run.info.calibration_of(None) is None
+    assert set(run.metrics) == {"validation", "test"}
+    for fold, partition in split.by_fold():
+        for part in ("validation", "test"):
+            found = run.part(part, fold)
+            assert found["path"].tolist() == partition.part(part)["path"].tolist()
+            expected = calibrated(raw[(partition.rows["part"] == part).to_numpy()], calibration[fold])
+            assert found["score"].to_numpy() == pytest.approx(expected, abs=1e-9)
+            assert (found["predicted"] == np.where(found["score"] >= 0.5, "all", "hem")).all()
+            # and anybody can compute one column of the table from the other
+            again = np.round(calibrated(found["raw_score"].to_numpy(), calibration[fold]), 9)
+            assert found["score"].tolist() == again.tolist()
+    assert (run.part("test", 1)["score"] == run.part("test", 1)["raw_score"]).all()
+    assert run.part("test")["path"].is_unique
 
 
 def test_a_run_that_fails_half_way_leaves_nothing(cohort: Path, tmp_path: Path) -> None:
@@ -106,8 +133,10 @@ def test_incomplete_and_changed_folders_are_refused(cohort: Path, tmp_path: Path
         ({"seed": True}, "seed is not a whole number"),
         ({"leaky": "no"}, "leaky is not true or false"),
         ({"files": []}, "files is not a table of names and values"),
+        ({"calibration": []}, "calibration is not a table of names and values"),
+        ({"calibration": {"final": {"slope": 1}}}, "calibration of final: is not intercept, positive slope"),
         ({"command": "leukobench 'train"}, "command cannot be read"),
-        ({"format": 1}, r"was written by leukobench .*, whose run folders this version \(.*\) does not read"),
+        ({"format": 2}, r"was written by leukobench .*, whose run folders this version \(.*\) does not read"),
     ],
 )
 def test_a_malformed_run_json_is_refused(cohort: Path, tmp_path: Path, change: dict[str, Any], reason: str) -> None:
@@ -140,7 +169,15 @@ def test_a_run_folder_of_version_0_1_is_refused_in_one_line(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "change", [{"part": "holdout"}, {"label": "blast"}, {"score": "x"}, {"score": 7}, {"fold": "b"}]
+    "change",
+    [
+        {"part": "holdout"},
+        {"label": "blast"},
+        {"score": "x"},
+        {"score": 7},
+        {"raw_score": -1},
+        {"fold": "b"},
+    ],
 )
 def test_malformed_predictions_are_refused(cohort: Path, tmp_path: Path, change: dict[str, Any]) -> None:
     run = make_run(cohort, tmp_path / "a")
@@ -148,5 +185,5 @@ def test_malformed_predictions_are_refused(cohort: Path, tmp_path: Path, change:
     pd.read_csv(table).assign(**change).to_csv(table, index=False)
     files = {name: checksum for name, checksum in run.info.files.items() if name != "predictions.csv"}
     info.write_text(json.dumps(json.loads(info.read_text()) | {"files": files}))
-    with pytest.raises(InputError, match=r"predictions\.csv: .* has a (part|label|score|fold)"):
+    with pytest.raises(InputError, match=r"predictions\.csv: .* has a (part|label|score|raw_score|fold)"):
         read_run_folder(tmp_path / "a")

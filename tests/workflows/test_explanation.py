@@ -120,7 +120,8 @@ def test_reference_cells_are_training_cells(run: RunFolder, cohort: Path) -> Non
 def test_a_fold_explains_by_its_own_model_and_no_fold_by_that_of_all(
     of_folds: RunFolder, cohort: Path, tmp_path: Path
 ) -> None:
-    tested = of_folds.predictions[of_folds.predictions["fold"] == 1].iloc[0]
+    tested = of_folds.part("test", 1).iloc[0]
+    assert tested["score"] != tested["raw_score"]
     image = cohort / "images" / tested["path"]
     result = leukobench("explain", of_folds.folder, image, "--fold", 1, "-o", tmp_path / "fold")
     assert result.exit_code == 0, result.output
