@@ -30,6 +30,7 @@ _MODULES = {  # the module of each public name
     "compare": "comparison.runs",
     "compare_scores": "comparison.scores",
     "croissant": "cohort.croissant",
+    "estimate_metric": "comparison.scores",
     "extract": "features.extractor",
     "extract_features": "features.dataframe",
     "find_near_duplicates": "cohort.near_duplicates",
@@ -61,6 +62,7 @@ __all__ = [
     "compare",
     "compare_scores",
     "croissant",
+    "estimate_metric",
     "extract",
     "extract_features",
     "find_near_duplicates",
@@ -92,7 +94,7 @@ if TYPE_CHECKING:
     from leukobench.cohort.synthetic import generate_cohort
     from leukobench.cohort.ties import read_ties
     from leukobench.comparison.runs import Comparison, compare
-    from leukobench.comparison.scores import bootstrap_metric, compare_scores
+    from leukobench.comparison.scores import bootstrap_metric, compare_scores, estimate_metric
     from leukobench.core.errors import InputError
     from leukobench.features.dataframe import extract_features
     from leukobench.features.extractor import extract

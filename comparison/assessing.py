@@ -115,8 +115,9 @@ def _subjects(rows: pd.DataFrame, names: list[str]) -> pd.DataFrame:
 
 
 def _thresholds(run: RunFolder, sensitivity: float | None) -> dict[str, Thresholds]:
-    """Return the thresholds of each fold; one is chosen on its validation rows where all folds have both classes there."""
-    fixed: dict[str, Thresholds] = {FIXED: dict.fromkeys([*run.folds] or [None], THRESHOLD)}
+    """Return the thresholds of each fold; one is chosen on validation where every fold has both classes there."""
+    folds: list[int | None] = [*run.folds]
+    fixed: dict[str, Thresholds] = {FIXED: dict.fromkeys(folds or [None], THRESHOLD)}
     chosen = fold_thresholds(run, YOUDEN if sensitivity is None else sensitivity)
     return fixed | {CHOSEN: chosen} if chosen else fixed
 
@@ -139,8 +140,8 @@ def _thresholded(
     measured = mean_over_repeats([measure_classes(rows, each) for rows, each in zip(repeats, at, strict=True)])
     if level != LEVELS[0]:
         measured = {name: each for name, each in measured.items() if not name.startswith("subject_")}
-    confusion = tuple(int(count) for count in repeats[0].confusion(at[0]).sum(axis=0))
-    return ThresholdedMetrics(thresholds[0], estimates(measured, groups, repeats), confusion)
+    hit, missed, false, rejected = (int(count) for count in repeats[0].confusion(at[0]).sum(axis=0))
+    return ThresholdedMetrics(thresholds[0], estimates(measured, groups, repeats), (hit, missed, false, rejected))
 
 
 def _of_rows(thresholds: Thresholds, table: pd.DataFrame) -> np.ndarray:
@@ -167,26 +168,29 @@ def _differences(
     ranked = sorted(scored, key=lambda name: -measured[name, False].value)
     found = []
     for first, second in itertools.combinations(ranked, 2):
-        gaps = []
-        for equal in (False, True):
-            difference = measured[first, equal] - measured[second, equal]
-            contributions = np.mean(
-                [
-                    swap_contributions(one, two, equal=equal)
-                    for one, two in zip(scored[first], scored[second], strict=True)
-                ],
-                axis=0,
-            )
-            gaps.append(
-                Gap(
-                    groups.interval(difference, equal=equal),
-                    swap_test(contributions),
-                    detectable(difference, groups, equal=equal, margin=margin),
-                )
-            )
+        cells, subjects = (
+            _gap(measured[first, equal] - measured[second, equal], scored[first], scored[second], groups, equal, margin)
+            for equal in (False, True)
+        )
         leaky = (runs[first][0].info.leaky, runs[second][0].info.leaky)
-        found.append(Difference(first, second, *gaps, _cell_level(scored[first][0], scored[second][0]), leaky))
+        tests = _cell_level(scored[first][0], scored[second][0])
+        found.append(Difference(first, second, cells, subjects, tests, leaky))
     return _corrected(found)
+
+
+def _gap(
+    difference: Measured,
+    first: Sequence[Scored],
+    second: Sequence[Scored],
+    groups: SubjectGroups,
+    equal: bool,
+    margin: float,
+) -> Gap:
+    """Return the difference of two AUROCs with its interval, test and power; both runs have the same repeats."""
+    pairs = zip(first, second, strict=True)
+    contributions = np.mean([swap_contributions(one, two, equal=equal) for one, two in pairs], axis=0)
+    could = detectable(difference, groups, equal=equal, margin=margin)
+    return Gap(groups.interval(difference, equal=equal), swap_test(contributions), could)
 
 
 def _cell_level(first: Scored, second: Scored) -> CellLevelTests:

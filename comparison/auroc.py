@@ -69,8 +69,8 @@ def swap_contributions(first: Scored, second: Scored, *, equal: bool = False) ->
     """Return what each group contributes to the difference of two AUROCs when the runs are swapped group by group.
 
     The scores of both runs are replaced by their ranks, within folds, so that they have a common scale. If the runs
-    exchange their ranks for the groups with sign -1 and not for those with +1, the difference of their AUROCs is exactly
-    sum of sign * contribution. With all signs +1 it is the observed difference.
+    exchange their ranks for the groups with sign -1 and not for those with +1, the difference of their AUROCs is
+    exactly sum of sign * contribution. With all signs +1 it is the observed difference.
 
     Args:
         first: Rows with the scores of a run.

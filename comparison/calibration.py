@@ -1,11 +1,11 @@
 """Calibration intercept and slope of clustered cells, and the recalibration curve with its band.
 
-If logit P(positive) = a + b logit(score), a perfectly calibrated score has a = 0 and b = 1. A slope below 1 means scores
-that are too extreme. The calibration intercept is that of the model with b = 1: above 0, the scores are too low on
-average (Cox 1958, Biometrika 45:562; Van Calster et al. 2019, BMC Medicine 17:230).
+If logit P(positive) = a + b logit(score), a perfectly calibrated score has a = 0 and b = 1. A slope below 1 means
+scores that are too extreme. The calibration intercept is that of the model with b = 1: above 0, the scores are too low
+on average (Cox 1958, Biometrika 45:562; Van Calster et al. 2019, BMC Medicine 17:230).
 
-Both models are fitted by maximum likelihood. The influence of a group on the coefficients is H^-1 sum x (y - p) over its
-rows, with the information matrix H; the sum of their squares is the cluster-robust (sandwich) variance.
+Both models are fitted by maximum likelihood. The influence of a group on the coefficients is H^-1 sum x (y - p) over
+its rows, with the information matrix H; the sum of their squares is the cluster-robust (sandwich) variance.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def coefficient_interval(
     value = float(np.mean([fit(rows, slope=slope).values[-1] for rows in repeats]))
     widened = [fit(rows, slope=slope, added=added_share(groups)) for rows in repeats]
     mean = Coefficients(*(np.mean([getattr(each, name) for each in widened], axis=0) for name in _FIELDS))
-    if np.isnan(value) or np.isnan(mean.values[-1]):
+    if np.isnan([value, mean.values[-1]]).any() or min(groups.of_class) < 2:
         return Estimate(value)
     return interval_of(value, float(mean.values[-1]), _parts(mean, np.eye(len(mean.values))[-1], groups), level)
 
@@ -87,10 +87,11 @@ def recalibration_curve(
         level: Confidence level of the band.
 
     Returns:
-        The curve and the lower and upper edge of its band, or None where the classes are separated. [each of shape=(k,)]
+        The curve and the lower and upper edge of its band, or None where the classes are separated, or one of them has
+        a single group. [each of shape=(k,)]
     """
     plain, widened = fit(rows), fit(rows, added=added_share(groups))
-    if np.isnan([*plain.values, *widened.values]).any():
+    if np.isnan([*plain.values, *widened.values]).any() or min(groups.of_class) < 2:
         return None
     columns = np.column_stack([np.ones(len(score)), _logit(score)])
     bands = [
@@ -104,7 +105,7 @@ _FIELDS = ("values", "influence", "undecided")
 
 
 def added_share(groups: SubjectGroups) -> tuple[float, float]:
-    """Return the weight of the undecided rows of the negative and the positive class, relative to the rows themselves."""
+    """Return the weight of undecided rows, of the negative and of the positive class, relative to the rows."""
     positives, negatives = groups.of_class
     return UNDECIDED / max(1, negatives), UNDECIDED / max(1, positives)
 

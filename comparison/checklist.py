@@ -80,8 +80,8 @@ def answers(comparison: ComparedRuns, shown: Sequence[str]) -> list[Answer]:
             "29",
             "12e",
             "Uncertainty and tests",
-            "intervals by the variance over subject groups (Obuchowski 1997, small-sample corrections); permutation test "
-            f"over subject groups, Holm correction over {counted(len(comparison.differences), 'pair')}",
+            "intervals by the variance over subject groups (Obuchowski 1997, small-sample corrections); permutation "
+            f"test over subject groups, Holm correction over {counted(len(comparison.differences), 'pair')}",
         ),
         Answer(
             "31",

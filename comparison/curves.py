@@ -88,8 +88,8 @@ def reliability(rows: Scored) -> Reliability:
 def net_benefit(rows: Scored, threshold: np.ndarray) -> np.ndarray:
     """Return the net benefit at each threshold: TP/n - FP/n * threshold / (1 - threshold).
 
-    It weighs a false positive by the odds of the threshold (Vickers & Elkin 2006, Med. Decis. Making 26:565). To predict
-    nobody positive has a net benefit of 0.
+    It weighs a false positive by the odds of the threshold (Vickers & Elkin 2006, Med. Decis. Making 26:565). To
+    predict nobody positive has a net benefit of 0.
 
     Args:
         rows: The scored rows.

@@ -5,10 +5,11 @@ influence of each group: how much the metric changes per unit of weight that the
 the squared influences is the variance of Obuchowski (1997, Biometrics 53:567) for clustered data.
 
 Groups differ much in size, and a class may have few of them. Three corrections keep the coverage near its nominal level
-(`benchmarks/inference.py` measures it): each squared influence is divided by 1 minus the group's share of its class, so
-that large groups are not underestimated (HC2, MacKinnon & White 1985, J. Econometrics 29:305); the degrees of freedom of
-each class take the unequal shares into account (Bell & McCaffrey 2002, Surv. Methodol. 28:169); and both classes are
-combined by Satterthwaite (1946, Biometrics Bull. 2:110). Metrics from 0 to 1 are transformed to the logit scale.
+(`benchmarks/inference.py` measures it): each squared influence is divided by 1 minus the group's share of its class,
+because the mean lies too close to large groups (HC2, MacKinnon & White 1985, J. Econometrics 29:305); the degrees of
+freedom of each class take the unequal shares into account (Bell & McCaffrey 2002, Surv. Methodol. 28:169); and both
+classes are combined by Satterthwaite (1946, Biometrics Bull. 2:110). Metrics from 0 to 1 are transformed to the logit
+scale.
 """
 
 from __future__ import annotations
@@ -147,8 +148,8 @@ class SubjectGroups:
     ) -> Estimate:
         """Return a confidence interval of a metric between 0 and 1, computed on the logit scale.
 
-        Close to 0 and 1 the observed variance is too small. So each class is given `undecided` further groups of average
-        size for which the metric is 1/2; this moves the middle of the interval and widens it, the value stays.
+        Close to 0 and 1 the observed variance is too small. So each class is given `undecided` further groups of
+        average size for which the metric is 1/2; this moves the middle of the interval and widens it, the value stays.
 
         Args:
             measured: The metric.
@@ -237,7 +238,8 @@ def _degrees_of_freedom(share: np.ndarray) -> float:
     """Return the degrees of freedom of the HC2 variance of a weighted mean (Bell & McCaffrey 2002).
 
     The variance is a quadratic form x' M x in the values of the groups. For independent values of equal variance, twice
-    its squared mean divided by its variance is tr(M)^2 / tr(M M). With equal shares this is the number of groups less 1.
+    its squared mean divided by its variance is tr(M)^2 / tr(M M). With equal shares this is the number of groups less
+    1.
 
     Args:
         share: Share of each group in its class; they add up to 1. [shape=(k,)]

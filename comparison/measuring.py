@@ -80,7 +80,8 @@ def estimate(
     if name == "matthews":  # from -1 to 1
         share = groups.logit_interval(Measured((measured.value + 1) / 2, measured.influence / 2), level=level)
         return Estimate(measured.value, 2 * share.low - 1, 2 * share.high - 1)
-    classes, undecided = (True, False), UNDECIDED
+    classes: tuple[bool, ...] = (True, False)
+    undecided = UNDECIDED
     if name.endswith(ONE_CLASS):
         classes, undecided = (name.endswith("sensitivity"),), UNDECIDED_ALONE
     return groups.logit_interval(

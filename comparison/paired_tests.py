@@ -1,8 +1,8 @@
 """Tests of the difference between two runs on the same rows.
 
-Subject groups are the independent observations, so the test of a difference swaps the two runs for whole groups. DeLong's
-and McNemar's tests take each cell as independent; with clustered cells they reject a true null hypothesis far too often
-and are listed only because other studies report them.
+Subject groups are the independent observations, so the test of a difference swaps the two runs for whole groups.
+DeLong's and McNemar's tests take each cell as independent; with clustered cells they reject a true null hypothesis far
+too often and are listed only because other studies report them.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ class Detectable:
 def swap_test(contributions: np.ndarray, seed: int = 0) -> float:
     """Test whether two runs have the same AUROC, by swapping their ranks for whole subject groups.
 
-    Under the null hypothesis the two ranks of a cell are exchangeable. All cells of a group are swapped together, because
-    they are not independent. The p-value is the share of swaps whose difference is at least as large as the observed
+    Under the null hypothesis the two ranks of a cell are exchangeable. All cells of a group are swapped together,
+    because they are not independent. The p-value is the share of swaps whose difference is at least as large as the
+    observed
     one: of all swaps with up to 13 groups, else of 9,999 random ones and the observed one (Phipson & Smyth 2010, Stat.
     Appl. Genet. Mol. Biol. 9:39).
 
@@ -78,7 +79,7 @@ def swap_test_of(metric: Callable[[np.ndarray], np.ndarray], groups: int, seed: 
 
 
 def swaps(groups: int, seed: int) -> np.ndarray:
-    """Return which groups are swapped: every combination of few groups, else random ones. [shape=(k, groups), 0 or 1]"""
+    """Return which groups are swapped (1): every combination of few groups, else random. [shape=(k, groups)]"""
     if groups <= _MOST_EXACT:
         return (np.arange(2**groups)[:, None] >> np.arange(groups) & 1).astype(float)
     return np.random.default_rng(seed).integers(0, 2, (SWAPS, groups)).astype(float)

@@ -111,7 +111,8 @@ def _common_folds(repeat: Sequence[RunFolder], tested: Sequence[pd.DataFrame], c
                 return pd.Series(pd.NA, index=tested[0].index, dtype="Int64")
             raise InputError(
                 f"{repeat[0].folder} and {run.folder}: were cross-validated on different folds, so that their scores "
-                f"cannot be compared within folds; train both on one split,or compare with all folds pooled (common=True)"
+                f"cannot be compared within folds; train both on one split, or compare with "
+                "all folds pooled (common=True)"
             )
     return folds[0]
 
@@ -120,7 +121,8 @@ def _refuse_other_number(runs: Mapping[str, Sequence[RunFolder]]) -> None:
     for (first, one), (other, two) in itertools.pairwise(runs.items()):
         if len(one) != len(two):
             raise InputError(
-                f"{first} has {len(one)} and {other} {len(two)} repeats; compare runs with the same repeats of one split"
+                f"{first} has {len(one)} and {other} {len(two)} repeats; compare runs with the same repeats of one "
+                "split"
             )
 
 

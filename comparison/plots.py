@@ -23,8 +23,8 @@ from leukobench.comparison.curves import (
 )
 from leukobench.comparison.importance import importance_tables
 from leukobench.comparison.intervals import SubjectGroups
-from leukobench.comparison.weighted_metrics import Scored
 from leukobench.comparison.results import ComparedRuns
+from leukobench.comparison.weighted_metrics import Scored
 from leukobench.core.plotting import (
     BLUE,
     COLORS,
@@ -129,8 +129,8 @@ def decision_figure(scored: Mapping[str, Scored]) -> Figure:
     axes.plot(at, share - (1 - share) * at / (1 - at), color=GREY, linewidth=1, label="all cells predicted all")
     axes.axhline(0, color="black", linewidth=1, linestyle=":", label="no cell predicted all")
     for number, (name, rows) in enumerate(scored.items()):
-        line = {"color": series_color(number), "linestyle": series_line_style(number)}
-        axes.plot(at, net_benefit(rows, at), **line, linewidth=1.8, label=name)
+        color, line_style = series_color(number), series_line_style(number)
+        axes.plot(at, net_benefit(rows, at), color=color, linestyle=line_style, linewidth=1.8, label=name)
     axes.set_ylim(-0.05, share * 1.08)
     figure.legend(loc="outside lower center", ncols=2)
     return figure

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import leukobench
 from leukobench.comparison import tables
-from leukobench.comparison.intervals import LEVEL, RESAMPLES
 from leukobench.comparison.checklist import LEFT_TO_AUTHORS, answers, limits
 from leukobench.comparison.importance import IMPORTANCE, importance_name
+from leukobench.comparison.intervals import LEVEL
 from leukobench.comparison.literature import compare_with_literature
 from leukobench.comparison.paired_tests import MARGIN
 from leukobench.comparison.plots import MOST_BANDS, draw_figures
@@ -26,7 +26,8 @@ MOST_COLUMNS = 4  # runs beside each other in a table: what fits on a printed pa
 
 
 def write_report(comparison: ComparedRuns, out: Path, *, images: Path | None = None) -> Path:
-    """Write the report folder: `report.html`, `table.csv`, `.md` and `.tex`, `subjects.csv`, and figures as PNG and SVG.
+    """Write the report folder: `report.html`, `table.csv`, `.md` and `.tex`, `subjects.csv`, and figures as PNG and
+    SVG.
 
     Args:
         comparison: The compared runs.

@@ -41,8 +41,8 @@ class Comparison(ComparedRuns):
         """One row a run.
 
         Columns: `run`, `recipe`, `split` (`LEAKY` where test subjects were in training), `auroc` of cells,
-        `subject_weighted_auroc` (all subject groups of a class have the same weight) and `subject_auroc` (of the mean score
-        of each subject), each with `_low` and `_high`, the 95% interval; then, of cells at the threshold 0.5,
+        `subject_weighted_auroc` (all subject groups of a class have the same weight) and `subject_auroc` (of the mean
+        score of each subject), each with `_low` and `_high`, the 95% interval; then, of cells at the threshold 0.5,
         `balanced_accuracy`, `sensitivity`, `specificity` and `weighted_f1`, and `training_seconds`.
         """
         return runs_table(self)
@@ -54,10 +54,10 @@ class Comparison(ComparedRuns):
         Columns: `run`, `other_run`, `comparable` (False where only one of them had test subjects in training),
         `auroc_difference` of cells with its 95% interval `low` and `high`, `p` (swap test over subject groups),
         `significant` (`p` is below 0.05), `detectable` (the smallest true difference that this cohort shows with 80%
-        power), `equivalent` (the 90% interval lies within +-`margin`), `margin`, and the same for the AUROC in which all
-        subjects have the same weight: `subject_weighted_difference`, `subject_weighted_low`, `subject_weighted_high`,
-        `subject_weighted_p`, `subject_weighted_detectable`, `subject_weighted_equivalent`. Both p-values are corrected over
-        the pairs by Holm's method.
+        power), `equivalent` (the 90% interval lies within +-`margin`), `margin`, and the same for the AUROC in which
+        all subjects have the same weight: `subject_weighted_difference`, `subject_weighted_low`,
+        `subject_weighted_high`, `subject_weighted_p`, `subject_weighted_detectable`, `subject_weighted_equivalent`.
+        Both p-values are corrected over the pairs by Holm's method.
         """
         return pairs_table(self)
 
@@ -65,9 +65,10 @@ class Comparison(ComparedRuns):
     def cell_level_tests(self) -> pd.DataFrame:
         """One row a pair of runs: DeLong's and McNemar's tests, as other studies report them.
 
-        Both assume independent cells. The cells of a subject are not, so that these tests find a difference between equal
-        models in about half of all cohorts; use `tests`. Columns: `run`, `other_run`, `delong_p`, `only_run_correct` and
-        `only_other_correct` (cells at the threshold 0.5) and `mcnemar_p`, corrected by Holm's method.
+        Both assume independent cells. The cells of a subject are not, so that these tests find a difference between
+        equal models in about half of all cohorts; use `tests`. Columns: `run`, `other_run`, `delong_p`,
+        `only_run_correct` and `only_other_correct` (cells at the threshold 0.5) and `mcnemar_p`, corrected by Holm's
+        method.
         """
         return cell_level_table(self)
 
@@ -120,10 +121,10 @@ def compare(
     """Compare runs on the test images that they share.
 
     Every metric comes with a confidence interval over subject groups, and the difference in AUROC of each pair with an
-    interval and a permutation test over subject groups, corrected over all pairs by Holm's method; see `estimate_metric`
-    and `compare_scores`. Of a cross-validation, the AUROC compares cells within a fold only. The intervals are conditional
-    on the trained models: they tell how the metrics vary with the test subjects. How they vary with the split and the
-    seed is seen by repeats of a cross-validation.
+    interval and a permutation test over subject groups, corrected over all pairs by Holm's method; see
+    `estimate_metric` and `compare_scores`. Of a cross-validation, the AUROC compares cells within a fold only. The
+    intervals are conditional on the trained models: they tell how the metrics vary with the test subjects. How they
+    vary with the split and the seed is seen by repeats of a cross-validation.
 
     Args:
         runs: Complete run folders, as `Run` objects or paths; they must have been tested on the same images. A folder
@@ -131,8 +132,8 @@ def compare(
         common: Whether to compare on the images that all runs were tested on, and leave the others out.
         allow_leaky: Whether runs whose parts share subjects may be listed beside runs with a subject-level
             split.
-        sensitivity: Sensitivity that the threshold chosen on validation must reach there, in (0, 1]; None: the threshold
-            of the highest Youden's J.
+        sensitivity: Sensitivity that the threshold chosen on validation must reach there, in (0, 1]; None: the
+            threshold of the highest Youden's J.
         margin: Margin of equivalence of two AUROCs, above 0.
 
     Returns:
@@ -140,8 +141,8 @@ def compare(
 
     Raises:
         InputError: no run, a run folder that is incomplete or changed, or runs that may not be compared: different test
-            images, labels, manifests, backgrounds, folds or repeats, or a run whose parts share subjects beside one with a
-            subject-level split.
+            images, labels, manifests, backgrounds, folds or repeats, or a run whose parts share subjects beside one
+            with a subject-level split.
 
     Source:
         Obuchowski 1997, Biometrics 53:567 (variance for clustered data); Holm 1979, Scand. J. Stat. 6:65.

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
-from leukobench.comparison.intervals import Estimate
-from leukobench.comparison.weighted_metrics import SCORE_METRICS, THRESHOLDED_METRICS
 from leukobench.cohort.manifest import POSITIVE
+from leukobench.comparison.intervals import Estimate
 from leukobench.comparison.results import CHOSEN, FIXED, LEVELS, ComparedRuns, model_bytes, training_seconds
+from leukobench.comparison.weighted_metrics import SCORE_METRICS, THRESHOLDED_METRICS
 from leukobench.results.metrics import THRESHOLD
 
 NOTHING = "-"
@@ -80,7 +80,8 @@ def cell_level_table(comparison: ComparedRuns) -> pd.DataFrame:
 
 
 def subjects_table(comparison: ComparedRuns) -> pd.DataFrame:
-    """Return one row for each run and subject: its class, cells, mean score, and the share of cells predicted correctly.
+    """Return one row for each run and subject: its class, cells, mean score, and the share of cells predicted
+    correctly.
 
     Of repeats the first is used. Of a blast subject the share is its sensitivity, of a normal subject its specificity.
     """

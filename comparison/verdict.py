@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from leukobench.comparison.intervals import LEVEL
+from leukobench.comparison.intervals import LEVEL, Estimate
 from leukobench.comparison.results import ComparedRuns, Difference, Gap
 from leukobench.core.text import counted
 
@@ -73,13 +73,11 @@ def sentence(comparison: ComparedRuns, pair: Difference) -> str:
         if could.equivalent
         else f"equivalence within {could.margin:g} is not shown"
     )
-    shown = (
-        ""
-        if math.isnan(could.difference)
-        else f" On these subjects, a true difference of {could.difference:.3f} would be found with 80% power; {equivalent}."
-    )
+    power = ""
+    if not math.isnan(could.difference):
+        power = f" These subjects would show a true difference of {could.difference:.3f} with 80% power; {equivalent}."
     return (
-        f"No significant difference between {pair.better} and {pair.other} on {subjects}: they differ by {gap}.{shown}"
+        f"No significant difference between {pair.better} and {pair.other} on {subjects}: they differ by {gap}.{power}"
     )
 
 

@@ -22,7 +22,7 @@ def test_each_item_is_answered_by_the_run_folders(tmp_path: Path) -> None:
     )
     assert said["Preprocessing"] == "cells on background: black"  # the same for both, so given once
     assert said["Class imbalance in the test part"] == "60 all and 60 hem"
-    assert "2,000 resamples, BCa; Holm correction over 1 pair" in said["Uncertainty and tests"]
+    assert "permutation test over subject groups, Holm correction over 1 pair" in said["Uncertainty and tests"]
     assert "chosen on validation" in said["Measures of performance"]
     assert said["Failures"] == "the most confidently misclassified cells, above"
     assert said["Explanation"] == "none in this report"
@@ -37,5 +37,5 @@ def test_limits_count_people_and_name_those_tied_by_identical_images(tmp_path: P
     assert "(1=3=5)" in told[2]
     assert told[3].startswith("3 to 5 cells a subject")
     few = limits(compare([make_run(tmp_path / "b", groups=6)]))
-    assert few[0].endswith("in 3 independent groups (fewer than 10: too few for a reliable interval)")
+    assert few[0].endswith("in 3 independent groups (fewer than 5: too few for a reliable interval)")
     assert few[2] == "no subject IDs of the test part share images"

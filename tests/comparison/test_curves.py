@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from leukobench.comparison.curves import GRID, calibration, precision_recall, roc
-from leukobench.comparison.resampled_metrics import Scored
+from leukobench.comparison.curves import GRID, draw_group_counts, net_benefit, precision_recall, reliability, roc
+from leukobench.comparison.intervals import SubjectGroups
+from leukobench.comparison.weighted_metrics import Scored
 
 
 def rows(seed: int = 0) -> tuple[Scored, np.ndarray]:
@@ -46,12 +48,24 @@ def test_a_band_without_resampling_is_the_curve() -> None:
     assert curve.low == pytest.approx(curve.high)
 
 
-def test_calibration_by_hand() -> None:
+def test_reliability_by_hand() -> None:
     # bin [0.2, 0.3): 0.20 and 0.28, one of them positive; bin [0.9, 1]: 0.95, 0.95, 1.0, all positive
     score = np.array([0.20, 0.28, 0.95, 0.95, 1.0])
-    scored = Scored(np.array([False, True, True, True, True]), score, np.arange(5), 5)
-    found = calibration(scored, np.ones((2, 5)))
+    found = reliability(Scored(np.array([False, True, True, True, True]), score, np.arange(5), 5))
     assert found.predicted == pytest.approx([0.24, 2.9 / 3])
     assert found.observed == pytest.approx([0.5, 1.0])
-    assert found.low == pytest.approx(found.observed)
     assert found.rows.tolist() == [2, 3]
+
+
+def test_net_benefit_by_hand() -> None:
+    scored = Scored(np.array([True, True, False, False]), np.array([0.9, 0.4, 0.6, 0.1]), np.arange(4), 4)
+    # at 0.5: one hit and one false positive of four cells, at odds of 1; at 0.8: one hit alone; at 0.05: all predicted
+    assert net_benefit(scored, np.array([0.5, 0.8, 0.05])) == pytest.approx([0, 0.25, 0.5 - 0.5 * 0.05 / 0.95])
+
+
+def test_the_bands_draw_as_many_groups_of_each_class_as_there_are() -> None:
+    groups = SubjectGroups(pd.Index(range(5)), np.array([True, True, True, False, False]), np.ones(5, int))
+    counts = draw_group_counts(groups)
+    assert (counts[:, :3].sum(axis=1) == 3).all()
+    assert (counts[:, 3:].sum(axis=1) == 2).all()
+    assert (draw_group_counts(groups) == counts).all()

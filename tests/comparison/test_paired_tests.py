@@ -1,11 +1,22 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
+from statsmodels.stats.power import TTestPower
 
-from leukobench.comparison.paired_tests import corrected_resampled_interval, delong, holm, mcnemar
+from leukobench.comparison.intervals import Measured, SubjectGroups
+from leukobench.comparison.paired_tests import (
+    corrected_resampled_interval,
+    delong,
+    detectable,
+    holm,
+    mcnemar,
+    swap_test,
+    swap_test_of,
+)
 
 # The ovarian cancer patients of DeLong, DeLong & Clarke-Pearson 1988 with all three tests, as the SAS/STAT User's Guide
 # prints them (example "Comparing Receiver Operating Characteristic Curves" of PROC LOGISTIC): albumin, total protein,
@@ -84,3 +95,34 @@ def test_the_corrected_resampled_interval_by_hand() -> None:
     low, high = corrected_resampled_interval(np.array([0.02, 0.04, 0.06]), 0.25)  # mean 0.04, variance 0.0004
     reach = 4.302653 * np.sqrt((1 / 3 + 1 / 4) * 0.0004)  # Student's t of 2 degrees of freedom at 97.5%
     assert (low, high) == pytest.approx((0.04 - reach, 0.04 + reach), abs=1e-6)
+
+
+def test_the_swap_test_is_scipys_permutation_test_of_signs() -> None:
+    contributions = np.array([0.03, -0.01, 0.02, 0.05, 0.01, -0.02, 0.04, 0.015])
+    exact = stats.permutation_test((contributions,), np.sum, permutation_type="samples", n_resamples=np.inf)
+    assert swap_test(contributions) == pytest.approx(exact.pvalue)
+    assert swap_test(np.zeros(5)) == 1
+    many = np.tile(contributions, 4)  # too many for all swaps
+    drawn = stats.permutation_test((many,), np.sum, permutation_type="samples", n_resamples=99_999, rng=1)
+    assert swap_test(many) == pytest.approx(drawn.pvalue, abs=0.005)
+    assert swap_test(np.full(40, 0.1)) == 1 / 10_000  # never 0
+
+
+def test_any_metric_is_tested_by_the_same_swaps() -> None:
+    first, second = np.array([3.0, 5.0, 4.0, 6.0]), np.array([1.0, 5.5, 2.0, 2.0])
+    both = np.concatenate([first, second])
+    found = swap_test_of(lambda weights: weights @ both / 4, 4)
+    assert found == pytest.approx(swap_test((first - second) / 4))
+
+
+def test_the_detectable_difference_has_the_stated_power() -> None:
+    deviation = np.random.default_rng(0).normal(size=30)
+    deviation = (deviation - deviation.mean()) / deviation.std(ddof=1)
+    # the mean of 30 normal values, whose other class is constant: a paired t-test
+    groups = SubjectGroups(pd.Index(range(60)), np.arange(60) < 30, np.ones(60, int))
+    found = detectable(Measured(0.1, np.concatenate([deviation / 30, np.zeros(30)])), groups, margin=0.5)
+    power = TTestPower().power(found.difference, nobs=30, alpha=0.05)
+    assert power == pytest.approx(0.8, abs=0.005)
+    low, high = 0.1 + np.array([-1, 1]) * stats.t.ppf(0.95, 29) / np.sqrt(30)
+    assert found.equivalent is bool(low > -0.5 and high < 0.5)
+    assert not detectable(Measured(0.3, np.concatenate([deviation / 30, np.zeros(30)])), groups, margin=0.5).equivalent

@@ -44,8 +44,8 @@ def test_the_tests_hold_one_row_a_pair(tmp_path: Path) -> None:
     assert tests[["run", "other_run"]].to_numpy().tolist() == [["a", "b"], ["a", "c"], ["b", "c"]]
     first = comparison.differences[0]
     assert tests.loc[0, ["auroc_difference", "low", "high", "p"]].tolist() == [
-        *vars(first.auroc).values(),
-        first.p,
+        *vars(first.auroc.estimate).values(),
+        first.auroc.p,
     ]
     assert tests.loc[0, "significant"] == first.significant
     assert compare(made[:1]).tests.empty
@@ -62,7 +62,7 @@ def test_figures_are_drawn_by_name_and_the_report_is_written(tmp_path: Path) -> 
     history = pd.DataFrame({"epoch": [1, 2], "loss": [0.7, 0.5]})
     comparison = compare([make_run(tmp_path / "a", history=history)])
     figures = comparison.figures()
-    names = {"auroc", "roc", "precision_recall", "calibration", "scores", "subjects", "training"}
+    names = {"auroc", "roc", "precision_recall", "calibration", "scores", "subjects", "decision", "training"}
     assert set(figures) == names
     assert all(isinstance(figure, Figure) for figure in figures.values())
     written = comparison.report(str(tmp_path / "report"))

@@ -33,16 +33,16 @@ def test_images_that_several_folds_validate_on_are_counted_once(run: RunFolder) 
     twice = pd.concat([run.predictions, run.predictions[run.predictions["part"] == "validation"].assign(fold=9)])
     many = RunFolder(run.folder, run.info, twice, run.metrics, None)
     for each in (run, many):
-        (sizes,) = [found.answer for found in answers(assess([each]), []) if "images of each part" in found.item]
+        (sizes,) = [found.answer for found in answers(assess([[each]]), []) if "images of each part" in found.item]
         assert sizes.startswith("validation 120 images of 12 subjects, test 120 images of 12 subjects")
 
 
 def test_validation_rows_change_no_metric_of_the_test_part(run: RunFolder) -> None:
-    compared = assess([run])
+    compared = assess([[run]])
     cells = compared.assessment("run")
     tested = run.part("test")
     assert len(compared.rows) == 120
     expected = classification_metrics(tested["label"].to_numpy(), tested["score"].to_numpy())
-    assert cells.metrics["auroc"].value == pytest.approx(expected["auroc"])
+    assert cells.metrics["pooled_auroc"].value == pytest.approx(expected["auroc"])
     assert CHOSEN in cells.thresholded  # there are validation rows now
     assert fold_aurocs(compared)["run"]["cells"].tolist() == [40, 40, 40]
