@@ -3,14 +3,14 @@
     python -m benchmarks.inference [--cohorts 1000] [--jobs 2]
 
 A cohort has subject groups of one class each, whose sizes are drawn from those of C-NMC 2019 (with three tenths of
-their cells). The score of a cell is normal: a share of its variance, the intra-subject correlation, is between subjects;
-blasts lie higher by the shift that gives the stated AUROC. Its probability is the exact one, so that the calibration
-intercept is 0 and the slope 1. A second model has the same AUROC and a correlation of 0.6 with the first.
+their cells). The score of a cell is normal: a share of its variance, the intra-subject correlation, is between
+subjects; blasts lie higher by the shift that gives the stated AUROC. Its probability is the exact one, so that the
+calibration intercept is 0 and the slope 1. A second model has the same AUROC and a correlation of 0.6 with the first.
 
-For each number of groups, the tables give the smallest and the largest result over the intra-subject correlations 0.25
-and 0.6 and the AUROCs 0.8 and 0.92. An interval covers if it contains the true value; a nominal level of 95% should give
-93 to 97 of 100. A test rejects if its p-value is at most 0.05; that should be 3 to 7 of 100, because both models are
-equal. With 1,000 cohorts the standard error of a result is 0.7 of 100.
+For each number of groups, the tables give the smallest and the largest result over the intra-subject correlations
+0.25 and 0.6 and the AUROCs 0.8 and 0.92. An interval covers if it contains the true value; a nominal level of 95%
+should give 93 to 97 of 100. A test rejects if its p-value is at most 0.05; that should be 3 to 7 of 100, because both
+models are equal. With 1,000 cohorts the standard error of a result is 0.7 of 100.
 """
 
 from __future__ import annotations
