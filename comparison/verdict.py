@@ -81,6 +81,19 @@ def sentence(comparison: ComparedRuns, pair: Difference) -> str:
     )
 
 
+def result(pair: Difference) -> str:
+    """Return in a few words whether the runs of a pair differ; `sentence` says by how much."""
+    if not pair.comparable:
+        return "not comparable"
+    if pair.significant:
+        return f"{pair.better} is better"
+    could = pair.auroc.could
+    equivalent = (
+        f"equivalent within {could.margin:g}" if could.equivalent else f"equivalence within {could.margin:g} not shown"
+    )
+    return f"no significant difference; {equivalent}"
+
+
 def _difference(gap: Gap) -> str:
     return f"{_with_interval(gap.estimate)}, p {p_value(gap.p)}"
 
