@@ -70,7 +70,7 @@ def sentence(comparison: ComparedRuns, pair: Difference) -> str:
     could = pair.auroc.could
     equivalent = (
         f"they are equivalent within {could.margin:g}"
-        if could.equivalent
+        if pair.equivalent
         else f"equivalence within {could.margin:g} is not shown"
     )
     power = ""
@@ -89,7 +89,7 @@ def result(pair: Difference) -> str:
         return f"{pair.better} is better"
     could = pair.auroc.could
     equivalent = (
-        f"equivalent within {could.margin:g}" if could.equivalent else f"equivalence within {could.margin:g} not shown"
+        f"equivalent within {could.margin:g}" if pair.equivalent else f"equivalence within {could.margin:g} not shown"
     )
     return f"no significant difference; {equivalent}"
 
