@@ -113,7 +113,8 @@ def reject(ties: pd.DataFrame, rejected: pd.DataFrame) -> pd.DataFrame:
         rejected: The pairs, in either order: `path` and `other`.
     """
     pairs = {frozenset(pair) for pair in rejected[["path", "other"]].to_numpy()}
-    hit = [frozenset(pair) in pairs and pair[0] != "" for pair in ties[["path", "other"]].to_numpy()]
+    hits = (frozenset(pair) in pairs and pair[0] != "" for pair in ties[["path", "other"]].to_numpy())
+    hit = np.fromiter(hits, bool, len(ties))
     return ties.assign(accepted=ties["accepted"].mask(hit, "no"))
 
 

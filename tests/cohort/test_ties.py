@@ -113,6 +113,7 @@ def test_pairs_to_reject_are_any_table_of_two_paths(tmp_path: Path) -> None:
     assert reject(ties, rejected)["accepted"].tolist() == ["no"]
     (tmp_path / "none.csv").write_text("path,other\n")
     assert reject(ties, read_rejected(tmp_path / "none.csv"))["accepted"].tolist() == ["yes"]
+    assert reject(ties.head(0), rejected).empty  # a cohort without ties
 
 
 def test_a_tie_between_a_blast_and_a_normal_cell_is_refused_and_shown(planted: Path, tmp_path: Path) -> None:
