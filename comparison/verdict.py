@@ -81,6 +81,16 @@ def sentence(comparison: ComparedRuns, pair: Difference) -> str:
     )
 
 
+def short_verdict(comparison: ComparedRuns, pair: Difference) -> str:
+    """Return the same in a few words, for a table."""
+    if not pair.comparable:
+        return "not comparable: one had the test subjects in training"
+    if pair.significant:
+        return f"{pair.better} is better" + " (suggestive: too few subjects)" * bool(comparison.few_groups)
+    margin = f"{pair.auroc.could.margin:g}"
+    return "no significant difference" + f"; equivalent within {margin}" * pair.auroc.could.equivalent
+
+
 def _difference(gap: Gap) -> str:
     return f"{_with_interval(gap.estimate)}, p {p_value(gap.p)}"
 

@@ -148,9 +148,9 @@ def test_ten_runs_fit_in_a_report(tmp_path: Path) -> None:
     comparison.report(tmp_path / "report")
     assert len(comparison.differences) == 45
     text = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
-    assert (
-        text.count("No significant difference") + text.count("scored higher than") == 45 + 9
-    )  # all pairs; the best's on top
+    # the pairs with the best run have a sentence on top, and every pair a row of the table
+    assert text.count("No significant difference between") + text.count("is better than") == 9
+    assert text.count('<td data-of="verdict">') == 45
 
 
 def test_the_cells_shown_are_the_most_confidently_wrong(tmp_path: Path) -> None:
