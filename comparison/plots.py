@@ -50,7 +50,7 @@ TRAINING_PANELS = {"loss": "training loss", "val_loss": "validation loss", "val_
 def draw_figures(comparison: ComparedRuns) -> dict[str, Figure]:
     """Draw every figure of a comparison, by the name of its file."""
     scored = {name: comparison.scored(name) for name in comparison.runs}
-    counts = draw_group_counts(comparison.groups)
+    counts = draw_group_counts(comparison.groups) if len(scored) <= MOST_BANDS else None
     figures = {
         "auroc": auroc_figure(comparison),
         "roc": roc_figure(comparison, {name: roc(each, counts) for name, each in scored.items()}),
