@@ -67,11 +67,6 @@ def compare_with_literature(comparison: ComparedRuns) -> list[LiteratureEntry]:
     return entries
 
 
-def recipe_source(run: RunFolder) -> str:
-    """Return the publication of a run's recipe, `leukobench` for recipes of our own, "" if it is not known."""
-    return _text(_recipe_facts(run).get("source"))
-
-
 def _comparable(run: RunFolder, said: str) -> str:
     if not any(words in said for words in BY_IMAGE):
         return "Not comparable: the recipe does not say how the published test images were split from the others."
