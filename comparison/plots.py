@@ -40,7 +40,7 @@ from leukobench.core.plotting import (
 from leukobench.results.metrics import THRESHOLD
 
 CLASS_COLORS = {POSITIVE: ORANGE, NEGATIVE: BLUE}
-AUROCS = {"auroc": "every cell weighted equally", "subject_weighted_auroc": "every subject weighted equally"}
+AUROCS = {"auroc": "cells weighted equally", "subject_weighted_auroc": "subjects weighted equally"}
 DECISION_THRESHOLDS = np.linspace(0.01, 0.99, 99)
 MOST_BANDS = 4  # with more runs the bands would hide each other
 TRAINING_PANELS = {"loss": "training loss", "val_loss": "validation loss", "val_auroc": "validation AUROC"}

@@ -16,7 +16,7 @@ from leukobench.comparison.paired_tests import MARGIN
 from leukobench.comparison.plots import MOST_BANDS, draw_figures
 from leukobench.comparison.results import CHOSEN, LEVELS, ComparedRuns, fold_aurocs
 from leukobench.comparison.thumbnails import WrongCell, most_wrong
-from leukobench.comparison.verdict import cautions, short_verdict, verdicts
+from leukobench.comparison.verdict import cautions, result, verdicts
 from leukobench.core.files import refuse_existing, whole_folder, write_csv
 from leukobench.core.pages import embedded, page_templates
 from leukobench.core.plotting import save_figure
@@ -101,7 +101,7 @@ def _html(comparison: ComparedRuns, pictures: dict[str, str], wrong: dict[str, l
         title=", ".join(names) if len(names) <= MOST_COLUMNS else f"{len(names)} runs",
         verdicts=verdicts(comparison),
         cautions=cautions(comparison),
-        pairs=[(pair, short_verdict(comparison, pair)) for pair in comparison.differences],
+        pairs=[(pair, result(pair)) for pair in comparison.differences],
         levels=[
             (level, [(some, tables.level_table(comparison, level, some)) for some in _side_by_side(comparison)])
             for level in LEVELS

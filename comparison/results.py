@@ -113,6 +113,11 @@ class Difference:
         return self.auroc.p < 0.05
 
     @property
+    def equivalent(self) -> bool:
+        """Whether the runs are equivalent with cells and with subjects weighted equally."""
+        return self.auroc.could.equivalent and self.subject_weighted.could.equivalent
+
+    @property
     def comparable(self) -> bool:
         """Whether both runs, or neither, had the test subjects in training."""
         return self.leaky[0] == self.leaky[1]

@@ -78,7 +78,7 @@ def sentence(comparison: ComparedRuns, pair: Difference) -> str:
     could = pair.auroc.could
     equivalent = (
         f"they are equivalent within {could.margin:g}"
-        if could.equivalent
+        if pair.equivalent
         else f"equivalence within {could.margin:g} is not shown"
     )
     power = ""
@@ -89,14 +89,17 @@ def sentence(comparison: ComparedRuns, pair: Difference) -> str:
     )
 
 
-def short_verdict(comparison: ComparedRuns, pair: Difference) -> str:
-    """Return the same in a few words, for a table."""
+def result(pair: Difference) -> str:
+    """Return in a few words whether the runs of a pair differ; `sentence` says by how much."""
     if not pair.comparable:
-        return "not comparable: one had the test subjects in training"
+        return "not comparable"
     if pair.significant:
-        return f"{pair.better} is better" + " (suggestive: too few subjects)" * bool(comparison.few_groups)
-    margin = f"{pair.auroc.could.margin:g}"
-    return "no significant difference" + f"; equivalent within {margin}" * pair.auroc.could.equivalent
+        return f"{pair.better} is better"
+    could = pair.auroc.could
+    equivalent = (
+        f"equivalent within {could.margin:g}" if pair.equivalent else f"equivalence within {could.margin:g} not shown"
+    )
+    return f"no significant difference; {equivalent}"
 
 
 def _difference(gap: Gap) -> str:

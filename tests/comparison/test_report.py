@@ -81,6 +81,7 @@ def test_the_report_says_what_it_should(report: Path) -> None:
         "No significant difference between net and &lt;b&gt;svm on 12 subjects",
         "they differ by",
         "would show a true difference of",
+        "no significant difference; equivalence within 0.05 not shown",
         "The intervals are conditional on the trained models",
         "AUROC of a cross-validation.",
         "Tests that assume independent cells",
@@ -148,9 +149,8 @@ def test_ten_runs_fit_in_a_report(tmp_path: Path) -> None:
     comparison.report(tmp_path / "report")
     assert len(comparison.differences) == 45
     text = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
-    # the pairs with the best run have a sentence on top, and every pair a row of the table
-    assert text.count("No significant difference between") + text.count("is better than") == 9
-    assert text.count('<td data-of="verdict">') == 45
+    found = text.lower().count("no significant difference") + text.count(" is better")
+    assert found == 45 + 9  # the table has all pairs; those of the best run are on top, too
 
 
 def test_the_cells_shown_are_the_most_confidently_wrong(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from leukobench.comparison.results import (
 )
 from leukobench.comparison.runs import compare
 from leukobench.comparison.tables import headline, latex, level_table, long_table, markdown
-from leukobench.comparison.verdict import cautions, sentence, verdicts
+from leukobench.comparison.verdict import cautions, result, sentence, verdicts
 from leukobench.core.errors import InputError
 from leukobench.results.metrics import best_threshold
 from tests.comparison.cohorts import make_rows, make_run
@@ -59,6 +59,16 @@ def test_the_corrected_p_value_decides() -> None:
     pair = Difference("a", "b", gap, gap, CellLevelTests(0.0, (9, 1), 0.0), (False, False))
     assert not pair.significant
     assert replace(pair, auroc=replace(gap, p=0.04)).significant
+
+
+def test_runs_are_equivalent_only_if_both_aurocs_are() -> None:
+    near = Gap(Estimate(0.0, -0.01, 0.01), 1.0, Detectable(0.015, True, 0.05))
+    wide = Gap(Estimate(-0.03, -0.15, 0.09), 1.0, Detectable(0.17, False, 0.05))
+    pair = Difference("a", "b", near, wide, CellLevelTests(1.0, (0, 0), 1.0), (False, False))
+    assert not pair.equivalent
+    assert result(pair) == "no significant difference; equivalence within 0.05 not shown"
+    assert replace(pair, subject_weighted=near).equivalent
+    assert result(replace(pair, subject_weighted=near)) == "no significant difference; equivalent within 0.05"
 
 
 def test_p_values_are_corrected_by_holms_method(tmp_path: Path) -> None:
