@@ -31,12 +31,12 @@ from leukobench.cohort.manifest import NEGATIVE, POSITIVE, read_manifest
 from leukobench.comparison.auroc import auroc, swap_contributions
 from leukobench.comparison.intervals import Estimate, SubjectGroups
 from leukobench.comparison.measuring import UNDECIDED, estimates, measure_classes, measure_score
-from leukobench.comparison.paired_tests import delong, swap_test
+from leukobench.comparison.paired_tests import delong, detectable, swap_test
 from leukobench.comparison.weighted_metrics import Scored, average_precision, brier_score, thresholded_metrics
 from leukobench.results.metrics import THRESHOLD
 from leukobench.results.resampling import draw_counts, pairwise_wins
 
-GROUPS = ((9, 3), (13, 7), (27, 13), (30, 12), (40, 20))
+GROUPS = ((9, 3), (13, 7), (13, 15), (27, 13), (30, 12), (40, 20))  # 13 + 15: the preliminary test of C-NMC 2019
 CORRELATIONS, AUROCS = (0.25, 0.6), (0.8, 0.92)
 SECOND_MODEL = 0.6  # its correlation with the first, of subjects and of cells
 CELLS = 0.3  # share of the cells of C-NMC 2019
@@ -116,7 +116,7 @@ def true_values(setting: Setting, sizes: dict[str, np.ndarray]) -> dict[str, flo
 
 
 def simulate(setting: Setting, cohorts: int, seed: int) -> dict[str, float]:
-    """Return the share of cohorts in which each interval covers and each test rejects."""
+    """Return the share of cohorts in which an interval covers or a test rejects, and the detectable difference."""
     rng, sizes = np.random.default_rng(seed), group_sizes()
     truth = true_values(setting, sizes)
     found: dict[str, list[float]] = {}
@@ -134,6 +134,7 @@ def simulate(setting: Setting, cohorts: int, seed: int) -> dict[str, float]:
             within = groups.logit_interval(auroc(folded, equal=equal), equal=equal, undecided=UNDECIDED)
             of_cohort[f"covers {name} in folds"] = _covers(within, setting.auroc)
             difference = auroc(first, equal=equal) - auroc(second, equal=equal)
+            of_cohort[f"detectable {name}"] = detectable(difference, groups, equal=equal).difference
             of_cohort[f"covers difference {name}"] = _covers(groups.interval(difference, equal=equal), 0.0)
             swapped = swap_test(swap_contributions(first, second, equal=equal), seed=int(rng.integers(2**31)))
             of_cohort[f"rejects {name}"] = swapped <= 0.05
@@ -192,6 +193,10 @@ TABLES = {
         "cluster bootstrap, percentile: rejects": "rejects bootstrap",
         "DeLong over cells: rejects": "rejects delong",
     },
+    "Two models: the mean difference in AUROC that a cohort would show with 80% power, times 100": {
+        "every cell weighted equally": "detectable auroc",
+        "subjects weighted equally": "detectable subject_weighted_auroc",
+    },
     "Other metrics: 95% interval covers, in 100 cohorts": {
         name.replace("_", " "): f"covers {name}"
         for name in (
@@ -235,4 +240,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    from benchmarks.inference import main  # by its name, so that the parallel processes can import its functions
+
     main()

@@ -13,6 +13,7 @@ from leukobench.results.resampling import draw_counts
 
 GRID = np.linspace(0, 1, 101)
 BAND_RESAMPLES = 500  # enough for the edge of a band in a figure
+_NO_BAND = np.full(len(GRID), np.nan)
 _TAILS = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
 
 
@@ -23,7 +24,7 @@ class Curve:
     Attributes:
         x: Of the curve.
         y: Of the curve.
-        low: Lower edge of the band. [shape=(101,)]
+        low: Lower edge of the band; NaN without a band. [shape=(101,)]
         high: Upper edge. [shape=(101,)]
     """
 
@@ -53,18 +54,27 @@ def draw_group_counts(groups: SubjectGroups, seed: int = 0) -> np.ndarray:
     return draw_counts(groups.positive, BAND_RESAMPLES, np.random.default_rng(seed))
 
 
-def roc(rows: Scored, counts: np.ndarray) -> Curve:
-    """Return sensitivity over 1 - specificity, with a band of the sensitivity at each 1 - specificity."""
+def roc(rows: Scored, counts: np.ndarray | None = None) -> Curve:
+    """Return sensitivity over 1 - specificity, with a band of the sensitivity at each 1 - specificity.
+
+    Args:
+        rows: The scored rows.
+        counts: How often each group was drawn in each resample, for the band; None: no band. [shape=(k, groups)]
+    """
     false, hit = _rates(rows, np.ones((1, rows.groups)))
+    if counts is None:
+        return Curve(false[0], hit[0], _NO_BAND, _NO_BAND)
     bands = [np.interp(GRID, x, y) for x, y in zip(*_rates(rows, counts), strict=True)]
     low, high = np.quantile(bands, _TAILS, axis=0)
     return Curve(false[0], hit[0], low, high)
 
 
-def precision_recall(rows: Scored, counts: np.ndarray) -> Curve:
-    """Return precision over recall, as steps, with a band of the precision at each recall."""
+def precision_recall(rows: Scored, counts: np.ndarray | None = None) -> Curve:
+    """Return precision over recall, as steps, with a band of the precision at each recall; see `roc`."""
     share = rows.positive.mean()
     recall, precision = _precision(rows, np.ones((1, rows.groups)))
+    if counts is None:
+        return Curve(recall[0], precision[0], _NO_BAND, _NO_BAND)
     bands = []
     for x, y in zip(*_precision(rows, counts), strict=True):
         at = np.minimum(np.searchsorted(x, GRID), len(x) - 1)  # the first threshold that reaches this recall

@@ -44,6 +44,8 @@ class Estimate:
     high: float = float("nan")
 
     def __str__(self) -> str:
+        if np.isnan(self.value):
+            return "-"
         if np.isnan(self.low):
             return f"{self.value:.3f}"
         if self.value == self.high == 1 > self.low:

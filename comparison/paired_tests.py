@@ -7,6 +7,7 @@ too often and are listed only because other studies report them.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -78,6 +79,7 @@ def swap_test_of(metric: Callable[[np.ndarray], np.ndarray], groups: int, seed: 
     return share_at_least(observed, np.concatenate(differences), len(swapped) < SWAPS)
 
 
+@functools.lru_cache(maxsize=4)  # all pairs of a comparison have the same groups
 def swaps(groups: int, seed: int) -> np.ndarray:
     """Return which groups are swapped (1): every combination of few groups, else random. [shape=(k, groups)]"""
     if groups <= _MOST_EXACT:

@@ -53,7 +53,8 @@ def paired_test_rows(
         _refuse_unlike(first, run, allow_leaky)
         if not common:
             _refuse_other_rows(first, first_rows, run, rows)
-        shared = shared[shared.index.isin(rows.index)]
+        if not rows.index.equals(shared.index):
+            shared = shared[shared.index.isin(rows.index)]
         if shared.empty:
             raise InputError(f"{first.folder} and {run.folder}: share no test row; train both on one partition")
         _refuse_other_labels(first, shared, run, rows)
@@ -145,7 +146,7 @@ def _refuse_unlike(first: RunFolder, other: RunFolder, allow_leaky: bool) -> Non
 
 
 def _refuse_other_rows(first: RunFolder, one: pd.DataFrame, other: RunFolder, two: pd.DataFrame) -> None:
-    apart = one.index.symmetric_difference(two.index)
+    apart = one.index[:0] if one.index.equals(two.index) else one.index.symmetric_difference(two.index)
     if len(apart):
         raise InputError(
             f"{first.folder} and {other.folder}: are tested on different images: {len(one)} and {len(two)} rows, "
@@ -154,8 +155,8 @@ def _refuse_other_rows(first: RunFolder, one: pd.DataFrame, other: RunFolder, tw
 
 
 def _refuse_other_labels(first: RunFolder, one: pd.DataFrame, other: RunFolder, two: pd.DataFrame) -> None:
-    for column in ("label", "subject", "subject_group"):
-        changed = np.flatnonzero(one[column] != two[column].reindex(one.index))
+    for column in COHORT_COLUMNS:
+        changed = np.flatnonzero(one[column].to_numpy() != two[column].reindex(one.index).to_numpy())
         if len(changed):
             raise InputError(
                 f"{first.folder} and {other.folder}: {len(changed)} test images have a different {column} "

@@ -50,7 +50,7 @@ TRAINING_PANELS = {"loss": "training loss", "val_loss": "validation loss", "val_
 def draw_figures(comparison: ComparedRuns) -> dict[str, Figure]:
     """Draw every figure of a comparison, by the name of its file."""
     scored = {name: comparison.scored(name) for name in comparison.runs}
-    counts = draw_group_counts(comparison.groups)
+    counts = draw_group_counts(comparison.groups) if len(scored) <= MOST_BANDS else None
     figures = {
         "auroc": auroc_figure(comparison),
         "roc": roc_figure(comparison, {name: roc(each, counts) for name, each in scored.items()}),
@@ -71,7 +71,7 @@ def draw_figures(comparison: ComparedRuns) -> dict[str, Figure]:
 def auroc_figure(comparison: ComparedRuns) -> Figure:
     """Draw both AUROCs of every run with their intervals, the best run on top."""
     names = comparison.ranked[::-1]
-    figure = Figure(figsize=(WIDTH, 1.3 + 0.5 * len(names)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.5 + 0.5 * len(names)), layout="constrained")
     axes = figure.add_subplot()
     for (metric, shown), marker, color, shift in zip(AUROCS.items(), "os", COLORS, (0.12, -0.12), strict=False):
         found = [comparison.assessment(name).metrics[metric] for name in names]
@@ -81,7 +81,7 @@ def auroc_figure(comparison: ComparedRuns) -> Figure:
     axes.axvline(0.5, color=GREY, linewidth=1)
     axes.set_yticks(range(len(names)), [_shown(comparison, name) for name in names])
     axes.set(xlabel="AUROC, 95% interval", ylim=(-0.6, len(names) - 0.4))
-    figure.legend(loc="outside upper right", ncols=2)
+    figure.legend(loc="outside upper right")
     return figure
 
 

@@ -81,9 +81,13 @@ def _p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def _number(value: float) -> str:
+    return tables.NOTHING if math.isnan(value) else f"{value:.3f}"
+
+
 def _html(comparison: ComparedRuns, pictures: dict[str, str], wrong: dict[str, list[WrongCell]], command: str) -> str:
     environment = page_templates("leukobench.comparison")
-    environment.filters["p_value"] = _p_value
+    environment.filters |= {"p_value": _p_value, "number": _number}
     importances = [
         (name, what, pictures[importance_name(number, file)])
         for number, name in enumerate(comparison.runs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from leukobench.comparison.intervals import LEVEL, Estimate
+from leukobench.comparison.literature import OURS
 from leukobench.comparison.results import ComparedRuns, Difference, Gap
 from leukobench.core.text import counted
 
@@ -21,6 +22,13 @@ def cautions(comparison: ComparedRuns) -> list[str]:
             f"LEAKY ({names}): subjects shared between parts. Test subjects were also in training, so these metrics "
             "are optimistically biased. They do not estimate the performance on unseen subjects and must not be "
             "compared with those of a subject-level split."
+        )
+    recipes = {run.info.recipe: None for run in comparison.runs.values() if run.info.recipe.startswith(OURS)}
+    if recipes:
+        found.append(
+            f"{' and '.join(recipes)}: selected by cross-validation on subjects of the training phase of C-NMC 2019. "
+            "If they are among these test subjects, the metrics are optimistic. Those on the preliminary test are not "
+            "affected."
         )
     if comparison.few_groups:
         counts = " and ".join(f"{count} of class {name}" for name, count in comparison.few_groups.items())

@@ -71,6 +71,19 @@ def test_the_folds_test_each_image_of_the_training_phase_once(published: tuple[P
     assert sorted(tested) == sorted(shipped["path"][shipped["phase"] == "train"])
 
 
+def test_the_protocol_names_the_split_that_its_command_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (REPOSITORY / "docs" / "protocol.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^ {4}leukobench (split .+)$", text, re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(main, shlex.split(command)).exit_code == 0
+    assert f"`{sha256_of(tmp_path / 'official.csv')}`" in text
+    partition = read_partition(tmp_path / "official.csv")
+    for part, count in (("train", "33 `all`, 16 `hem`"), ("validation", "5 `all`, 4 `hem`"), ("test", "13 `all`, 15")):
+        of_class = partition.part(part).groupby("label")["subject_group"].nunique()
+        assert count.startswith(f"{of_class['all']} `all`, {of_class['hem']}")
+        assert count in text
+
+
 def test_the_official_split_does_not_train_on_subject_55(published: tuple[Path, str]) -> None:
     folder, said = published
     partition = read_partition(folder / "cnmc_official.csv")

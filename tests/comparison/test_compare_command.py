@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -110,6 +111,22 @@ def named_twice(folder: Path) -> list[object]:
     return [folder / "a"]
 
 
+def other_folds(folder: Path) -> list[object]:
+    make_run(folder / "b", folds=3)
+    return [folder / "b"]
+
+
+def repeats(folder: Path) -> list[object]:
+    for number in range(2):
+        make_run(folder / "b" / f"repeat_{number}")
+    return [folder / "b"]
+
+
+def broken_repeat(folder: Path) -> list[object]:
+    (folder / "b" / "repeat_0").mkdir(parents=True)
+    return [folder / "b"]
+
+
 def broken_importance(folder: Path) -> list[object]:
     make_run(folder / "b")
     (folder / "b" / "importance.csv").write_text("what,ever\n1,2\n")
@@ -142,6 +159,10 @@ def lacking_images(folder: Path) -> list[object]:
         (stands_twice, "'H0_0.bmp' is tested twice"),
         (no_probability, "'H0_0.bmp' has a score that is not a probability"),
         (named_twice, "is given twice"),
+        (other_folds, "were cross-validated on different folds, so that their scores cannot be compared within folds"),
+        (other_folds, "or compare with all folds pooled with --common"),
+        (repeats, "a has 1 and b 2 repeats"),
+        (broken_repeat, "repeat_0: is no run folder, or an incomplete one"),
         (broken_importance, "importance.csv: is no table of importances"),
         (lacking_images, "no such image; --images must be the folder"),
     ],
@@ -176,6 +197,20 @@ def test_the_rows_in_common_and_leaky_runs_on_request(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "LEAKY (b)" in result.output
     assert "Only the 117 cells that all runs were tested on are used" in result.output
+
+
+def test_repeats_a_sensitivity_and_a_margin(tmp_path: Path) -> None:
+    for name, seed in itertools.product("ab", range(2)):
+        make_run(tmp_path / name / f"repeat_{seed}", groups=24, seed=seed, shift=1.5, validation=True)
+    options = ["--sensitivity", "0.9", "--margin", "0.1", "-o", tmp_path / "report"]
+    result = compare(tmp_path / "a", tmp_path / "b", *options)
+    assert result.exit_code == 0, result.output
+    assert "they are equivalent within 0.1" in result.output  # the same scores
+    text = " ".join((tmp_path / "report" / "report.html").read_text(encoding="utf-8").split())
+    assert "Repeats of the cross-validation" in text
+    assert "sensitivity of at least 0.9" in text
+    command = f"leukobench compare {tmp_path / 'a'} {tmp_path / 'b'} --sensitivity 0.9 --margin 0.1 -o report"
+    assert command in text
 
 
 def test_it_loads_no_model_library(tmp_path: Path) -> None:

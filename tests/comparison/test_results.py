@@ -277,3 +277,11 @@ def test_the_share_of_correct_cells_of_each_subject(tmp_path: Path) -> None:
     blasts = table[table["label"] == "all"]
     sensitivity = comparison.assessment("a").thresholded[FIXED].metrics["subject_sensitivity"].value
     assert blasts["correct_at_half"].mean() == pytest.approx(sensitivity)
+
+
+def test_a_recipe_that_was_selected_on_c_nmc_says_so(tmp_path: Path) -> None:
+    ours = make_run(tmp_path / "ours", groups=24, recipe="leukobench-svm")
+    published = make_run(tmp_path / "published", groups=24, recipe="clinton-svm")
+    (caution,) = cautions(compare([ours, published]))
+    assert caution.startswith("leukobench-svm: selected by cross-validation on subjects of the training phase")
+    assert cautions(compare([published])) == []
