@@ -26,7 +26,7 @@ def cautions(comparison: ComparedRuns) -> list[str]:
     recipes = {run.info.recipe: None for run in comparison.runs.values() if run.info.recipe.startswith(OURS)}
     if recipes:
         found.append(
-            f"{' and '.join(recipes)}: selected by cross-validation on subjects of the training phase of C-NMC 2019. "
+            f"{', '.join(recipes)}: selected by cross-validation on subjects of the training phase of C-NMC 2019. "
             "If they are among these test subjects, the metrics are optimistic. Those on the preliminary test are not "
             "affected."
         )
