@@ -1,6 +1,7 @@
 """Training speed of each recipe, compared with the Keras input pipeline of the reproduced studies.
 
     LEUKOBENCH_CNMC=C-NMC_Leukemia python benchmarks/training.py [--recipe NAME ...] [--images 64] [--precision mixed]
+        [--theirs-images N]
 
 "Theirs" is Keras' ImageDataGenerator: in every epoch, each image is decoded, resized and transformed on the CPU, and a
 frozen base is run again. "Ours" is `leukobench train-cnn`: images are decoded once, the first layer of the network
@@ -9,9 +10,10 @@ random weights on the same images, one after the other in this process; theirs a
 third variant isolates the gain of running the base once: images are decoded once, and the base is run in every epoch.
 
 Preparation and the first epoch, which compiles, are timed separately from later epochs. The time of the whole training
-is that of the recipe's number of epochs. "Input alone" is the throughput of our input without a network: a device must
-be faster than this to wait for its input. "GPU busy" is the GPU utilisation during our later epochs, by nvidia-smi; it
-needs epochs of several seconds, so use many --images.
+is that of the recipe's number of epochs. With --theirs-images, theirs is timed on fewer images, and the time of an
+epoch is taken to be proportional to their number. "Input alone" is the throughput of our input without a network: a
+device must be faster than this to wait for its input. "GPU busy" is the GPU utilisation during later epochs, theirs and
+ours, by nvidia-smi; it needs epochs of several seconds, so use many --images.
 """
 
 from __future__ import annotations
@@ -55,17 +57,23 @@ class Timing:
     later: float
     busy: float | None
 
+    def scaled(self, factor: float) -> Timing:
+        """Return the timing of that many times as many images; what comes before the first epoch takes as long."""
+        return Timing(self.first + (factor - 1) * self.later, self.later * factor, self.busy)
+
 
 def main() -> None:
     """Time the recipes and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", action="append", choices=list(RECIPES), help="default: all")
     parser.add_argument("--images", type=int, default=64, help="number of images of an epoch")
+    parser.add_argument("--theirs-images", type=int, help="number of images of an epoch of theirs; default: the same")
     parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="precision of ours")
     parser.add_argument("--device", choices=DEVICES, default="auto")
     arguments = parser.parse_args()
     folder = Path(os.environ["LEUKOBENCH_CNMC"])
     table = _some_images(folder, arguments.images)
+    of_theirs = _some_images(folder, arguments.theirs_images or arguments.images)
     devices = choose_devices(arguments.device)
     policy = policy_for(arguments.precision, devices)
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, keras {keras.__version__}, "
@@ -74,13 +82,13 @@ def main() -> None:
           "| input alone, images/s | GPU busy |")  # fmt: skip
     print("|---|---|---|---|---|---|---|---|")
     for name in arguments.recipe or RECIPES:
-        print(f"| {name} {_measured(network_recipe(name), folder, table, policy)}", flush=True)
+        print(f"| {name} {_measured(network_recipe(name), folder, table, of_theirs, policy)}", flush=True)
 
 
-def _measured(recipe: Recipe, folder: Path, table: pd.DataFrame, policy: str) -> str:
+def _measured(recipe: Recipe, folder: Path, table: pd.DataFrame, of_theirs: pd.DataFrame, policy: str) -> str:
     """Time all variants of a recipe, and return the rest of its line of the table."""
     short = replace(recipe, epochs=1 + TIMED_EPOCHS, offline_augmentation=None)
-    theirs = _timed(short, folder, table, _theirs)
+    theirs = _timed(short, folder, of_theirs, _theirs).scaled(len(table) / len(of_theirs))
     with building_in(policy):
         ours = _timed(short, folder, table, _ours)
         base = _timed(short, folder, table, _base_every_epoch) if recipe.frozen else None
@@ -91,8 +99,12 @@ def _measured(recipe: Recipe, folder: Path, table: pd.DataFrame, policy: str) ->
         f"| {len(table) / theirs.later:.2f} | {len(table) / ours.later:.2f} "
         f"| {theirs.later / ours.later:.2f} times faster "
         f"| {whole[0]:.0f} s -> {whole[1]:.0f} s, {whole[0] / whole[1]:.2f} times faster | {base_speed} "
-        f"| {len(table) / input_alone.later:.0f} | {'' if ours.busy is None else f'{ours.busy:.0%}'} |"
+        f"| {len(table) / input_alone.later:.0f} | {_percent(theirs.busy)} -> {_percent(ours.busy)} |"
     )
+
+
+def _percent(share: float | None) -> str:
+    return "?" if share is None else f"{share:.0%}"
 
 
 def _some_images(folder: Path, count: int) -> pd.DataFrame:

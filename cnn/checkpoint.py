@@ -18,7 +18,7 @@ from leukobench.cnn.backend import keras
 from leukobench.core.errors import InputError
 from leukobench.core.files import refuse_unfinished, unfinished_path, whole_file, whole_folder, write_csv, write_json
 
-SHARE = 0.1  # of the time may go into writing checkpoints: a small head trains thousands of epochs an hour
+SHARE = 0.03  # of the time may go into writing checkpoints: a GPU waits meanwhile, and a small head has short epochs
 HISTORY = "history.csv"
 IDENTITY = "training.json"
 
