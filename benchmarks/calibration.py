@@ -1,17 +1,19 @@
 """Which calibration, fitted on a few validation subjects, predicts unseen subjects best.
 
-    for seed in 0 1 2 3; do
-        leukobench split manifest.csv --method kfold --seed $seed -o folds-$seed
-        leukobench train-svm features.csv --split folds-$seed --no-importance -o runs/svm-$seed
+    leukobench split manifest.csv --method kfold --repeats 3 --seed 1 -o repeats
+    for r in 0 1 2; do
+        leukobench train-svm features.csv --split repeats/repeat_$r --no-importance -o repeated/svm/repeat_$r
     done
-    python benchmarks/calibration.py runs/*
+    python benchmarks/calibration.py repeated/*/*
 
 Every candidate is fitted on the raw scores of the validation part of each fold, and evaluated on those of its test
 part. The table has, for each recipe, the log loss, the Brier score and the expected calibration error of the test cells
 of all folds and runs, the log loss with the subject groups of a class weighted equally, and sensitivity and specificity
 at the threshold 0.5. "Penalised, 2 and 0.5" is the fit of leukobench with these standard deviations of the prior of
-intercept and slope; "intercept and slope, groups" is the same without a penalty. `--factor 2` doubles the logits of the
-raw scores first, as an overconfident model would give them.
+intercept and slope; "intercept and slope, groups" is the same without a penalty. "At the prevalence" shifts the
+intercept of "penalised, 2 and 0.5" from the share of blasts among the validation groups to that among all groups
+outside the test part, because a validation part may have equally many groups of each class. `--factor 2` doubles the
+logits of the raw scores first, as an overconfident model would give them.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ from leukobench.results.metrics import THRESHOLD, expected_calibration_error
 from leukobench.results.run import read_run_folder
 from leukobench.results.weights import cell_weights
 
+SHIFTED = "penalised, 2 and 0.5"
+AT_PREVALENCE = f"{SHIFTED}, at the prevalence"
 FREE, FIXED = 1e3, 1e-6  # standard deviations of a prior that does not penalise, and of one that fixes the parameter
 
 Scores = Callable[[np.ndarray], np.ndarray]
@@ -73,17 +77,25 @@ CANDIDATES = {
 }
 
 
+def blast_logit(rows: pd.DataFrame) -> float:
+    """Return the logit of the share of blasts among the subject groups."""
+    return float(logit((rows.drop_duplicates("subject_group")["label"] == POSITIVE).mean()))
+
+
 def evaluate(runs: list[Path], factor: float) -> pd.DataFrame:
     """Return the scores of every test cell, one column a candidate; the logits are multiplied by a factor first."""
     tables = []
     for folder in runs:
         run = read_run_folder(folder)
+        everyone = run.part("test")
         for fold in run.folds:
             held, tested = run.part("validation", fold), run.part("test", fold)
             raw = [calibrated(rows["raw_score"].to_numpy(), Calibration(0.0, factor, 0, 0)) for rows in (held, tested)]
             fitting = (raw[0], (held["label"] == POSITIVE).to_numpy(), held["subject_group"].to_numpy())
             scores = {name: fit(*fitting)(raw[1]) for name, fit in CANDIDATES.items()}
-            tables.append(tested[["label", "subject_group"]].assign(recipe=run.recipe, run=run.name, **scores))
+            shift = blast_logit(everyone[everyone["fold"] != fold]) - blast_logit(held)
+            scores[AT_PREVALENCE] = calibrated(scores[SHIFTED], Calibration(shift, 1.0, 0, 0))
+            tables.append(tested[["label", "subject_group"]].assign(recipe=run.recipe, run=str(folder), **scores))
     return pd.concat(tables)
 
 
@@ -101,8 +113,8 @@ def metrics(cells: pd.DataFrame) -> pd.DataFrame:
             "sensitivity": np.mean(score[positive] >= THRESHOLD),
             "specificity": np.mean(score[~positive] < THRESHOLD),
         }
-        for name in CANDIDATES
-    ).set_axis(list(CANDIDATES))
+        for name in (*CANDIDATES, AT_PREVALENCE)
+    ).set_axis([*CANDIDATES, AT_PREVALENCE])
 
 
 def main() -> None:
