@@ -37,7 +37,7 @@ run compare runs-folds/leukobench whole-image -o report-heads
 for run in runs-folds/leukobench whole-image runs-folds/finetuned; do
   seen=seen-$(basename $run)
   printf '\n$ leukobench explain %s IMAGES/... --fold 0 --brief -o %s\n' $run $seen
-  awk -F, -v folder="$images" '$6 == 0 { print folder "/" $1 }' $run/predictions.csv | awk 'NR % 20 == 1' |
+  awk -F, -v folder="$images" '$5 == "test" && $6 == 0 { print folder "/" $1 }' $run/predictions.csv | awk 'NR % 20 == 1' |
     tr '\n' '\0' | xargs -0 leukobench explain --fold 0 --brief -o $seen $run | tail -2
 done
 

@@ -33,9 +33,10 @@ def choose_devices(device: str) -> list[str]:
     found = keras.distribution.list_devices()
     kind = found[0].partition(":")[0]
     if device == "gpu" and kind == "cpu":
+        backend = keras.backend.backend()
+        package = "jax[cuda13]" if backend == "jax" else "leukobench[gpu]"
         raise InputError(
-            f"device gpu: {keras.backend.backend()} finds no GPU; install leukobench[gpu] and the driver, "
-            "or choose the device cpu"
+            f"device gpu: {backend} finds no GPU; install {package} and the driver, or choose the device cpu"
         )
     return found
 

@@ -113,6 +113,15 @@ def test_one_subject_of_a_class_has_no_interval() -> None:
     assert str(Estimate(0.5)) == "0.500"
 
 
+def test_with_few_subjects_some_metrics_have_no_interval() -> None:
+    for subjects, given in ((8, False), (10, True)):
+        rows = clustered(np.random.default_rng(1), np.full(subjects, 5), subjects // 2, 0.5, 0.3)
+        groups = subject_groups(rows.positive, rows.group)
+        found = estimates(measure_classes(rows, 0.5), groups, [rows])
+        assert np.isfinite([found["balanced_accuracy"].low, found["matthews"].low]).all() == given
+        assert np.isfinite(found["accuracy"].low)
+
+
 def test_the_expected_calibration_error_has_no_interval() -> None:
     rows = clustered(np.random.default_rng(0), np.full(20, 5), 10, 1.0, 0.3)
     found = estimates(measure_score(rows), subject_groups(rows.positive, rows.group), [rows])
