@@ -32,6 +32,7 @@ from leukobench.results.metrics import THRESHOLD
 from leukobench.results.run import RunFolder
 from leukobench.results.thresholds import YOUDEN, fold_thresholds
 
+OF_CELLS = ("subject_weighted_auroc", "calibration_intercept", "calibration_slope", "calibration_error")
 Thresholds = Mapping[int | None, float]  # by fold
 
 
@@ -124,8 +125,8 @@ def _thresholds(run: RunFolder, sensitivity: float | None) -> dict[str, Threshol
 
 def _score_metrics(repeats: Sequence[Scored], groups: SubjectGroups, level: str) -> dict[str, Estimate]:
     measured = mean_over_repeats([measure_score(rows) for rows in repeats])
-    if level != LEVELS[0]:  # a subject is a row there, so its weight is the same already
-        del measured["subject_weighted_auroc"]
+    if level != LEVELS[0]:  # a subject is a row there, and its mean score is no probability that could be calibrated
+        measured = {name: each for name, each in measured.items() if name not in OF_CELLS}
     return estimates(measured, groups, repeats)
 
 

@@ -16,6 +16,7 @@ from leukobench.comparison.weighted_metrics import Scored
 from leukobench.results.run import RunFolder
 
 LEVELS = ("cells", "subjects")  # the score of a subject is the mean score of its cells
+SIGNIFICANT = 0.05
 FIXED, CHOSEN = "0.5", "chosen on validation"
 
 
@@ -109,8 +110,9 @@ class Difference:
 
     @property
     def significant(self) -> bool:
-        """Whether the corrected p-value of the difference of cells is below 0.05."""
-        return self.auroc.p < 0.05
+        """Whether the first run is better with cells and with subjects weighted equally (both p below 0.05)."""
+        both = max(self.auroc.p, self.subject_weighted.p) < SIGNIFICANT
+        return both and self.subject_weighted.estimate.value > 0
 
     @property
     def equivalent(self) -> bool:

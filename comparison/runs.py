@@ -53,11 +53,11 @@ class Comparison(ComparedRuns):
 
         Columns: `run`, `other_run`, `comparable` (False where only one of them had test subjects in training),
         `auroc_difference` of cells with its 95% interval `low` and `high`, `p` (swap test over subject groups),
-        `significant` (`p` is below 0.05), `detectable` (the smallest true difference that this cohort shows with 80%
-        power), `equivalent` (the 90% interval lies within +-`margin`), `margin`, and the same for the AUROC in which
-        all subjects have the same weight: `subject_weighted_difference`, `subject_weighted_low`,
-        `subject_weighted_high`, `subject_weighted_p`, `subject_weighted_detectable`, `subject_weighted_equivalent`.
-        Both p-values are corrected over the pairs by Holm's method.
+        `significant` (both p-values are below 0.05), `detectable` (the smallest true difference that this
+        cohort shows with 80% power), `equivalent` (the 90% interval lies within +-`margin`), `margin`, and the
+        same for the AUROC in which all subjects have the same weight: `subject_weighted_difference`,
+        `subject_weighted_low`, `subject_weighted_high`, `subject_weighted_p`, `subject_weighted_detectable`,
+        `subject_weighted_equivalent`. Both p-values are corrected over the pairs by Holm's method.
         """
         return pairs_table(self)
 

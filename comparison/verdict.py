@@ -6,7 +6,7 @@ import math
 
 from leukobench.comparison.intervals import LEVEL, Estimate
 from leukobench.comparison.literature import OURS
-from leukobench.comparison.results import ComparedRuns, Difference, Gap
+from leukobench.comparison.results import ComparedRuns, Difference
 from leukobench.core.text import counted
 
 MOST_PAIRS = 3  # up to so many pairs have a sentence each; of more pairs, those with the best run
@@ -67,11 +67,15 @@ def verdicts(comparison: ComparedRuns) -> list[str]:
 
 def sentence(comparison: ComparedRuns, pair: Difference) -> str:
     """Return whether the runs of a pair differ, by how much, and how certain that is."""
-    subjects = counted(len(comparison.subjects), "subject")
+    subjects = counted(len(comparison.groups), "subject group")
     if not pair.comparable:
         leaky = pair.better if pair.leaky[0] else pair.other
         return f"{pair.better} and {pair.other} are not comparable: {leaky} had the test subjects in training."
-    gap = f"{_difference(pair.auroc)}; with subjects weighted equally by {_difference(pair.subject_weighted)}"
+    corrected = "corrected p" if len(comparison.differences) > 1 else "p"
+    cells, equal = (
+        f"{_with_interval(gap.estimate)}, {corrected} {p_value(gap.p)}" for gap in (pair.auroc, pair.subject_weighted)
+    )
+    gap = f"{cells}; with subjects weighted equally by {equal}"
     if pair.significant:
         few = f"; suggestive only, because {subjects} are too few for a conclusion" if comparison.few_groups else ""
         return f"{pair.better} is better than {pair.other} by {gap}{few}."
@@ -100,10 +104,6 @@ def result(pair: Difference) -> str:
         f"equivalent within {could.margin:g}" if pair.equivalent else f"equivalence within {could.margin:g} not shown"
     )
     return f"no significant difference; {equivalent}"
-
-
-def _difference(gap: Gap) -> str:
-    return f"{_with_interval(gap.estimate)}, p {p_value(gap.p)}"
 
 
 def _with_interval(difference: Estimate) -> str:

@@ -50,7 +50,7 @@ def test_a_run_and_its_copy_have_no_significant_difference(tmp_path: Path) -> No
     assert (pair.auroc.estimate.value, pair.auroc.estimate.low, pair.auroc.estimate.high) == (0, 0, 0)
     assert pair.cell_level == CellLevelTests(1, (0, 0), 1)
     assert (pair.auroc.p, pair.subject_weighted.p, pair.auroc.could) == (1, 1, Detectable(0, True, 0.05))
-    assert "No significant difference between a and b on 40 subjects" in verdicts(comparison)[-1]
+    assert "No significant difference between a and b on 40 subject groups" in verdicts(comparison)[-1]
     assert verdicts(comparison)[-1].endswith("they are equivalent within 0.05.")
 
 
@@ -58,7 +58,11 @@ def test_the_corrected_p_value_decides() -> None:
     gap = Gap(Estimate(0.04, 0.002, 0.08), 0.06, Detectable(0.05, False, 0.05))
     pair = Difference("a", "b", gap, gap, CellLevelTests(0.0, (9, 1), 0.0), (False, False))
     assert not pair.significant
-    assert replace(pair, auroc=replace(gap, p=0.04)).significant
+    smaller = replace(gap, p=0.04)
+    assert not replace(pair, auroc=smaller).significant
+    assert replace(pair, auroc=smaller, subject_weighted=smaller).significant
+    reverse = replace(smaller, estimate=Estimate(-0.04, -0.08, -0.002))
+    assert not replace(pair, auroc=smaller, subject_weighted=reverse).significant
 
 
 def test_runs_are_equivalent_only_if_both_aurocs_are() -> None:
@@ -97,7 +101,7 @@ def test_few_people_are_pointed_out(tmp_path: Path) -> None:
     comparison = compare([make_run(tmp_path / "a", groups=8, shift=3), make_run(tmp_path / "b", groups=8, shift=0)])
     assert "4 of class all and 4 of class hem" in cautions(comparison)[0]
     assert "the intervals are wide, and may still be too narrow" in cautions(comparison)[0]
-    assert "suggestive only, because 8 subjects are too few for a conclusion" in verdicts(comparison)[-1]
+    assert "suggestive only, because 8 subject groups are too few for a conclusion" in verdicts(comparison)[-1]
     alone = compare([make_run(tmp_path / "c", groups=2)])
     assert "there are no intervals" in cautions(alone)[0]
 
@@ -200,9 +204,9 @@ def test_the_table_is_the_same_in_every_format(tmp_path: Path) -> None:
     runs = [make_run(tmp_path / "a_b", validation=True), make_run(tmp_path / "50%", seed=1)]
     comparison = compare(runs)
     table = long_table(comparison)
-    # cells: 7 metrics of the score, and 10 metrics and 4 counts at a threshold; subjects: the same without those that
-    # weight subjects equally; a_b has two thresholds
-    assert len(table) == (7 + 2 * 14) + (6 + 2 * 12) + (7 + 14) + (6 + 12)
+    # cells: 7 metrics of the score, and 10 metrics and 4 counts at a threshold; subjects: the same without calibration
+    # and without those that weight subjects equally; a_b has two thresholds
+    assert len(table) == (7 + 2 * 14) + (3 + 2 * 12) + (7 + 14) + (3 + 12)
     of_cells = table[(table["run"] == "a_b") & (table["level"] == "cells") & (table["metric"] == "auroc")].iloc[0]
     shown = f"{of_cells['value']:.3f} ({of_cells['low']:.3f} to {of_cells['high']:.3f})"
     assert shown in markdown(comparison)
