@@ -14,6 +14,7 @@ of them.
 from __future__ import annotations
 
 import argparse
+import gc
 import itertools
 from collections.abc import Callable
 
@@ -89,6 +90,7 @@ def cross_validate(
 
 def biases(number: int) -> dict[tuple[str, str, SplitLevel], tuple[Estimate, float]]:
     """Return the bias and its p-value in a cohort, by leak, model and level."""
+    gc.freeze()  # statsmodels collects garbage in each correction by Holm's method, which takes most of the time
     rng = np.random.default_rng(number)
     rows, ties, person = cohort(rng, number)
     features = draw_cells(rng, person)
