@@ -128,4 +128,4 @@ def leakage(features: Path, manifest: Path, out: Path, **options: Any) -> None:
     done = workflow.leakage(features, manifest, out, **options)
     for line in done.statements:
         click.echo(f"- {line}")
-    click.echo(f"\n{done.folder}: table, figure, partitions and runs")
+    click.echo(f"\n{done.folder}: table, figure, splits and runs")

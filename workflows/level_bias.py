@@ -5,9 +5,10 @@ the scores of two folds come from two models and have no common scale. Each leve
 between the levels, but the cells are the same, and so are the subject groups. The influences of the groups on both
 AUROCs therefore give an interval of the difference, as in `compare`.
 
-The p-value is that of the test by swapping whole subject groups. It needs scores that are comparable between folds and
-levels: `fold_percentiles`. `benchmarks/split_levels.py` measures how often the test rejects where nothing leaks, and
-how often the interval contains the true bias.
+The p-value is that of a permutation test over subject groups: the sign of what each group contributes to the difference
+is changed at random. To swap ranks within folds, as `compare` does for runs with the same folds, is no valid test here:
+the folds of two levels differ, and with few groups in a fold it rejects too often. `benchmarks/split_levels.py` measures
+how often the test rejects where nothing leaks, and how often the interval contains the true bias.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import pandas as pd
 
 from leukobench.cohort.manifest import POSITIVE
 from leukobench.cohort.split_levels import REFERENCE, SplitLevel
-from leukobench.comparison.auroc import auroc, swap_contributions
+from leukobench.comparison.auroc import auroc
 from leukobench.comparison.intervals import Estimate, Measured, SubjectGroups
 from leukobench.comparison.measuring import EQUAL, estimate
 from leukobench.comparison.paired_tests import holm, swap_test
@@ -72,11 +73,12 @@ def level_biases(model: str, tested: Mapping[SplitLevel, Sequence[pd.DataFrame]]
             level: Measured.mean([auroc(each, equal=equal) for each in of_level]) for level, of_level in rows.items()
         }
         compared = [level for level in tested if level != REFERENCE]
-        p_values = holm([_p_value(rows[level], rows[REFERENCE], equal) for level in compared])
+        biases = [measured[level] - measured[REFERENCE] for level in compared]
+        p_values = holm([swap_test(contributions(bias, groups, equal=equal)) for bias in biases])
         values = {level: estimate(metric, each, groups, rows[level]) for level, each in measured.items()}
-        for level, p in zip(compared, p_values, strict=True):
-            bias = groups.interval(measured[level] - measured[REFERENCE], equal=equal)
-            found.append(LevelBias(model, metric, level, values[level], values[REFERENCE], bias, p))
+        for level, bias, p in zip(compared, biases, p_values, strict=True):
+            interval = groups.interval(bias, equal=equal)
+            found.append(LevelBias(model, metric, level, values[level], values[REFERENCE], interval, p))
     return found
 
 
@@ -86,43 +88,21 @@ def fold_aurocs(tested: pd.DataFrame) -> dict[str, float]:
     return {metric: auroc(rows, equal=metric in EQUAL).value for metric in METRICS}
 
 
-def fold_percentiles(rows: Scored, *, equal: bool = False) -> Scored:
-    """Replace each score by the mean of its percentile among the positives and among the negatives of its fold.
+def contributions(difference: Measured, groups: SubjectGroups, *, equal: bool = False) -> np.ndarray:
+    """Return what each subject group contributes to a difference; their sum is the difference.
 
-    The percentile is the share of the cells that have a lower score; a tie counts half. Both classes count the same
-    whatever their numbers, so that folds with more positives do not have lower percentiles, as with plain ranks. If
-    each fold has the same share of the positives and of the negatives, the AUROC over all pairs of these percentiles,
-    within and between folds, equals the AUROC over the pairs within folds, up to the resolution of the percentiles. The
-    reason: the mean of both classes' distributions is uniform in every fold f, and therefore P(positive of f above
-    negative of g) + P(positive of g above negative of f) = AUROC_f + AUROC_g.
+    The influences of the groups add up to zero. Each group gets in addition half of the difference times its share in
+    its class. If no level is better, contributions of both signs are equally probable, so their signs are permuted.
 
     Args:
-        rows: The scored rows, with their folds; each fold has both classes.
+        difference: The difference of two AUROCs.
+        groups: The subject groups.
         equal: Whether all subject groups of a class have the same weight, else each cell has.
 
     Returns:
-        The rows with the percentiles, from 0 to 1, and without folds.
+        One number for each group. [shape=(groups,)]
     """
-    weight, percentile = rows.weight(equal), np.zeros(len(rows.score))
-    for of_fold in rows.by_fold():
-        for of_class in (of_fold & rows.positive, of_fold & ~rows.positive):
-            order = np.argsort(rows.score[of_class])
-            cumulated = np.concatenate([[0.0], np.cumsum(weight[of_class][order])])
-            below, up_to = (
-                cumulated[np.searchsorted(rows.score[of_class][order], rows.score[of_fold], side)]
-                for side in ("left", "right")
-            )
-            percentile[of_fold] += (below + up_to) / (4 * cumulated[-1])
-    return Scored(rows.positive, percentile, rows.group, rows.groups)
-
-
-def _p_value(level: Sequence[Scored], reference: Sequence[Scored], equal: bool) -> float:
-    """Return the p-value of no difference, by swapping the percentiles of both levels for whole subject groups."""
-    contributions = [
-        swap_contributions(fold_percentiles(one, equal=equal), fold_percentiles(other, equal=equal), equal=equal)
-        for one, other in zip(level, reference, strict=True)
-    ]
-    return swap_test(np.mean(contributions, axis=0))
+    return difference.influence + difference.value * groups.share(equal) / 2
 
 
 def _scored(table: pd.DataFrame, groups: SubjectGroups) -> Scored:

@@ -1,17 +1,17 @@
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from leukobench.cohort.split_levels import SplitLevel
-from leukobench.comparison.auroc import auroc, rank_scores
+from leukobench.comparison.auroc import auroc, swap_contributions
+from leukobench.comparison.intervals import SubjectGroups
+from leukobench.comparison.paired_tests import swap_test
 from leukobench.comparison.scores import compare_scores, estimate_metric
 from leukobench.comparison.weighted_metrics import Scored
-from leukobench.workflows.level_bias import METRICS, _p_value, fold_aurocs, fold_percentiles, level_biases
+from leukobench.workflows.level_bias import METRICS, contributions, fold_aurocs, level_biases
 
 FOLDS, GROUPS = 4, 24  # of groups, twelve of each class
 
@@ -42,33 +42,29 @@ def scored(rows: pd.DataFrame) -> Scored:
     return Scored((rows["label"] == "all").to_numpy(), rows["score"].to_numpy(), group, GROUPS, rows["fold"].to_numpy())
 
 
-def test_percentiles_of_two_folds_by_hand() -> None:
-    positive = np.array([True, True, False, True, False, False])
-    rows = Scored(positive, np.array([3.0, 1, 2, 7, 7, 5]), np.arange(6), 6, np.array([0, 0, 0, 1, 1, 1]))
-    # 3 in the first fold: above one of two positives and equal to the other, above the negative: (0.75 + 1) / 2
-    expected = [0.875, 0.125, 0.5, (0.5 + 0.75) / 2, (0.5 + 0.75) / 2, (0 + 0.25) / 2]
-    assert fold_percentiles(rows).score == pytest.approx(expected)
-    assert fold_percentiles(rows).fold is None
+@pytest.mark.parametrize("equal", [False, True])
+def test_the_contributions_of_the_groups_add_up_to_the_difference(equal: bool) -> None:
+    rng = np.random.default_rng(0)
+    rows = make_rows(rng)
+    one = scored(rows.assign(fold=by_image(rows, rng)))
+    other = scored(rows.assign(score=-rows["score"], fold=by_group(rows, rng)))
+    difference = auroc(one, equal=equal) - auroc(other, equal=equal)
+    groups = SubjectGroups.of(rows["label"], rows["subject_group"])
+    assert abs(difference.value) > 0.1
+    assert contributions(difference, groups, equal=equal).sum() == pytest.approx(difference.value)
 
 
 @pytest.mark.parametrize("equal", [False, True])
-@pytest.mark.parametrize("seed", range(3))
-def test_the_auroc_over_all_pairs_of_percentiles_is_that_within_folds(equal: bool, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    rows = make_rows(rng, 40, 80 if equal else 40)  # a fold has a quarter of the groups, or of the cells, of each class
+def test_contributions_with_the_same_folds_are_nearly_those_of_swapped_ranks(equal: bool) -> None:
+    """`compare` swaps the ranks of two runs with the same folds, group by group."""
+    rng = np.random.default_rng(4)
+    rows = make_rows(rng)
     rows["fold"] = by_group(rows, rng)
-    rows["score"] = rows["score"] * (1 + rows["fold"]) - 5 * rows["fold"]  # the scales of the folds differ
-    within = auroc(scored(rows), equal=equal).value
-    assert auroc(fold_percentiles(scored(rows), equal=equal), equal=equal).value == pytest.approx(within, abs=5e-4)
-
-
-def test_separated_folds_stay_separated_whatever_their_shares_of_positives() -> None:
-    fold, place = np.repeat([0, 1], 10), np.tile(np.arange(10), 2)
-    positive = place >= np.where(fold == 0, 2, 8)  # eight of ten cells, and two of ten
-    rows = Scored(positive, place.astype(float), np.arange(20), 20, fold)
-    assert auroc(rows).value == 1
-    assert auroc(fold_percentiles(rows)).value == 1
-    assert auroc(dataclasses.replace(rows, score=rank_scores(rows), fold=None)).value < 0.9
+    one, other = (scored(rows.assign(score=rows["score"] + rng.normal(0, 0.7, len(rows)))) for _ in range(2))
+    difference = auroc(one, equal=equal) - auroc(other, equal=equal)
+    groups = SubjectGroups.of(rows["label"], rows["subject_group"])
+    swapped = swap_contributions(one, other, equal=equal)
+    assert np.corrcoef(contributions(difference, groups, equal=equal), swapped)[0, 1] > 0.8
 
 
 def test_the_auroc_of_a_level_is_the_mean_over_its_folds_weighted_by_their_pairs() -> None:
@@ -130,7 +126,9 @@ def test_without_a_leak_the_bias_is_zero_on_average_and_the_test_rejects_five_pe
         for folds in (by_image, by_group):
             noise = rng.normal(0, 0.5, GROUPS)[rows["group"]] + rng.normal(0, 0.5, len(rows))
             levels.append(scored(rows.assign(score=rows["score"] + noise, fold=folds(rows, rng))))
-        biases.append(auroc(levels[0]).value - auroc(levels[1]).value)
-        p_values.append(_p_value(levels[:1], levels[1:], equal=False))
+        difference = auroc(levels[0]) - auroc(levels[1])
+        groups = SubjectGroups.of(rows["label"], rows["subject_group"])
+        biases.append(difference.value)
+        p_values.append(swap_test(contributions(difference, groups)))
     assert abs(np.mean(biases)) < 3 * np.std(biases) / 200**0.5
-    assert 0.01 <= np.mean(np.array(p_values) < 0.05) <= 0.1
+    assert 0.01 <= np.mean(np.array(p_values) < 0.05) <= 0.08
