@@ -7,8 +7,8 @@ AUROCs therefore give an interval of the difference, as in `compare`.
 
 The p-value is that of a permutation test over subject groups: the sign of what each group contributes to the difference
 is changed at random. To swap ranks within folds, as `compare` does for runs with the same folds, is no valid test here:
-the folds of two levels differ, and with few groups in a fold it rejects too often. `benchmarks/split_levels.py` measures
-how often the test rejects where nothing leaks, and how often the interval contains the true bias.
+the folds of two levels differ, and with few groups in a fold it rejects too often. `benchmarks/split_levels.py`
+measures how often the test rejects where nothing leaks, and how often the interval contains the true bias.
 """
 
 from __future__ import annotations
