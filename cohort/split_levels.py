@@ -1,4 +1,4 @@
-"""Split levels: partitions with the same test images, whose training parts share ever fewer subjects with them.
+"""Split levels: cross-validations of one cohort whose training and test parts share ever fewer subjects.
 
 A split keeps together what it takes for one subject. The levels, from the most lenient to the strictest:
 
@@ -12,26 +12,24 @@ A split keeps together what it takes for one subject. The levels, from the most 
 Only the subject groups are the subjects as far as the images show. The strictest level is the reference; a difference
 to it is the optimistic bias of the other level.
 
-Two splits that are drawn independently differ in their test subjects, and the metrics of few subjects vary far more
-than the bias. `paired_partitions` therefore tests all levels on the same images.
+Two partitions of one cohort differ in their test subjects, and the metrics of few subjects vary far more than the bias.
+`level_folds` therefore makes a cross-validation at each level, so that every image is tested once at every level.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import StrEnum
 
-import numpy as np
 import pandas as pd
 
 from leukobench.cohort.identity import subject_groups
 from leukobench.cohort.manifest import labelled, manifest_checksum
-from leukobench.cohort.partition import LEAKY, ROW_COLUMNS, Partition
-from leukobench.cohort.splitting import draw_units, hash_rank, refuse_missing_class
+from leukobench.cohort.partition import LEAKY, ROW_COLUMNS, Folds, Partition
+from leukobench.cohort.splitting import assign_folds, hash_rank, refuse_missing_class
 from leukobench.cohort.ties import KINDS, accepted
 from leukobench.core.errors import InputError
-
-TESTED = 0.5  # share of the images of a drawn subject ID that are tested; the rest is for training at the image level
 
 
 class SplitLevel(StrEnum):
@@ -90,52 +88,47 @@ def coinciding_levels(units: Mapping[SplitLevel, pd.Series]) -> dict[SplitLevel,
     return {level: strictest[unit.nunique()] for level, unit in units.items() if strictest[unit.nunique()] != level}
 
 
-def paired_partitions(
-    manifest: pd.DataFrame, units: Mapping[SplitLevel, pd.Series], test_size: float = 0.2, seed: int = 0
-) -> dict[SplitLevel, Partition]:
-    """Make a partition for each level, with the same test images and equally many training images of each class.
+def level_folds(
+    manifest: pd.DataFrame, units: Mapping[SplitLevel, pd.Series], folds: int = 5, seed: int = 0
+) -> dict[SplitLevel, Folds]:
+    """Make a cross-validation at each level, with equally many training images of each class in all folds and levels.
 
-    Subject IDs are drawn as `split_by_subject` draws subject groups. Half of the images of each drawn ID are the test
-    part, at every level. An image may be in training if its unit has no test image. At the level `image`, these are all
-    other images; at `subject-id`, the images of the other IDs; and so on. At the strictest level, all of them are in
-    training. At the others, the images of the test subjects come first, and replace as many images of the same class of
-    other subjects. So the partitions differ only in how many training images are of test subjects.
+    The units of a level are assigned to the folds as `split_in_folds` assigns subject groups: each fold tests equally
+    many units of a class, or one more, and about equally many of its images. So every labelled image is tested once at
+    every level. The training parts are reduced to the size of the smallest one, class by class; which images are left
+    out follows from their hash. There is no validation part.
 
     Args:
         manifest: The cohort.
         units: Unit of each labelled image at every level, see `level_units`.
-        test_size: Share of each class's subject IDs that are drawn, in (0, 1).
+        folds: Number of folds, at least 2.
         seed: Random seed.
 
     Returns:
-        The partitions. The first word of `method` is the level, with `-LEAKY` where subject groups are shared.
+        The folds. The first word of `method` is the level, with `-LEAKY` where training and test share subject groups.
 
     Raises:
-        InputError: a part would lack a class.
+        InputError: fewer than two folds, a class has fewer units than there are folds, or a part would lack a class.
     """
+    if folds < 2:
+        raise InputError(f"folds={folds}; a cross-validation takes at least 2 folds")
     rows = labelled(manifest)
-    drawn = draw_units(rows["subject"], rows["label"], test_size, seed)
-    of_subject = [rows["subject"], rows["label"]]
-    place = hash_rank(rows["path"], f"tested/{seed}").groupby(of_subject).rank(method="first")
-    test = drawn & (place - 1 < TESTED * rows.groupby(of_subject)["path"].transform("size"))
-    unseen = _unshared(units[REFERENCE], test)
-    part = pd.Series(np.select([test, unseen], ["test", "train"], ""), index=rows.index)
-    refuse_missing_class(rows["label"], part, rows["subject_group"], ("train", "test"))
-    most = rows["label"].map(rows["label"][unseen].value_counts())
-    order = hash_rank(rows["path"], f"training/{seed}") + unseen * len(rows)  # images of test subjects come first
-    partitions = {}
-    for level, unit in units.items():
-        allowed = _unshared(unit, test)
-        train = allowed & (order.where(allowed).groupby(rows["label"]).rank() <= most)
-        part = pd.Series(np.select([test, train], ["test", "train"], ""), index=rows.index)
-        chosen = rows.assign(part=part).loc[test | train, list(ROW_COLUMNS)]
-        partition = Partition(chosen, "", manifest_checksum(manifest)[:16])
-        leaky = LEAKY * (level is SplitLevel.IMAGE or partition.leaky)
-        method = f"{level}{leaky} test={test_size} seed={seed} paired"
-        partitions[level] = Partition(chosen, method, partition.manifest)
-    return partitions
-
-
-def _unshared(unit: pd.Series, test: pd.Series) -> pd.Series:
-    """Return which rows are of units without a test image."""
-    return ~unit.isin(unit[test])
+    label, checksum = rows["label"], manifest_checksum(manifest)[:16]
+    strictest_first = reversed(list(units.items()))  # so that the error of a small cohort speaks of subject groups
+    fold_of = {level: assign_folds(unit, label, folds, seed) for level, unit in strictest_first}
+    largest_test = pd.concat([pd.crosstab(fold, label) for fold in fold_of.values()]).max()
+    size = label.map(label.value_counts() - largest_test)
+    order = hash_rank(rows["path"], f"training/{seed}")
+    made = {}
+    for level in units:
+        partitions = {}
+        for number in range(folds):
+            test = fold_of[level] == number
+            part = pd.Series("train", index=rows.index).mask(test, "test")
+            refuse_missing_class(label, part, rows["subject_group"], ("train", "test"))
+            used = test | (order.mask(test).groupby(label).rank() <= size)
+            partitions[number] = Partition(rows.assign(part=part).loc[used, list(ROW_COLUMNS)], "", checksum)
+        leaky = LEAKY * (level is SplitLevel.IMAGE or Folds(partitions).leaky)
+        method = f"{level}{leaky} folds={folds} seed={seed}"
+        made[level] = Folds({number: replace(each, method=method) for number, each in partitions.items()})
+    return made

@@ -85,19 +85,14 @@ def compare(runs: tuple[Path, ...], out: Path, images: Path | None, **options: A
 @click.option("--weights", metavar="PATH|imagenet|none", help="Weights of the network, as for `train-cnn`.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Number of epochs of the network; default: from its recipe.")
 @click.option(
-    "--seeds",
-    type=click.IntRange(min=2),
-    default=5,
-    show_default=True,
-    help="Number of repetitions, each with other test images.",
+    "--folds", type=click.IntRange(min=2), default=5, show_default=True, help="Number of folds at each level."
 )
 @click.option(
-    "--test-size",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.2,
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=1,
     show_default=True,
-    help="Subject IDs are drawn until they have this share of each class's images; half of these images are tested, so "
-    "0.2 tests a tenth of all.",
+    help="Number of repeats with other folds, over which the AUROCs are averaged.",
 )
 @resume_option
 @seed_option
@@ -105,8 +100,8 @@ def compare(runs: tuple[Path, ...], out: Path, images: Path | None, **options: A
 def leakage(features: Path, manifest: Path, out: Path, **options: Any) -> None:
     """Measure the optimistic bias of lenient splits.
 
-    The same model is trained at several split levels, for several random seeds. A level says what a split keeps
-    together, so that it is not shared between training and test:
+    The same model is cross-validated at several split levels. A level says what a split keeps together, so that it is
+    not shared between training and test:
 
     \b
     image             single images: test subjects are in training
@@ -114,12 +109,12 @@ def leakage(features: Path, manifest: Path, out: Path, **options: Any) -> None:
     identical-images  subject IDs that are tied by identical images
     subject-group     subject IDs that are tied in any way: the reference, with unseen subjects
 
-    All levels of a seed have the same test images, and the same number of training images of each class. They differ
-    only in how many training images are of test subjects. FEATURES is the feature table of MANIFEST; the ties lie
-    beside the manifest.
+    Every labelled image is tested once at each level, and all models are trained on the same number of images of each
+    class. The difference of the AUROC to the reference, on the same cells, is the optimistic bias; its interval and
+    p-value are over subject groups. FEATURES is the feature table of MANIFEST; the ties lie beside the manifest.
 
     \b
-    Example:  leukobench leakage features.csv manifest.csv --seeds 10 -o leakage
+    Example:  leukobench leakage features.csv manifest.csv -o leakage
               leukobench leakage features.csv manifest.csv --level image -o leakage
               leukobench leakage features.csv manifest.csv --images C-NMC_Leukemia --recipe dhuri-mobilenet -o leakage
     """
@@ -133,4 +128,4 @@ def leakage(features: Path, manifest: Path, out: Path, **options: Any) -> None:
     done = workflow.leakage(features, manifest, out, **options)
     for line in done.statements:
         click.echo(f"- {line}")
-    click.echo(f"\n{done.folder}: table, figure, partitions and runs")
+    click.echo(f"\n{done.folder}: table, figure, splits and runs")

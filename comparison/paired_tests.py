@@ -173,20 +173,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
     from statsmodels.stats.multitest import multipletests  # here, because statsmodels takes half a second to import
 
     return multipletests(p_values, method="holm")[1].tolist()
-
-
-def corrected_resampled_interval(differences: np.ndarray, test_to_train: float) -> tuple[float, float]:
-    """Return the 95% interval of a mean difference over repeated splits of one cohort.
-
-    Such splits share most of their training rows, so that the differences are not independent. The corrected resampled
-    t-test increases the variance of the mean from 1/k to (1/k + test/train) times the variance of the differences
-    (Nadeau & Bengio 2003, Machine Learning 52:239).
-
-    Args:
-        differences: One difference for each split. [shape=(k,), k >= 2]
-        test_to_train: Number of test images divided by the number of training images.
-    """
-    number = len(differences)
-    error = np.sqrt((1 / number + test_to_train) * np.var(differences, ddof=1))
-    reach = student.ppf((1 + LEVEL) / 2, number - 1) * error
-    return float(np.mean(differences) - reach), float(np.mean(differences) + reach)

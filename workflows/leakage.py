@@ -1,15 +1,16 @@
 """The optimistic bias of lenient splits: one recipe at several split levels.
 
-The levels, and how the partitions of a seed are made, are those of `cohort.split_levels`: at every level the same test
-images and the same number of training images of each class, so that only the subjects shared between training and test
-differ. The bias of a level in a seed is its metric minus that of the strictest level, the reference.
+The levels are those of `cohort.split_levels`. At each, the recipe is cross-validated: every labelled image is tested
+once, and all models are trained on the same number of images of each class. The levels differ only in which images are
+kept together. The bias of a level is its AUROC minus that of the strictest level, the reference, on the same cells; see
+`workflows.level_bias`.
 
-    leakage.csv      one row a model, seed and level: its metrics
-    leakage.json     the bias of each metric with its confidence interval, and the arguments
+    leakage.csv      one row a model, seed and level: images, subjects that were in training, AUROC
+    leakage.json     the bias with its confidence interval and p-value, and the arguments
     leakage.md       the same as text
     leakage.png, leakage.svg
-    partitions/      the partition of each seed and level
-    runs/            the run folder of each model, seed and level; levels whose partitions are equal share one
+    splits/          the folds of each level and seed
+    runs/            the run folder of each model, level and seed
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import functools
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,15 +30,16 @@ from tqdm import tqdm
 
 from leukobench.classifiers.training import train_classifier
 from leukobench.cohort.manifest import POSITIVE, manifest_checksum, read_manifest
-from leukobench.cohort.partition import Partition, write_split
+from leukobench.cohort.partition import Folds, write_split
 from leukobench.cohort.split_levels import (
     REFERENCE,
     SplitLevel,
     coinciding_levels,
+    level_folds,
     level_units,
-    paired_partitions,
 )
 from leukobench.cohort.ties import read_ties, ties_path
+from leukobench.comparison.intervals import SubjectGroups
 from leukobench.core.errors import InputError
 from leukobench.core.files import (
     only_writer,
@@ -48,9 +50,9 @@ from leukobench.core.files import (
     write_json,
 )
 from leukobench.results.feature_table import read_feature_table
-from leukobench.results.metrics import classification_metrics
 from leukobench.results.run import RunFolder, read_run_folder
-from leukobench.workflows.leakage_report import METRICS, LevelBias, level_biases, statements, write_leakage
+from leukobench.workflows.leakage_report import statements, write_leakage
+from leukobench.workflows.level_bias import LevelBias, fold_aurocs, level_biases
 
 ARGUMENTS = "arguments.json"  # in the unfinished folder: the arguments of the call
 
@@ -61,7 +63,7 @@ class Leakage:
 
     Attributes:
         folder: The folder of all results.
-        table: One row a model, seed and level.
+        table: One row a model, seed and level, see `leakage.csv`.
         biases: One for each model, level and metric.
         statements: The results as sentences.
     """
@@ -72,9 +74,12 @@ class Leakage:
     statements: list[str]
 
 
+Runs = Mapping[tuple[str, int, SplitLevel], RunFolder]  # by model, seed and level
+
+
 @dataclass(frozen=True)
 class _Model:
-    """A recipe, and the function that trains it: partition, run folder, seed -> run."""
+    """A recipe, and the function that trains it: folder of folds, run folder, seed -> run."""
 
     name: str
     train: Callable[[Path, Path, int], RunFolder]
@@ -91,13 +96,13 @@ def leakage(
     recipe: str | None = None,
     weights: str | None = None,
     epochs: int | None = None,
-    test_size: float = 0.2,
-    seeds: int = 5,
+    folds: int = 5,
+    seeds: int = 1,
     seed: int = 0,
     resume: bool = False,
     jobs: int = 1,
 ) -> Leakage:
-    """Train a recipe at several split levels with several seeds, and write the folder of the module docstring.
+    """Cross-validate a recipe at several split levels, and write the folder of the module docstring.
 
     During the call, the finished runs are saved in `NAME.partial` next to the folder.
 
@@ -112,10 +117,9 @@ def leakage(
         recipe: Recipe of the network.
         weights: Pretrained weights of the network, see `leukobench.cnn.training`.
         epochs: Number of epochs of the network, if not the recipe's.
-        test_size: Share of each class's images whose subject IDs are drawn for testing, in (0, 1); half of the images
-            of these IDs are tested.
-        seeds: Number of seeds, at least 2; each has one partition a level.
-        seed: The first seed; the others follow it.
+        folds: Number of folds of each cross-validation, at least 2.
+        seeds: Number of repeats with other folds, over which the metrics are averaged.
+        seed: Seed of the first repeat; the others follow it.
         resume: Whether to continue an interrupted call with the same arguments, if there is one.
         jobs: Number of parallel processes.
 
@@ -127,8 +131,8 @@ def leakage(
     features, manifest, out = Path(features), Path(manifest), Path(out)
     refuse_existing(out)
     refuse_unfinished(out, resume=resume)
-    if seeds < 2:
-        raise InputError(f"seeds={seeds}: a confidence interval over seeds needs at least two seeds; give more")
+    if seeds < 1:
+        raise InputError(f"seeds={seeds}; expected at least 1")
     chosen = _chosen_levels(levels)
     cohort, table = read_manifest(manifest), read_feature_table(features)
     if table.facts and table.facts.manifest != manifest_checksum(cohort)[:16]:
@@ -137,7 +141,7 @@ def leakage(
         )
     units, same = _distinct_levels(chosen, level_units(cohort, _read_ties_of(manifest)))
     numbers = list(range(seed, seed + seeds))
-    partitions = {number: paired_partitions(cohort, units, test_size, number) for number in numbers}
+    splits = {number: level_folds(cohort, units, folds, number) for number in numbers}
     arguments = {
         "features": sha256_of(features),
         "manifest": sha256_of(manifest),
@@ -146,24 +150,25 @@ def leakage(
         "models": [family, *([recipe] if images else [])],
         "weights": weights,
         "epochs": epochs,
-        "test_size": test_size,
+        "folds": folds,
         "seeds": numbers,
     }
     models = [_classical(features, family, jobs)]
     if images:
-        options = {"recipe": recipe, "weights": weights, "epochs": epochs, "jobs": jobs}
+        options = {"recipe": recipe, "weights": weights, "epochs": epochs, "jobs": jobs, "resume": resume}
         if table.facts:  # so that both models read the cells in the same way
             options["background"] = table.facts.background
         models.append(_network(Path(images), manifest, options))
     with only_writer(out), _work_folder(out, arguments) as work:
-        paths = _write_partitions(partitions, work / "partitions")
-        metrics = pd.DataFrame(_train_all(models, paths, work / "runs"))
-        found = level_biases(metrics)
-        said = statements(metrics, found, same)
-        write_leakage(work, arguments, metrics, found, said)
+        paths = _write_splits(splits, work / "splits")
+        runs = _train_all(models, paths, work / "runs")
+        found = [each for model in models for each in level_biases(model.name, _test_rows(runs, model.name, units))]
+        rows = pd.DataFrame(_row(*key, run, splits[key[1]][key[2]]) for key, run in runs.items())
+        said = statements(rows, found, same)
+        write_leakage(work, arguments, rows, found, said)
         (work / ARGUMENTS).unlink()
         work.rename(out)
-    return Leakage(out, metrics, found, said)
+    return Leakage(out, rows, found, said)
 
 
 def _chosen_levels(levels: Sequence[SplitLevel | str] | None) -> list[SplitLevel]:
@@ -202,9 +207,9 @@ def _read_ties_of(manifest: Path) -> pd.DataFrame:
 
 
 def _classical(features: Path, family: str, jobs: int) -> _Model:
-    def train(partition: Path, folder: Path, seed: int) -> RunFolder:
+    def train(folds: Path, folder: Path, seed: int) -> RunFolder:
         recipe = f"leukobench-{family}"
-        return train_classifier(features, partition, folder, recipe=recipe, importance=False, seed=seed, jobs=jobs)
+        return train_classifier(features, folds, folder, recipe=recipe, importance=False, seed=seed, jobs=jobs)
 
     return _Model(family, train)
 
@@ -225,8 +230,8 @@ def _network(images: Path, manifest: Path, options: dict[str, Any]) -> _Model:
         rows = read_manifest(manifest)
         return load_images(images, rows[rows["label"] != ""], **read)
 
-    def train(partition: Path, folder: Path, seed: int) -> RunFolder:
-        return train_network(all_images(), manifest, partition, folder, seed=seed, **options)
+    def train(folds: Path, folder: Path, seed: int) -> RunFolder:
+        return train_network(all_images(), manifest, folds, folder, seed=seed, **options)
 
     return _Model(options["recipe"], train)
 
@@ -252,60 +257,63 @@ def _work_folder(out: Path, arguments: dict[str, Any]) -> Iterator[Path]:
             shutil.rmtree(work, ignore_errors=True)
 
 
-def _write_partitions(
-    partitions: dict[int, dict[SplitLevel, Partition]], folder: Path
-) -> dict[tuple[int, SplitLevel], Path]:
-    """Write the partitions of each seed, unless they exist, and return their paths, the strictest level first.
-
-    A cohort with too few subjects fails at the strictest level. Of levels whose partitions have the same rows, only the
-    strictest is written; it is the path of all of them.
-    """
+def _write_splits(splits: Mapping[int, Mapping[SplitLevel, Folds]], folder: Path) -> dict[tuple[int, SplitLevel], Path]:
+    """Write the folds of each seed and level, unless they exist, and return the paths of their folders."""
     paths = {}
-    for seed, of_seed in partitions.items():
-        for level, partition in reversed(of_seed.items()):
-            strictest = [other for other, each in of_seed.items() if each.rows.equals(partition.rows)][-1]
-            paths[seed, level] = folder / f"seed_{seed}_{strictest}.csv"
-            if not paths[seed, level].is_file():
-                write_split(of_seed[strictest], paths[seed, level])
+    for seed, of_seed in splits.items():
+        for level, made in of_seed.items():
+            paths[seed, level] = folder / f"{level}_seed_{seed}"
+            if not paths[seed, level].is_dir():
+                write_split(made, paths[seed, level])
     return paths
 
 
-def _train_all(
-    models: Sequence[_Model], paths: dict[tuple[int, SplitLevel], Path], folder: Path
-) -> list[dict[str, object]]:
-    """Train every model on every partition, unless its run exists; return the metrics of each run as a row."""
-    rows = []
+def _train_all(models: Sequence[_Model], paths: Mapping[tuple[int, SplitLevel], Path], folder: Path) -> Runs:
+    """Train every model on every split, unless its run exists."""
+    runs = {}
     with tqdm(total=len(models) * len(paths), desc="leakage", unit="run", disable=None) as bar:
-        for (seed, level), partition in paths.items():
+        for (seed, level), split in paths.items():
             for model in models:
-                run_folder = folder / f"{model.name}_{partition.stem}"
+                run_folder = folder / f"{model.name}_{split.name}"
                 exists = run_folder.is_dir()
-                run = read_run_folder(run_folder) if exists else model.train(partition, run_folder, seed)
-                rows.append(_row(model.name, seed, level, run))
+                runs[model.name, seed, level] = (
+                    read_run_folder(run_folder) if exists else model.train(split, run_folder, seed)
+                )
                 bar.update()
-    return rows
+    return runs
 
 
-def _row(model: str, seed: int, level: SplitLevel, run: RunFolder) -> dict[str, object]:
-    """Return the metrics of a run on its test part, and how many subjects and images its parts share."""
-    train, test = run.part("train"), run.part("test")
-    subjects = test.groupby("subject_group").agg(label=("label", "first"), score=("score", "mean"))
-    cells = classification_metrics(test["label"].to_numpy(), test["score"].to_numpy())
-    of_subjects = classification_metrics(subjects["label"].to_numpy(), subjects["score"].to_numpy())
+def _test_rows(runs: Runs, model: str, levels: Iterable[SplitLevel]) -> dict[SplitLevel, list[pd.DataFrame]]:
+    """Return the test rows of a model's runs: of each level, those of each seed."""
+    return {
+        level: [run.part("test") for (name, _, of), run in runs.items() if (name, of) == (model, level)]
+        for level in levels
+    }
+
+
+def _row(model: str, seed: int, level: SplitLevel, run: RunFolder, folds: Folds) -> dict[str, object]:
+    """Return the AUROC of a run within its folds, and how many subjects and images training and test share."""
+    tested, trained, seen = run.part("test"), [], []
+    groups = SubjectGroups.of(tested["label"], tested["subject_group"])
+    for fold, partition in folds.partitions.items():
+        train, test = partition.part("train"), run.part("test", fold)
+        train = train[~train["path"].isin(run.info.excluded)]
+        trained.append(train.assign(of_test=train["subject_group"].isin(test["subject_group"])))
+        seen.append(test[test["subject_group"].isin(train["subject_group"])])
     return {
         "model": model,
         "seed": seed,
         "level": str(level),
         "run": run.folder.name,
         "leaky": run.info.leaky,
-        "train_images": len(train),
-        "train_all": int((train["label"] == POSITIVE).sum()),
-        "train_subjects": train["subject_group"].nunique(),
-        "test_images": len(test),
-        "test_all": int((test["label"] == POSITIVE).sum()),
-        "test_subjects": len(subjects),
-        "seen_subjects": int(subjects.index.isin(train["subject_group"]).sum()),
-        "seen_images": int(train["subject_group"].isin(subjects.index).sum()),
-        **{metric: cells[metric] for metric in METRICS if metric in cells},
-        "subject_auroc": of_subjects["auroc"],
+        "train_images": min(len(train) for train in trained),
+        "train_all": min(int((train["label"] == POSITIVE).sum()) for train in trained),
+        "test_images": len(tested),
+        "test_all": int((tested["label"] == POSITIVE).sum()),
+        "test_subjects": len(groups),
+        "test_subjects_all": groups.of_class[0],
+        "seen_subjects": pd.concat(seen)["subject_group"].nunique(),
+        "seen_cells": len(pd.concat(seen)),
+        "seen_images": round(sum(int(train["of_test"].sum()) for train in trained) / len(trained)),
+        **fold_aurocs(tested),
     }

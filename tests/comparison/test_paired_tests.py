@@ -9,7 +9,6 @@ from statsmodels.stats.power import TTestPower
 
 from leukobench.comparison.intervals import Measured, SubjectGroups
 from leukobench.comparison.paired_tests import (
-    corrected_resampled_interval,
     delong,
     detectable,
     holm,
@@ -89,12 +88,6 @@ def test_holm_by_hand_and_by_its_definition() -> None:
         by_definition = [min(1, max(other * (p >= other).sum() for other in p[p <= own])) for own in p]
         assert holm(p) == pytest.approx(by_definition)
     assert holm([]) == []
-
-
-def test_the_corrected_resampled_interval_by_hand() -> None:
-    low, high = corrected_resampled_interval(np.array([0.02, 0.04, 0.06]), 0.25)  # mean 0.04, variance 0.0004
-    reach = 4.302653 * np.sqrt((1 / 3 + 1 / 4) * 0.0004)  # Student's t of 2 degrees of freedom at 97.5%
-    assert (low, high) == pytest.approx((0.04 - reach, 0.04 + reach), abs=1e-6)
 
 
 def test_the_swap_test_is_scipys_permutation_test_of_signs() -> None:
