@@ -9,11 +9,11 @@
 Every candidate is fitted on the raw scores of the validation part of each fold, and evaluated on those of its test
 part. The table has, for each recipe, the log loss, the Brier score and the expected calibration error of the test cells
 of all folds and runs, the log loss with the subject groups of a class weighted equally, and sensitivity and specificity
-at the threshold 0.5. "Penalised, 2 and 0.5" is the fit of leukobench with these standard deviations of the prior of
-intercept and slope; "intercept and slope, groups" is the same without a penalty. "At the prevalence" shifts the
-intercept of "penalised, 2 and 0.5" from the share of blasts among the validation groups to that among all groups
-outside the test part, because a validation part may have equally many groups of each class. `--factor 2` doubles the
-logits of the raw scores first, as an overconfident model would give them.
+at the threshold 0.5. "Leukobench" is the calibration of leukobench: a penalised fit with the standard deviations 2 and
+0.5 of the prior of intercept and slope, and the intercept shifted to the share of blasts among the groups outside the
+test part, because a validation part may have equally many groups of each class. "Penalised, 2 and 0.5" is the same fit
+without the shift, and "intercept and slope, groups" one without shift and penalty. `--factor 2` doubles the logits of
+the raw scores first, as an overconfident model would give them.
 """
 
 from __future__ import annotations
@@ -33,13 +33,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from leukobench.classifiers.calibration import fit as fit_platt
 from leukobench.cohort.manifest import POSITIVE
-from leukobench.results.calibration import Calibration, calibrated, fit_calibration
+from leukobench.results.calibration import Calibration, calibrate_on_validation, calibrated, fit_calibration
 from leukobench.results.metrics import THRESHOLD, expected_calibration_error
 from leukobench.results.run import read_run_folder
 from leukobench.results.weights import cell_weights
 
-SHIFTED = "penalised, 2 and 0.5"
-AT_PREVALENCE = f"{SHIFTED}, at the prevalence"
+LEUKOBENCH = "leukobench"
 FREE, FIXED = 1e3, 1e-6  # standard deviations of a prior that does not penalise, and of one that fixes the parameter
 
 Scores = Callable[[np.ndarray], np.ndarray]
@@ -51,7 +50,7 @@ def none(raw: np.ndarray, positive: np.ndarray, group: np.ndarray) -> Scores:
 
 
 def penalised(sd_intercept: float, sd_slope: float, raw: np.ndarray, positive: np.ndarray, group: np.ndarray) -> Scores:
-    """Fit as leukobench does, each subject group one observation, with other standard deviations of the prior."""
+    """Fit as leukobench does, with these standard deviations of the prior and without shifting the intercept."""
     found = fit_calibration(raw, positive, group, prior_sd=(sd_intercept, sd_slope))
     return lambda tested: calibrated(tested, found)
 
@@ -77,11 +76,6 @@ CANDIDATES = {
 }
 
 
-def blast_logit(rows: pd.DataFrame) -> float:
-    """Return the logit of the share of blasts among the subject groups."""
-    return float(logit((rows.drop_duplicates("subject_group")["label"] == POSITIVE).mean()))
-
-
 def evaluate(runs: list[Path], factor: float) -> pd.DataFrame:
     """Return the scores of every test cell, one column a candidate; the logits are multiplied by a factor first."""
     tables = []
@@ -90,11 +84,13 @@ def evaluate(runs: list[Path], factor: float) -> pd.DataFrame:
         everyone = run.part("test")
         for fold in run.folds:
             held, tested = run.part("validation", fold), run.part("test", fold)
-            raw = [calibrated(rows["raw_score"].to_numpy(), Calibration(0.0, factor, 0, 0)) for rows in (held, tested)]
+            multiplied = Calibration(0.0, factor, 0, 0, 0.5)
+            raw = [calibrated(rows["raw_score"].to_numpy(), multiplied) for rows in (held, tested)]
             fitting = (raw[0], (held["label"] == POSITIVE).to_numpy(), held["subject_group"].to_numpy())
             scores = {name: fit(*fitting)(raw[1]) for name, fit in CANDIDATES.items()}
-            shift = blast_logit(everyone[everyone["fold"] != fold]) - blast_logit(held)
-            scores[AT_PREVALENCE] = calibrated(scores[SHIFTED], Calibration(shift, 1.0, 0, 0))
+            everything, development = pd.Series(True, index=held.index), everyone[everyone["fold"] != fold]
+            found, _ = calibrate_on_validation(held, raw[0], everything, development)
+            scores[LEUKOBENCH] = calibrated(raw[1], found)
             tables.append(tested[["label", "subject_group"]].assign(recipe=run.recipe, run=str(folder), **scores))
     return pd.concat(tables)
 
@@ -113,8 +109,8 @@ def metrics(cells: pd.DataFrame) -> pd.DataFrame:
             "sensitivity": np.mean(score[positive] >= THRESHOLD),
             "specificity": np.mean(score[~positive] < THRESHOLD),
         }
-        for name in (*CANDIDATES, AT_PREVALENCE)
-    ).set_axis([*CANDIDATES, AT_PREVALENCE])
+        for name in (*CANDIDATES, LEUKOBENCH)
+    ).set_axis([*CANDIDATES, LEUKOBENCH])
 
 
 def main() -> None:

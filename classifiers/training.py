@@ -209,7 +209,8 @@ def _fit(
     fitted = fit(recipe, training_cells, seed, jobs)
     done = time.perf_counter()
     raw_score = fitted.model.predict_proba(cells.features)[:, 1]
-    calibration, reason = calibrate_on_validation(rows, raw_score, ~training & (rows["part"] == "validation"))
+    validating, development = ~training & (rows["part"] == "validation"), rows[rows["part"] != "test"]
+    calibration, reason = calibrate_on_validation(rows, raw_score, validating, development)
     return _Fit(fitted, constant, raw_score, calibration, reason, done - start, time.perf_counter() - done)
 
 

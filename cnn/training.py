@@ -224,7 +224,8 @@ class NetworkTraining:
             raw_score = self.predict(network, inputs, places[reported])
             seconds["fit"] += fitted - start
             seconds["predict"] += time.perf_counter() - fitted
-            calibration, reason = calibrate_on_validation(rows, raw_score, rows["part"] == "validation")
+            development = partition_rows[partition_rows["part"] != "test"]
+            calibration, reason = calibrate_on_validation(rows, raw_score, rows["part"] == "validation", development)
             predictions = predictions_table(rows, raw_score, fold, calibration)
             table = pd.DataFrame(history)
             table = table if fold is None else table.assign(fold=fold)

@@ -91,9 +91,11 @@ def test_the_stored_model_gives_the_scores_that_were_written(run: RunFolder, coh
 
 def test_the_probabilities_are_calibrated_on_the_validation_part(run: RunFolder) -> None:
     held = run.part("validation")
-    expected = fit_calibration(held["raw_score"], held["label"] == "all", held["subject_group"])
+    development = run.predictions[run.predictions["part"] != "test"].drop_duplicates("subject_group")
+    share = (development["label"] == "all").mean()
+    expected = fit_calibration(held["raw_score"], held["label"] == "all", held["subject_group"], share=share)
     found = run.info.calibration_of(None)
-    assert (found.groups, found.cells) == (held["subject_group"].nunique(), len(held))
+    assert (found.groups, found.cells, found.share) == (held["subject_group"].nunique(), len(held), share)
     assert (found.intercept, found.slope) == pytest.approx((expected.intercept, expected.slope), abs=1e-4)
     assert "on validation" not in run.info.note
     score, raw_score = run.predictions["score"], run.predictions["raw_score"]

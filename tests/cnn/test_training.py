@@ -290,6 +290,8 @@ def test_a_cross_validation_keeps_each_image_as_it_was_tested(
     assert sorted(run.part("test")["path"]) == sorted(read_manifest(manifest)["path"])
     for fold, partition in read_split(folds).by_fold():
         assert run.part("validation", fold)["path"].tolist() == partition.part("validation")["path"].tolist()
+        development = partition.rows[partition.rows["part"] != "test"].drop_duplicates("subject_group")
+        assert run.info.calibration_of(fold).share == pytest.approx((development["label"] == "all").mean())
     assert set(run.info.calibration) == {"0", "1", "2"}
     single = train_network(images, manifest, folds / "fold_1.csv", tmp_path / "single", **arguments)
     for part in ("validation", "test"):

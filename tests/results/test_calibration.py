@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from scipy.optimize import brentq
 from scipy.special import expit, logit
+from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
@@ -18,6 +19,7 @@ from leukobench.results.calibration import (
     calibrate_on_validation,
     calibrated,
     fit_calibration,
+    group_share,
     notes_by_fold,
 )
 from leukobench.results.weights import cell_weights
@@ -61,6 +63,40 @@ def test_a_constant_score_is_moved_towards_the_prevalence_as_far_as_its_groups_c
     assert (found.intercept, found.slope) == pytest.approx((expected, 1), abs=1e-5)
 
 
+def test_the_probabilities_have_the_class_share_of_training_and_validation_not_of_validation() -> None:
+    rng = np.random.default_rng(0)
+    groups = 9_000  # of one cell each, so many that the penalty has no influence
+    part = np.repeat(["train", "validation", "test"], groups // 3)
+    blasts = {"train": 0.8, "validation": 0.5, "test": 0.1}
+    positive = rng.random(groups) < np.vectorize(blasts.get)(part)
+    value = rng.normal(np.where(positive, 1.0, -1.0))  # two normal distributions; the log likelihood ratio is 2 * value
+    rows = pd.DataFrame({"part": part, "label": np.where(positive, "all", "hem"), "subject_group": np.arange(groups)})
+    development, held = rows[rows["part"] != "test"], rows["part"] == "validation"
+    raw = expit(0.3 + 0.7 * value)
+    calibration, _ = calibrate_on_validation(rows, raw, held, development)
+    share = (development["label"] == "all").mean()
+    assert calibration.share == pytest.approx(share)
+    assert share == pytest.approx(0.65, abs=0.01)
+    by_bayes = share * norm.pdf(value, 1) / (share * norm.pdf(value, 1) + (1 - share) * norm.pdf(value, -1))
+    assert calibrated(raw, calibration) == pytest.approx(by_bayes, abs=0.02)
+    # over cells with that share of blasts, the mean probability is that share
+    seen = (rows["part"] != "test").to_numpy()
+    assert calibrated(raw, calibration)[seen].mean() == pytest.approx(share, abs=0.01)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_another_class_share_adds_the_difference_of_its_logits_to_the_intercept(share: float) -> None:
+    group = np.repeat(np.arange(8), [1, 2, 30, 4, 5, 6, 7, 80])
+    positive = group < 6  # 6 groups of 8, but 48 cells of 135
+    raw = expit(np.random.default_rng(2).normal(size=len(group)) + positive)
+    assert group_share(positive, group) == 0.75
+    own, other = fit_calibration(raw, positive, group), fit_calibration(raw, positive, group, share=share)
+    assert other.intercept - own.intercept == pytest.approx(np.log(share / (1 - share)) - np.log(3))
+    assert (own.share, other.share) == (0.75, share)
+    assert (own.slope, own.groups, own.cells) == (other.slope, other.groups, other.cells)
+    assert fit_calibration(raw, positive, group, share=0.75) == own
+
+
 def test_a_subject_group_counts_once_whatever_its_number_of_cells() -> None:
     positive = np.repeat([True, True, False, False], 20)
     group = np.repeat([0, 1, 2, 3], 20)
@@ -91,7 +127,7 @@ def test_scores_below_chance_are_left_as_they_are() -> None:
     raw = np.where(group % 2 == 0, 0.1, 0.9)
     everything = pd.Series(True, index=rows.index)
     assert fit_calibration(raw, group % 2 == 0, group) is None
-    calibration, reason = calibrate_on_validation(rows, raw, everything)
+    calibration, reason = calibrate_on_validation(rows, raw, everything, rows)
     assert calibration is None
     assert "below chance" in reason
     assert (calibrated(raw, None) == raw).all()
@@ -101,20 +137,20 @@ def test_only_the_validation_rows_are_fitted() -> None:
     raw, positive, group = simulated(0.5, 0.5, 400)
     rows = pd.DataFrame({"subject_group": group, "label": np.where(positive, "all", "hem")}, index=np.arange(400)[::-1])
     held = pd.Series(np.arange(400) < 300, index=rows.index)
-    expected = fit_calibration(raw[:300], positive[:300], group[:300])
-    assert calibrate_on_validation(rows, raw, held) == (expected, "")
-    other = np.where(held, raw, 1 - raw)  # what the other rows are does not matter
-    assert calibrate_on_validation(rows, other, held) == (expected, "")
-    assert calibrate_on_validation(rows, raw, ~held & held) == (None, "the split has no validation part")
+    expected = fit_calibration(raw[:300], positive[:300], group[:300], share=positive.mean())
+    assert calibrate_on_validation(rows, raw, held, rows) == (expected, "")
+    other = np.where(held, raw, 1 - raw)  # the scores of the other rows do not matter
+    assert calibrate_on_validation(rows, other, held, rows) == (expected, "")
+    assert calibrate_on_validation(rows, raw, ~held & held, rows) == (None, "the split has no validation part")
     for label, lacking in (("all", "hem"), ("hem", "all")):
-        calibration, reason = calibrate_on_validation(rows, raw, held & (rows["label"] == label))
+        calibration, reason = calibrate_on_validation(rows, raw, held & (rows["label"] == label), rows)
         assert calibration is None
         assert reason.endswith(f"no cell of the class {lacking}")
 
 
 def test_the_order_of_scores_is_kept_and_0_and_1_have_probabilities() -> None:
     raw = np.array([0, 1e-9, 0.3, 0.300000001, 1 - 1e-9, 1])
-    score = calibrated(raw, Calibration(0.85, 0.5, 6, 60))
+    score = calibrated(raw, Calibration(0.85, 0.5, 6, 60, 0.5))
     assert (np.diff(score) > 0).all()
     assert 0 < score[0] < 1e-3
     assert score[2] == pytest.approx(expit(0.85 + 0.5 * logit(0.3)))
@@ -126,10 +162,19 @@ def test_the_order_of_scores_is_kept_and_0_and_1_have_probabilities() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"slope": 0.0}, {"slope": -1.0}, {"slope": "1"}, {"intercept": None}, {"intercept": float("nan")}, {"cells": 2.5}],
+    [
+        {"slope": 0.0},
+        {"slope": -1.0},
+        {"slope": "1"},
+        {"intercept": None},
+        {"intercept": float("nan")},
+        {"cells": 2.5},
+        {"share": 1.0},
+        {"share": None},
+    ],
 )
 def test_a_malformed_calibration_is_refused(change: dict[str, Any]) -> None:
-    calibration = Calibration(0.5, 0.8, 6, 60)
+    calibration = Calibration(0.5, 0.8, 6, 60, 0.5)
     assert Calibration.from_json(asdict(calibration), "run.json") == calibration
     assert Calibration.from_json(asdict(replace(calibration, slope=1.0)) | {"slope": 1}, "run.json").slope == 1
     with pytest.raises(InputError, match=r"^run\.json: calibration of 0: is not intercept, positive slope"):

@@ -67,7 +67,7 @@ def test_predictions_of_a_fold_are_those_of_its_validation_and_test_part(cohort:
 
 
 def test_a_calibrated_cross_validation_reads_back_unchanged(cohort: Path, folds: Path, tmp_path: Path) -> None:
-    calibration = {0: Calibration(0.5, 0.8, 4, 16), 1: None, 2: Calibration(-1.0, 2.0, 4, 16)}
+    calibration = {0: Calibration(0.5, 0.8, 4, 16, 0.5), 1: None, 2: Calibration(-1.0, 2.0, 4, 16, 0.7)}
     raw = np.linspace(0, 1, 40)
     split = read_split(folds)
     tables = [predictions_table(part.rows, raw, fold, calibration[fold]) for fold, part in split.by_fold()]
