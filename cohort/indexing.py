@@ -148,10 +148,11 @@ def index_folder(
         return _index(images, sources, _read_files(images, files, None, looked, jobs), apart, jobs)[0]
     out = Path(out)
     refuse_existing(out)
-    refuse_existing(ties_path(out))
-    refuse_unfinished(out, resume=resume)
     journal = unfinished_path(out)
     with only_writer(out):
+        refuse_unfinished(out, resume=resume)
+        if not journal.exists():  # an interrupted call may have written the ties
+            refuse_existing(ties_path(out))
         read = _read_files(images, files, journal, looked, jobs)
         manifest, ties = _index(images, sources, read, apart, jobs)
         write_ties(ties, ties_path(out))

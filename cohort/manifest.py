@@ -90,7 +90,7 @@ def write_manifest(manifest: pd.DataFrame, path: str | os.PathLike[str]) -> None
         >>> lb.write_manifest(manifest[manifest["phase"] == "train"], "train.csv")
     """
     validate(manifest.astype(str), str(path))
-    write_csv(manifest[list(COLUMNS)], Path(path))
+    write_csv(manifest[list(COLUMNS)], Path(path), replace=True)
 
 
 def manifest_checksum(manifest: pd.DataFrame) -> str:

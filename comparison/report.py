@@ -17,7 +17,7 @@ from leukobench.comparison.plots import MOST_BANDS, draw_figures
 from leukobench.comparison.results import CHOSEN, LEVELS, ComparedRuns, fold_aurocs
 from leukobench.comparison.thumbnails import WrongCell, most_wrong
 from leukobench.comparison.verdict import cautions, result, verdicts
-from leukobench.core.files import refuse_existing, whole_folder, write_csv
+from leukobench.core.files import only_writer, refuse_existing, whole_folder, write_csv
 from leukobench.core.pages import embedded, page_templates
 from leukobench.core.plotting import save_figure
 
@@ -41,9 +41,9 @@ def write_report(comparison: ComparedRuns, out: Path, *, images: Path | None = N
         InputError: `out` exists, or an image or a table of importances cannot be read.
     """
     refuse_existing(out)
-    wrong = most_wrong(comparison, images) if images else {}
-    figures = draw_figures(comparison)
-    with whole_folder(out) as partial:
+    with only_writer(out), whole_folder(out) as partial:
+        wrong = most_wrong(comparison, images) if images else {}
+        figures = draw_figures(comparison)
         write_csv(tables.long_table(comparison), partial / "table.csv")
         write_csv(tables.subjects_table(comparison), partial / "subjects.csv")
         (partial / "table.md").write_text(tables.markdown(comparison) + "\n", encoding="utf-8")

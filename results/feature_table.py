@@ -142,7 +142,7 @@ def write_feature_table(
     refuse_existing(path)
     write_failures(failed, path)
     if facts is not None:
-        write_json(facts.to_json(), facts_path(path))
+        write_json(facts.to_json(), facts_path(path), replace=True)
     write = _write_csv if path.suffix == ".csv" else _write_parquet
     with whole_file(path) as unfinished:
         write(tqdm(blocks, desc="writing", unit="block", disable=None), columns, unfinished)
