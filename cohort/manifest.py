@@ -108,8 +108,7 @@ def validate(manifest: pd.DataFrame, name: str) -> None:
     path = manifest["path"]
     faults = (
         (path.duplicated(), "is duplicated"),
-        (path.str.match(r"^$|^/|^[A-Za-z]:|.*\\"), "is not a relative path with forward slashes"),
-        (("/" + path + "/").str.contains("/../", regex=False), "leads out of the image folder"),
+        *path_faults(path),
         (~manifest["label"].isin([*LABELS, ""]), "has a label other than all, hem or empty"),
         (~manifest["phase"].isin([*PHASES, ""]), "has a phase other than train, prelim or final"),
         (~manifest["sha256"].str.fullmatch(r"[0-9a-f]{64}"), "has no SHA-256 of 64 hexadecimal digits"),
@@ -124,6 +123,14 @@ def validate(manifest: pd.DataFrame, name: str) -> None:
     for wrong, reason in faults:
         if wrong.any():
             raise InputError(f"{name}: {path[wrong].iloc[0]!r} {reason}; fix it or run `leukobench manifest` again")
+
+
+def path_faults(path: pd.Series) -> tuple[tuple[pd.Series, str], ...]:
+    """Return which paths of images have a fault, for each fault, and what it is."""
+    return (
+        (path.str.match(r"^$|^/|^[A-Za-z]:|.*\\"), "is not a relative path with forward slashes"),
+        (("/" + path + "/").str.contains("/../", regex=False), "leads out of the image folder"),
+    )
 
 
 def labelled(manifest: pd.DataFrame) -> pd.DataFrame:
