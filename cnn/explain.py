@@ -22,6 +22,7 @@ from leukobench.cnn.prediction import refuse_other_models
 from leukobench.core.errors import InputError
 from leukobench.core.files import only_writer, refuse_existing, whole_folder, write_csv
 from leukobench.core.plotting import save_figure
+from leukobench.core.text import printable
 from leukobench.results.run import RunFolder, read_run_folder
 
 
@@ -113,7 +114,7 @@ def _read_input(run: RunFolder, path: Path) -> tuple[np.ndarray, np.ndarray]:
 def _table(explanations: Sequence[NetworkExplanation]) -> pd.DataFrame:
     return pd.DataFrame(
         {
-            "path": found.path.as_posix(),
+            "path": printable(found.path.as_posix()),
             "score": round(found.score, 9),
             "predicted": found.predicted,
             "attribution_on_background": found.on_background,

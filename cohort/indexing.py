@@ -26,6 +26,7 @@ from leukobench.cohort.manifest import (
     COLUMNS,
     NEGATIVE,
     POSITIVE,
+    path_faults,
     read_manifest,
     shipped_manifest_path,
     write_manifest,
@@ -143,6 +144,9 @@ def index_folder(
     _check_pattern(subject_regex)
     apart = None if rejected is None else read_rejected(rejected)
     files = image_files(images)
+    for wrong, reason in path_faults(pd.Series(files, dtype=object)):
+        if wrong.any():
+            raise InputError(f"{images}: {files[int(wrong.argmax())]!r} {reason}; rename the file")
     looked = background if near else None
     if out is None:
         return _index(images, sources, _read_files(images, files, None, looked, jobs), apart, jobs)[0]

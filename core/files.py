@@ -211,7 +211,7 @@ def read_csv_columns(
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except pd.errors.EmptyDataError:
         raise InputError(f"{path}: is empty; expected a {kind} with the columns {', '.join(columns)}") from None
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError) as error:
+    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
         raise InputError(f"{path}: cannot be read as a {kind} ({' '.join(str(error).split())})") from None
     missing = [column for column in columns if column not in table.columns]
     if missing:
@@ -241,6 +241,14 @@ def csv_bytes(table: pd.DataFrame) -> bytes:
     return table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_MINIMAL).encode()
 
 
+def without_formulas(table: pd.DataFrame) -> pd.DataFrame:
+    """Put an apostrophe before texts that a spreadsheet would run as a formula: those that begin with =, +, - or @.
+
+    This is for tables that people read. Tables that leukobench reads again keep every text as it is.
+    """
+    return table.map(lambda cell: f"'{cell}" if isinstance(cell, str) and cell[:1] in tuple("=+-@") else cell)
+
+
 def write_csv(table: pd.DataFrame, path: Path, *, replace: bool = False) -> None:
     """Write a table as CSV, see `whole_file`."""
     with whole_file(path, replace=replace) as partial:
@@ -250,4 +258,5 @@ def write_csv(table: pd.DataFrame, path: Path, *, replace: bool = False) -> None
 def write_json(content: dict[str, Any], path: Path, *, replace: bool = False) -> None:
     """Write JSON, see `whole_file`."""
     with whole_file(path, replace=replace) as partial:
-        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        partial.write_bytes(text.encode(errors="backslashreplace"))  # JSON reads the escapes of such bytes again
