@@ -302,7 +302,8 @@ def _as_text(file: _File, background: str | None) -> list[str]:
 def _read_journal(journal: Path, stamps: Mapping[str, str], background: str | None) -> Iterator[tuple[str, _File]]:
     if not journal.is_file():
         return
-    with open(journal, newline="", encoding="utf-8", errors="replace") as lines:
+    # the end may be anything after a power cut, such as zeros that make no line
+    with open(journal, newline="", encoding="utf-8", errors="replace") as lines, contextlib.suppress(csv.Error):
         for row in csv.reader(lines):
             # the last line may be incomplete
             if len(row) < 3 or stamps.get(row[0]) != row[1] or not re.fullmatch("[0-9a-f]{64}", row[2]):

@@ -152,6 +152,21 @@ def test_a_kill_between_the_ties_and_the_manifest_is_resumed(cohort: Path, tmp_p
     assert {path.name for path in tmp_path.iterdir()} == {"manifest.csv", "manifest.ties.csv"}
 
 
+@pytest.mark.parametrize(("work", "name"), [(indexing, "manifest.csv"), (extraction, "features.csv")])
+@pytest.mark.parametrize("end", [bytes(8), bytes(200_000)])
+def test_what_a_power_cut_may_leave_at_the_end_of_a_journal_is_not_believed(
+    cohort: Path, tmp_path: Path, work, name: str, end: bytes
+) -> None:
+    before, command = work(cohort, tmp_path / name)
+    with waiting(before, command) as first:
+        first.kill()
+    with open(tmp_path / f"{name}.partial", "ab") as journal:
+        journal.write(end)
+    result = leukobench(*command, "--resume")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / name).read_bytes() == (cohort / name).read_bytes()
+
+
 @pytest.mark.parametrize(
     "work",
     [
