@@ -100,6 +100,10 @@ def auditing(cohort: Path, out: Path) -> tuple[tuple[str, str], tuple[object, ..
     return ("leukobench.cohort.audit_page", "write_ties"), ("audit", cohort / "manifest.csv", "-o", out)
 
 
+def describing(cohort: Path, out: Path) -> tuple[tuple[str, str], tuple[object, ...]]:
+    return ("leukobench.cohort.croissant", "write_json"), ("croissant", "-o", out)
+
+
 def made_once(cohort: Path) -> Path:
     folder = cohort / "two-at-once" / "made"
     return folder if folder.exists() else make_run(folder).folder
@@ -179,6 +183,7 @@ def test_what_a_power_cut_may_leave_at_the_end_of_a_journal_is_not_believed(
         predicting,
         explaining,
         auditing,
+        describing,
     ],
 )
 def test_while_one_writes_a_second_is_refused_at_once_and_the_first_result_stands(
