@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import os
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -43,6 +46,18 @@ class Commands(click.Group):
         module, name = COMMANDS[cmd_name].split(":")
         return getattr(import_module(f"leukobench.commands.{module}"), name)
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # a name need not be in the encoding of the terminal
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:  # a full disk, or no permission; without a name: of the output or the working folder
+            name = "" if error.filename is None else f"{error.filename}: "
+            click.echo(f"Error: {name}{error.strerror or error}", err=True)
+            _give_up_output()
+            sys.exit(1)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -50,10 +65,14 @@ class Commands(click.Group):
             raise click.ClickException(f"{error}; {RESUME_HINT}") from None
         except InputError as error:
             raise click.ClickException(str(error)) from None
-        except OSError as error:
-            if error.filename is None:
-                raise
-            raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+
+
+def _give_up_output() -> None:
+    """Send what is still to be printed nowhere if it cannot be printed, so that Python does not try at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

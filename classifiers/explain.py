@@ -14,6 +14,7 @@ from leukobench.classifiers.attribution import contributions
 from leukobench.classifiers.cells import LabelledCells
 from leukobench.classifiers.model import Model
 from leukobench.cohort.manifest import NEGATIVE, POSITIVE
+from leukobench.core.text import printable
 from leukobench.results.calibration import DECIMALS
 from leukobench.results.metrics import predicted_class
 
@@ -120,7 +121,7 @@ def explanations_table(explanations: Sequence[ClassifierExplanation]) -> pd.Data
     """Return one row an image: its prediction, and the sum of each family's contributions."""
     return pd.DataFrame(
         {
-            "path": found.path.as_posix(),
+            "path": printable(found.path.as_posix()),
             "score": found.score,
             "predicted": found.predicted,
             "reference_score": found.reference_score,

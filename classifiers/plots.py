@@ -21,6 +21,7 @@ from leukobench.core.plotting import (
     series_line_style,
     style,
 )
+from leukobench.core.text import printable
 
 MOST_BARS = 25
 MOST_LINES = 8
@@ -92,8 +93,8 @@ def explanation_figure(found: ClassifierExplanation, picture: np.ndarray) -> Fig
     bars = min(many, MOST_FEATURES + 1)
     figure = Figure(figsize=(12.5, 2.2 + 0.42 * max(bars, 8)), layout="constrained")
     figure.suptitle(
-        f"{found.path.name}: contributions to the difference between its probability of all, {found.score:.3f}, and "
-        f"{found.reference_score:.3f}, the mean of {found.references} reference cells"
+        f"{printable(found.path.name)}: contributions to the difference between its probability of all, "
+        f"{found.score:.3f}, and {found.reference_score:.3f}, the mean of {found.references} reference cells"
     )
     figure.supxlabel("contribution to the probability of all (standard error over reference cells)", fontsize="medium")
     left, right = np.asarray(figure.subfigures(1, 2, width_ratios=(3, 5)), object)

@@ -16,7 +16,15 @@ import pandas as pd
 
 from leukobench.cnn.backend import keras
 from leukobench.core.errors import InputError
-from leukobench.core.files import refuse_unfinished, unfinished_path, whole_file, whole_folder, write_csv, write_json
+from leukobench.core.files import (
+    make_folder,
+    refuse_unfinished,
+    unfinished_path,
+    whole_file,
+    whole_folder,
+    write_csv,
+    write_json,
+)
 
 SHARE = 0.03  # of the time may go into writing checkpoints: a GPU waits meanwhile, and a small head has short epochs
 HISTORY = "history.csv"
@@ -55,8 +63,8 @@ class Checkpoint:
     def save(self, model: keras.Model, progress: Progress, last: bool) -> None:
         """Write the history, and the state unless that would take more than `SHARE` of the time; the last always."""
         self._begin()
-        self._folder.mkdir(parents=True, exist_ok=True)
-        write_csv(pd.DataFrame(progress.history), self._folder / HISTORY)
+        make_folder(self._folder)
+        write_csv(pd.DataFrame(progress.history), self._folder / HISTORY, replace=True)
         if not last and time.perf_counter() - self._written < self._took / SHARE:
             return
         start = time.perf_counter()
@@ -67,7 +75,7 @@ class Checkpoint:
             "best": len(progress.best or []),
         }
         arrays = [keras.ops.convert_to_numpy(variable) for variable in _state(model)] + list(progress.best or [])
-        with whole_file(self._folder / "state.npz") as partial, open(partial, "wb") as file:
+        with whole_file(self._folder / "state.npz", replace=True) as partial, open(partial, "wb") as file:
             named: dict[str, Any] = {f"a{number}": array for number, array in enumerate(arrays)}
             np.savez(file, facts=np.array(json.dumps(facts)), **named)
         self._written = time.perf_counter()

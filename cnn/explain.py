@@ -20,8 +20,9 @@ from leukobench.cnn.plots import diagram, grad_cam_figure, tile_grid
 from leukobench.cnn.pooling import POOL
 from leukobench.cnn.prediction import refuse_other_models
 from leukobench.core.errors import InputError
-from leukobench.core.files import refuse_existing, whole_folder, write_csv
+from leukobench.core.files import only_writer, refuse_existing, whole_folder, write_csv
 from leukobench.core.plotting import save_figure
+from leukobench.core.text import printable
 from leukobench.results.run import RunFolder, read_run_folder
 
 
@@ -59,7 +60,7 @@ def explain(
     views, calibration = run.info.parameters["views"], run.info.calibration_of(fold)
     cells = [_read_input(run, path) for path in files]  # all are read before anything is computed
     explanations = []
-    with whole_folder(out) as partial:
+    with only_writer(out), whole_folder(out) as partial:
         write_csv(summary(model), partial / "summary.csv")
         save_figure(diagram(model, run.info.recipe), partial / "diagram")
         for number, (pixels, mask) in enumerate(tqdm(cells, unit="image", disable=None)):
@@ -113,7 +114,7 @@ def _read_input(run: RunFolder, path: Path) -> tuple[np.ndarray, np.ndarray]:
 def _table(explanations: Sequence[NetworkExplanation]) -> pd.DataFrame:
     return pd.DataFrame(
         {
-            "path": found.path.as_posix(),
+            "path": printable(found.path.as_posix()),
             "score": round(found.score, 9),
             "predicted": found.predicted,
             "attribution_on_background": found.on_background,

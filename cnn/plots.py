@@ -15,6 +15,7 @@ from leukobench.cnn.backend import keras
 from leukobench.cnn.network import HEAD, NETWORK
 from leukobench.cnn.pooling import POOL, pooling_of
 from leukobench.core.plotting import BLUE, COLORS, GREY, ORANGE, plot_training_curve, style
+from leukobench.core.text import printable
 
 TILE = (16, 64)  # px: the shortest and the longest side of a tile
 _GAP = 2  # px between tiles
@@ -75,7 +76,7 @@ def grad_cam_figure(found: NetworkExplanation) -> Figure:
     everywhere.set_title(f"{share},\nwhich is {found.background:.0%} of the image", fontsize=10)
     for axes in (cell, inside, everywhere):
         axes.set_axis_off()
-    figure.suptitle(found.path.name, fontsize=10)
+    figure.suptitle(printable(found.path.name), fontsize=10)
     return figure
 
 

@@ -22,7 +22,7 @@ from leukobench.cohort.identity import natural_order, subject_groups
 from leukobench.cohort.layout import find_images
 from leukobench.cohort.pair_pictures import draw_pair
 from leukobench.cohort.ties import COLUMNS, KINDS, accepted, write_ties
-from leukobench.core.files import refuse_existing, whole_folder, write_json
+from leukobench.core.files import only_writer, refuse_existing, whole_folder, write_json
 from leukobench.core.pages import embedded, page_templates
 from leukobench.core.text import counted
 
@@ -77,7 +77,7 @@ def write_audit(
         return
     pictures = {} if images is None else _pictures(found.ties, manifest, Path(images), background, jobs)
     joins = _joins(found.ties, manifest, pictures)
-    with whole_folder(out) as folder:
+    with only_writer(out), whole_folder(out) as folder:
         write_json(found.as_json(), folder / "audit.json")
         write_ties(found.ties, folder / "ties.csv")
         (folder / "audit.html").write_text(_page(found, joins), encoding="utf-8")

@@ -24,7 +24,7 @@ from leukobench.cohort.manifest import manifest_checksum, read_manifest, shipped
 from leukobench.cohort.partition import Split, read_split
 from leukobench.cohort.ties import read_ties, ties_path
 from leukobench.core.errors import InputError
-from leukobench.core.files import refuse_existing, sha256_of, write_json
+from leukobench.core.files import only_writer, refuse_existing, sha256_of, whole_file, write_json
 
 RECOMMENDED = ("citation", "version")  # Croissant requires the other facts
 CNMC = Facts(
@@ -106,9 +106,10 @@ def croissant(
     copies = {file: out.parent / file.name for file in tables.values()} if manifest is None else {}
     named = {each: (file, _relative(copies.get(file, file), out)) for each, file in files.items()}
     content = record(facts, named, cohort, described)
-    for file, copy in copies.items():
-        _copy(file, copy)
-    write_json(content, out)
+    with only_writer(out):
+        for file, copy in copies.items():
+            _copy(file, copy)
+        write_json(content, out)
     return content
 
 
@@ -173,5 +174,5 @@ def _copy(file: Path, copy: Path) -> None:
     if copy.exists() and sha256_of(copy) == sha256_of(file):
         return
     refuse_existing(copy)
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(file, copy)
+    with whole_file(copy) as partial:
+        shutil.copyfile(file, partial)

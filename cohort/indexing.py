@@ -26,6 +26,7 @@ from leukobench.cohort.manifest import (
     COLUMNS,
     NEGATIVE,
     POSITIVE,
+    path_faults,
     read_manifest,
     shipped_manifest_path,
     write_manifest,
@@ -143,15 +144,19 @@ def index_folder(
     _check_pattern(subject_regex)
     apart = None if rejected is None else read_rejected(rejected)
     files = image_files(images)
+    for wrong, reason in path_faults(pd.Series(files, dtype=object)):
+        if wrong.any():
+            raise InputError(f"{images}: {files[int(wrong.argmax())]!r} {reason}; rename the file")
     looked = background if near else None
     if out is None:
         return _index(images, sources, _read_files(images, files, None, looked, jobs), apart, jobs)[0]
     out = Path(out)
     refuse_existing(out)
-    refuse_existing(ties_path(out))
-    refuse_unfinished(out, resume=resume)
     journal = unfinished_path(out)
     with only_writer(out):
+        refuse_unfinished(out, resume=resume)
+        if not journal.exists():  # an interrupted call may have written the ties
+            refuse_existing(ties_path(out))
         read = _read_files(images, files, journal, looked, jobs)
         manifest, ties = _index(images, sources, read, apart, jobs)
         write_ties(ties, ties_path(out))
@@ -297,7 +302,8 @@ def _as_text(file: _File, background: str | None) -> list[str]:
 def _read_journal(journal: Path, stamps: Mapping[str, str], background: str | None) -> Iterator[tuple[str, _File]]:
     if not journal.is_file():
         return
-    with open(journal, newline="", encoding="utf-8", errors="replace") as lines:
+    # the end may be anything after a power cut, such as zeros that make no line
+    with open(journal, newline="", encoding="utf-8", errors="replace") as lines, contextlib.suppress(csv.Error):
         for row in csv.reader(lines):
             # the last line may be incomplete
             if len(row) < 3 or stamps.get(row[0]) != row[1] or not re.fullmatch("[0-9a-f]{64}", row[2]):

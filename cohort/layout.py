@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from leukobench.cohort.manifest import IMAGE_SUFFIXES, LABELS
 from leukobench.core.errors import InputError
-from leukobench.core.text import counted
+from leukobench.core.text import counted, printable
 
 KAGGLE, ARCHIVE = "Kaggle", "Cancer Imaging Archive"
 
@@ -144,7 +144,7 @@ def image_files(images: Path) -> list[str]:
     so that the user learns that it cannot be read.
 
     Raises:
-        InputError: there is no image.
+        InputError: there is no image, or one whose name cannot be written in a table.
     """
     found: list[str] = []
     seen: set[str] = set()
@@ -161,6 +161,12 @@ def image_files(images: Path) -> list[str]:
                 found.append(Path(folder, name).relative_to(images).as_posix())
     if not found:
         raise InputError(f"{images}: contains no image ({', '.join(IMAGE_SUFFIXES)}); name the folder of the images")
+    unwritable = sorted(path for path in found if printable(path) != path)
+    if unwritable:
+        raise InputError(
+            f"{images}: {printable(unwritable[0])} has a control character, or bytes that are not UTF-8, in its name; "
+            "no table can hold it: rename the file"
+        )
     return sorted(found)
 
 

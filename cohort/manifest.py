@@ -26,6 +26,7 @@ import pandas as pd
 import leukobench
 from leukobench.core.errors import InputError
 from leukobench.core.files import csv_bytes, read_csv_columns, write_csv
+from leukobench.core.text import printable
 
 POSITIVE, NEGATIVE = "all", "hem"
 LABELS = (POSITIVE, NEGATIVE)
@@ -90,7 +91,7 @@ def write_manifest(manifest: pd.DataFrame, path: str | os.PathLike[str]) -> None
         >>> lb.write_manifest(manifest[manifest["phase"] == "train"], "train.csv")
     """
     validate(manifest.astype(str), str(path))
-    write_csv(manifest[list(COLUMNS)], Path(path))
+    write_csv(manifest[list(COLUMNS)], Path(path), replace=True)
 
 
 def manifest_checksum(manifest: pd.DataFrame) -> str:
@@ -108,12 +109,11 @@ def validate(manifest: pd.DataFrame, name: str) -> None:
     path = manifest["path"]
     faults = (
         (path.duplicated(), "is duplicated"),
-        (path.str.match(r"^$|^/|^[A-Za-z]:|.*\\"), "is not a relative path with forward slashes"),
-        (("/" + path + "/").str.contains("/../", regex=False), "leads out of the image folder"),
+        *path_faults(path),
         (~manifest["label"].isin([*LABELS, ""]), "has a label other than all, hem or empty"),
         (~manifest["phase"].isin([*PHASES, ""]), "has a phase other than train, prelim or final"),
         (~manifest["sha256"].str.fullmatch(r"[0-9a-f]{64}"), "has no SHA-256 of 64 hexadecimal digits"),
-        (~manifest["size_bytes"].str.fullmatch(r"\d+"), "has a size_bytes that is not a whole number"),
+        (~manifest["size_bytes"].str.fullmatch(r"\d{1,18}"), "has a size_bytes that is no whole number below 10^18"),
         (manifest["subject"].str.contains("=", regex=False), "has a subject with =, which joins subjects into groups"),
         ((manifest["subject"] == "") != (manifest["subject_group"] == ""), "has a subject without its group"),
         (
@@ -124,6 +124,15 @@ def validate(manifest: pd.DataFrame, name: str) -> None:
     for wrong, reason in faults:
         if wrong.any():
             raise InputError(f"{name}: {path[wrong].iloc[0]!r} {reason}; fix it or run `leukobench manifest` again")
+
+
+def path_faults(path: pd.Series) -> tuple[tuple[pd.Series, str], ...]:
+    """Return which paths of images have a fault, for each fault, and what it is."""
+    return (
+        (path.str.match(r"^$|^/|^[A-Za-z]:|.*\\"), "is not a relative path with forward slashes"),
+        (("/" + path + "/").str.contains("/../", regex=False), "leads out of the image folder"),
+        (path.map(printable) != path, "has a control character, or bytes that are not UTF-8, in its name"),
+    )
 
 
 def labelled(manifest: pd.DataFrame) -> pd.DataFrame:

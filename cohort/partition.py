@@ -28,7 +28,7 @@ import pandas as pd
 from leukobench.cohort.identity import natural_order
 from leukobench.cohort.manifest import LABELS, labelled
 from leukobench.core.errors import InputError
-from leukobench.core.files import csv_bytes, read_csv_columns, refuse_existing, whole_folder, write_csv
+from leukobench.core.files import csv_bytes, only_writer, read_csv_columns, whole_folder, write_csv
 from leukobench.core.text import counted
 
 PARTS = ("train", "validation", "test")
@@ -162,17 +162,21 @@ def write_split(split: Split | Repeats, path: str | os.PathLike[str]) -> None:
         >>> lb.write_split(lb.split(cohort, "official"), "official.csv")
     """
     path = Path(path)
+    with only_writer(path):
+        _write_parts(split, path)
+
+
+def _write_parts(split: Split | Repeats, path: Path) -> None:
     if isinstance(split, Partition):
-        refuse_existing(path)
         write_csv(split.as_table(), path)
         return
     with whole_folder(path) as partial:
         if isinstance(split, Repeats):
             for repeat, folds in split.repeats.items():
-                write_split(folds, partial / f"repeat_{repeat}")
+                _write_parts(folds, partial / f"repeat_{repeat}")
             return
         for fold, partition in split.partitions.items():
-            write_csv(partition.as_table(), partial / f"fold_{fold}.csv")
+            _write_parts(partition, partial / f"fold_{fold}.csv")
 
 
 def read_partition(path: str | os.PathLike[str]) -> Partition:

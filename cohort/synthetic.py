@@ -21,7 +21,7 @@ import pandas as pd
 
 from leukobench.cohort.manifest import NEGATIVE, POSITIVE
 from leukobench.core.errors import InputError
-from leukobench.core.files import refuse_existing, whole_folder, write_csv
+from leukobench.core.files import only_writer, refuse_existing, whole_folder, write_csv
 
 IMAGE_SIDE = 450  # px, as the training images of C-NMC 2019
 GROUND_TRUTH = "ground_truth.csv"
@@ -94,7 +94,7 @@ def generate_cohort(
         raise InputError("a cohort needs at least two subjects, one of each class, and one cell each")
     refuse_existing(folder)
     rows = []
-    with whole_folder(folder) as partial:
+    with only_writer(folder), whole_folder(folder) as partial:
         for number in range(subjects):
             label = POSITIVE if number % 2 == 0 else NEGATIVE
             subject = f"{'' if label == POSITIVE else 'H'}{number // 2 + 1}"

@@ -77,8 +77,8 @@ def read_ties(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
 
 
 def write_ties(ties: pd.DataFrame, path: str | os.PathLike[str]) -> None:
-    """Write a table of ties as CSV, completely or not at all."""
-    write_csv(ties[list(COLUMNS)], Path(path))
+    """Write a table of ties as CSV, completely or not at all; an existing one is replaced."""
+    write_csv(ties[list(COLUMNS)], Path(path), replace=True)
 
 
 def find_ties(

@@ -49,8 +49,18 @@ def output(kind: str, required: bool = True) -> Any:
     return click.option("-o", "--out", type=NewPath(), required=required, help=f"{kind} to write; must not exist yet.")
 
 
+def _processes(context: click.Context, parameter: click.Parameter, jobs: int) -> int:
+    return min(jobs, MOST_PROCESSES)
+
+
+MOST_PROCESSES = 4 * (os.cpu_count() or 1)  # more would only use up memory, and the results are the same
 jobs_option = click.option(
-    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Number of parallel processes."
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    callback=_processes,
+    help="Number of parallel processes; at most four for each CPU core.",
 )
 seed_option = click.option(
     "--seed", type=int, default=0, show_default=True, help="Random seed; the same seed gives the same result."

@@ -42,4 +42,7 @@ def read_importance(run: RunFolder, file: str) -> pd.DataFrame:
     name = next((column for column in ("feature", "family") if column in table), None)
     if name is None or "importance" not in table or table.empty:
         raise InputError(f"{path}: is no table of importances (feature or family, importance); train again")
-    return table[[name, "importance", *(column for column in ("low", "high") if column in table)]]
+    numbers = ["importance", *(column for column in ("low", "high") if column in table)]
+    if not all(map(pd.api.types.is_numeric_dtype, table[numbers].dtypes)):
+        raise InputError(f"{path}: contains importances that are not numbers; train again")
+    return table[[name, *numbers]]

@@ -11,6 +11,7 @@ import pandas as pd
 
 from leukobench.cohort.manifest import LABELS
 from leukobench.core.errors import InputError
+from leukobench.core.text import printable
 from leukobench.results.run import RunFolder
 
 REMEDY = "or compare the rows that all runs share (common=True)"
@@ -88,7 +89,7 @@ def run_names(runs: Sequence[Sequence[RunFolder]]) -> list[str]:
         if folders.count(folder) > 1:
             raise InputError(f"{folder}: is given twice; give each run once")
     for length in range(1, max(len(folder.parts) for folder in folders) + 1):
-        names = ["/".join(folder.parts[-length:]) for folder in folders]
+        names = [printable("/".join(folder.parts[-length:])) for folder in folders]
         if len(set(names)) == len(names):
             break
     return names

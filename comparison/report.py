@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import leukobench
@@ -17,9 +18,10 @@ from leukobench.comparison.plots import MOST_BANDS, draw_figures
 from leukobench.comparison.results import CHOSEN, LEVELS, ComparedRuns, fold_aurocs
 from leukobench.comparison.thumbnails import WrongCell, most_wrong
 from leukobench.comparison.verdict import cautions, result, verdicts
-from leukobench.core.files import refuse_existing, whole_folder, write_csv
+from leukobench.core.files import only_writer, refuse_existing, whole_folder, without_formulas, write_csv
 from leukobench.core.pages import embedded, page_templates
 from leukobench.core.plotting import save_figure
+from leukobench.core.text import printable
 
 REPORT = "report.html"
 MOST_COLUMNS = 4  # runs beside each other in a table: what fits on a printed page
@@ -41,11 +43,11 @@ def write_report(comparison: ComparedRuns, out: Path, *, images: Path | None = N
         InputError: `out` exists, or an image or a table of importances cannot be read.
     """
     refuse_existing(out)
-    wrong = most_wrong(comparison, images) if images else {}
-    figures = draw_figures(comparison)
-    with whole_folder(out) as partial:
-        write_csv(tables.long_table(comparison), partial / "table.csv")
-        write_csv(tables.subjects_table(comparison), partial / "subjects.csv")
+    with only_writer(out), whole_folder(out) as partial:
+        wrong = most_wrong(comparison, images) if images else {}
+        figures = draw_figures(comparison)
+        write_csv(without_formulas(tables.long_table(comparison)), partial / "table.csv")
+        write_csv(without_formulas(tables.subjects_table(comparison)), partial / "subjects.csv")
         (partial / "table.md").write_text(tables.markdown(comparison) + "\n", encoding="utf-8")
         (partial / "table.tex").write_text(tables.latex(comparison), encoding="utf-8")
         for name, figure in figures.items():
@@ -66,7 +68,7 @@ def _command(comparison: ComparedRuns, out: Path, images: Path | None) -> str:
     options += [] if comparison.sensitivity is None else ["--sensitivity", str(comparison.sensitivity)]
     options += [] if comparison.margin == MARGIN else ["--margin", str(comparison.margin)]
     options += ["--common"] * comparison.common + ["--allow-leaky"] * comparison.allow_leaky
-    return shlex.join(["leukobench", "compare", *folders, *options, "-o", out.name])
+    return _shell_command(["leukobench", "compare", *folders, *options, "-o", out.name])
 
 
 def _side_by_side(comparison: ComparedRuns) -> list[tuple[str, ...]]:
@@ -85,9 +87,14 @@ def _number(value: float) -> str:
     return tables.NOTHING if math.isnan(value) else f"{value:.3f}"
 
 
+def _shell_command(words: Sequence[str]) -> str:
+    """Return a command as one line that a shell understands."""
+    return printable(shlex.join(words))
+
+
 def _html(comparison: ComparedRuns, pictures: dict[str, str], wrong: dict[str, list[WrongCell]], command: str) -> str:
     environment = page_templates("leukobench.comparison")
-    environment.filters |= {"p_value": _p_value, "number": _number}
+    environment.filters |= {"p_value": _p_value, "number": _number, "command": _shell_command}
     importances = [
         (name, what, pictures[importance_name(number, file)])
         for number, name in enumerate(comparison.runs)

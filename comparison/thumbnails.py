@@ -10,7 +10,7 @@ import pandas as pd
 from PIL import Image
 
 from leukobench.cells.cell import read_cell
-from leukobench.cohort.manifest import POSITIVE
+from leukobench.cohort.manifest import POSITIVE, path_faults
 from leukobench.comparison.results import ComparedRuns
 from leukobench.core.errors import InputError
 from leukobench.results.metrics import THRESHOLD
@@ -35,11 +35,17 @@ def most_wrong(comparison: ComparedRuns, images: Path) -> dict[str, list[WrongCe
 
     Args:
         comparison: The comparison.
-        images: Folder that the paths of the test rows are relative to.
+        images: Folder that the paths of the test rows are relative to. The paths come from run folders, which another
+            person may have written, so none may lead out of it. Links in the folder itself are followed.
 
     Raises:
-        InputError: an image is missing or cannot be read.
+        InputError: a path leads out of the folder, or an image is missing or cannot be read.
     """
+    for outside, reason in path_faults(comparison.rows.index.to_series()):
+        if outside.any():
+            path = comparison.rows.index[outside][0]
+            run = next(iter(comparison.runs.values()))
+            raise InputError(f"{run.folder / 'predictions.csv'}: {path!r} {reason}, so no image is shown; train again")
     found = {}
     for name, run in comparison.runs.items():
         rows = comparison.rows

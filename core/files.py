@@ -1,15 +1,20 @@
-"""Files on disk: checksums, atomic writing, CSV tables with a schema."""
+"""Files on disk: checksums, atomic writing, CSV tables with a schema.
+
+What is written appears under its name when it is complete and on the disk, so that neither a kill nor a power cut
+leaves an incomplete result. An existing result is never replaced.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import glob
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,7 +60,7 @@ def only_writer(path: Path) -> Iterator[None]:
     Raises:
         InputError: another process is writing `path`, or it exists.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
     try:
         lock.acquire(blocking=False)
@@ -73,15 +78,65 @@ def only_writer(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path next to `path`; rename it to `path` if the block succeeds, delete it otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def whole_file(path: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Yield a temporary path next to `path`; give it the name `path` if the block succeeds, delete it otherwise.
+
+    Args:
+        path: The file.
+        replace: Whether an existing file is replaced, such as a checkpoint.
+
+    Raises:
+        InputError: `path` exists and is not to be replaced.
+    """
+    make_folder(path.parent)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
-        partial.replace(path)
+        _sync(partial)
+        if replace:
+            partial.replace(path)
+        else:
+            _rename_new(partial, path)
+        _sync(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _rename_new(partial: Path, path: Path) -> None:
+    """Rename a file, unless the new name exists: a plain rename would replace the file of another process."""
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        refuse_existing(path)
+        raise
+    except OSError:  # a file system without hard links
+        refuse_existing(path)
+        partial.rename(path)
+    else:
+        partial.unlink()
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, on the disk, unless they exist."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync(folder.parent)
+
+
+def _sync(path: Path) -> None:
+    """Wait until the content of a file, or the names in a folder, are on the disk."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows cannot open folders; its file systems write names in order
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if not (path.is_dir() and error.errno == errno.EINVAL):  # some network file systems cannot do it for folders
+            error.filename = str(path)
+            raise
+    finally:
+        os.close(handle)
 
 
 def remove_leftovers(path: Path) -> None:
@@ -103,18 +158,38 @@ def whole_folder(path: Path, *, shared: bool = False) -> Iterator[Path]:
     """
     if not shared:
         refuse_existing(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    make_folder(path.parent)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
+        partial.mkdir()
         yield partial
-        partial.chmod(0o755)  # mkdtemp makes private folders; others may read results
-        try:
-            partial.rename(path)
-        except OSError:
-            if not (shared and path.is_dir()):
-                raise
+        rename_folder(partial, path, shared=shared)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def rename_folder(partial: Path, path: Path, *, shared: bool = False) -> None:
+    """Rename a complete folder to `path`; all of its files are on the disk before that.
+
+    Args:
+        partial: The folder.
+        path: Its new name, in the same folder.
+        shared: See `whole_folder`.
+
+    Raises:
+        InputError: `path` exists and is not shared.
+    """
+    for folder, _, names in os.walk(partial):
+        for name in names:
+            _sync(Path(folder, name))
+        _sync(Path(folder))
+    try:
+        partial.rename(path)
+    except OSError:
+        if not (shared and path.is_dir()):
+            refuse_existing(path)  # it was written meanwhile; a folder with files is never replaced
+            raise
+    _sync(path.parent)
 
 
 def read_csv_columns(
@@ -136,7 +211,7 @@ def read_csv_columns(
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except pd.errors.EmptyDataError:
         raise InputError(f"{path}: is empty; expected a {kind} with the columns {', '.join(columns)}") from None
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError) as error:
+    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
         raise InputError(f"{path}: cannot be read as a {kind} ({' '.join(str(error).split())})") from None
     missing = [column for column in columns if column not in table.columns]
     if missing:
@@ -149,18 +224,39 @@ def read_csv_columns(
     return table[[*columns, *(column for column in optional if column in table)]]
 
 
+def read_json(path: Path, remedy: str) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        InputError: the file cannot be read; the message ends with the remedy.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); {remedy}") from None
+
+
 def csv_bytes(table: pd.DataFrame) -> bytes:
     """Return a table as CSV, the same bytes on every system."""
     return table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_MINIMAL).encode()
 
 
-def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a table as CSV, completely or not at all."""
-    with whole_file(path) as partial:
+def without_formulas(table: pd.DataFrame) -> pd.DataFrame:
+    """Put an apostrophe before texts that a spreadsheet would run as a formula: those that begin with =, +, - or @.
+
+    This is for tables that people read. Tables that leukobench reads again keep every text as it is.
+    """
+    return table.map(lambda cell: f"'{cell}" if isinstance(cell, str) and cell[:1] in tuple("=+-@") else cell)
+
+
+def write_csv(table: pd.DataFrame, path: Path, *, replace: bool = False) -> None:
+    """Write a table as CSV, see `whole_file`."""
+    with whole_file(path, replace=replace) as partial:
         partial.write_bytes(csv_bytes(table))
 
 
-def write_json(content: dict[str, Any], path: Path) -> None:
-    """Write JSON, completely or not at all."""
-    with whole_file(path) as partial:
-        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+def write_json(content: dict[str, Any], path: Path, *, replace: bool = False) -> None:
+    """Write JSON, see `whole_file`."""
+    with whole_file(path, replace=replace) as partial:
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        partial.write_bytes(text.encode(errors="backslashreplace"))  # JSON reads the escapes of such bytes again

@@ -31,6 +31,7 @@ STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "legend.frameon": False,
+    "text.parse_math": False,  # a dollar in the name of a run or an image is a dollar
 }
 # a fixed salt for the identifiers in an SVG makes equal figures equal files; text stays text, searchable and editable
 _SVG: dict[Any, Any] = {"svg.hashsalt": "leukobench", "svg.fonttype": "none"}

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 EXAMPLES = 10  # of each finding on the terminal; the written reports list all
+
+
+def printable(text: str) -> str:
+    """Return a text in one line that can be encoded, control characters and bytes that are not UTF-8 as escapes.
+
+    >>> printable("a\\rb\\udcff")
+    'a\\\\rb\\\\udcff'
+    """
+    return re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", lambda found: ascii(found[0])[1:-1], text)
 
 
 def counted(number: int, noun: str) -> str:

@@ -140,7 +140,7 @@ def _frames(path: Path) -> Iterator[tuple[bytes, int]]:
         while len(head := file.read(_HEAD.size)) == _HEAD.size:
             length, checksum = _HEAD.unpack(head)
             content = file.read(length)
-            if len(content) < length or zlib.crc32(content) != checksum:
+            if not content or len(content) < length or zlib.crc32(content) != checksum:  # zeros after a power cut
                 return
             yield content, file.tell()
 

@@ -13,7 +13,7 @@ CHANNELS = ("grey", "red", "green", "blue", "hue", "saturation", "value", "light
 QUANTISATIONS = ("fixed", "cell")
 STAINS = ("none", "standardised", "reinhard", "macenko")
 MAX_DISTANCE = 64  # px
-MIN_SIZE = 16  # px
+MIN_SIZE, MAX_SIZE = 16, 10_000  # px
 
 
 class SettingChanges(TypedDict, total=False):
@@ -69,8 +69,8 @@ class MeasurementSettings:
             raise InputError(f"distances {self.distances}; expected one or more, each once")
         if not all(1 <= distance <= MAX_DISTANCE for distance in self.distances):
             raise InputError(f"distances {self.distances}; expected 1 to {MAX_DISTANCE} px")
-        if self.size is not None and self.size < MIN_SIZE:
-            raise InputError(f"a size of {self.size} px; expected {MIN_SIZE} or more")
+        if self.size is not None and not MIN_SIZE <= self.size <= MAX_SIZE:
+            raise InputError(f"a size of {self.size} px; expected {MIN_SIZE} to {MAX_SIZE}")
 
     def as_facts(self) -> dict[str, Any]:
         """Return the settings for `features.json`."""

@@ -20,7 +20,7 @@ def failures_path(table: Path) -> Path:
 def write_failures(failed: Mapping[str, str], table: Path) -> None:
     """Write the list of failed images (reason by path) next to a table; no failed image, no list."""
     if failed:
-        write_csv(pd.DataFrame(failed.items(), columns=COLUMNS), failures_path(table))
+        write_csv(pd.DataFrame(failed.items(), columns=COLUMNS), failures_path(table), replace=True)
 
 
 def read_failures(table: Path) -> dict[str, str]:

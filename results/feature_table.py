@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 import leukobench
 from leukobench.core.errors import InputError
-from leukobench.core.files import refuse_existing, whole_file, write_json
+from leukobench.core.files import read_json, refuse_existing, whole_file, write_json
 from leukobench.results.failures import failures_path, read_failures, write_failures
 
 SUFFIXES = (".csv", ".parquet")
@@ -79,8 +79,14 @@ class TableFacts:
             )
         names = [each.name for each in fields(cls)]
         missing = [name for name in names if name not in content]
-        if missing or not isinstance(content["settings"], dict):
-            raise InputError(f"{path}: lacks {', '.join(missing) or 'settings'}; extract again")
+        if missing:
+            raise InputError(f"{path}: lacks {', '.join(missing)}; extract again")
+        kinds: dict[str, tuple[type, str]] = dict.fromkeys(names, (str, "text"))
+        kinds |= dict.fromkeys(("columns", "format"), (int, "a whole number"))
+        kinds["settings"] = dict, "a table of names and values"
+        for name, (kind, what) in kinds.items():
+            if type(content[name]) is not kind:
+                raise InputError(f"{path}: {name} is not {what}; extract again")
         return cls(**{name: content[name] for name in names})
 
     @property
@@ -142,7 +148,7 @@ def write_feature_table(
     refuse_existing(path)
     write_failures(failed, path)
     if facts is not None:
-        write_json(facts.to_json(), facts_path(path))
+        write_json(facts.to_json(), facts_path(path), replace=True)
     write = _write_csv if path.suffix == ".csv" else _write_parquet
     with whole_file(path) as unfinished:
         write(tqdm(blocks, desc="writing", unit="block", disable=None), columns, unfinished)
@@ -222,7 +228,4 @@ def read_feature_table(path: Path) -> FeatureTable:
 def _read_facts(path: Path) -> TableFacts | None:
     if not path.exists():
         return None
-    try:
-        return TableFacts.from_json(json.loads(path.read_text(encoding="utf-8")), path)
-    except ValueError as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error}); extract again") from None
+    return TableFacts.from_json(read_json(path, "extract again"), path)

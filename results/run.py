@@ -17,7 +17,6 @@ checksums of the other files, so a folder that was changed later is refused.
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,9 +27,10 @@ import numpy as np
 import pandas as pd
 
 from leukobench.cohort.manifest import LABELS
-from leukobench.cohort.partition import PARTS
+from leukobench.cohort.partition import LEAKY, PARTS
 from leukobench.core.errors import InputError
-from leukobench.core.files import read_csv_columns, sha256_of, whole_folder, write_csv, write_json
+from leukobench.core.files import read_csv_columns, read_json, sha256_of, whole_folder, write_csv, write_json
+from leukobench.core.text import counted
 from leukobench.results.calibration import DECIMALS, Calibration, calibrated
 from leukobench.results.metrics import classification_metrics, predicted_class
 from leukobench.results.run_info import RunInfo, library_versions, read_run_info
@@ -46,6 +46,7 @@ PREDICTION_COLUMNS = (
     "score",
     "predicted",
 )
+MOST_FOLDS = 10**6  # a larger number is no fold, and may not be one that pandas can hold
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,8 @@ def read_run_folder(folder: str | os.PathLike[str]) -> RunFolder:
     """Read a run folder, and check that it is complete and unchanged.
 
     Raises:
-        InputError: not a run folder, a missing or changed file, or a malformed table; the message names the file.
+        InputError: not a run folder, a missing or changed file, a malformed table, or parts that share subjects
+            although `run.json` denies it; the message names the file.
     """
     folder = Path(folder)
     info = read_run_info(folder)
@@ -193,14 +195,32 @@ def read_run_folder(folder: str | os.PathLike[str]) -> RunFolder:
             raise InputError(f"{folder}: is incomplete: {name} is missing; train again")
         if sha256_of(file) != checksum:
             raise InputError(f"{file}: was changed after the run was written; train again")
+    predictions = _read_predictions(folder / "predictions.csv")
+    _refuse_hidden_leakage(folder, info, predictions)
     history = folder / "history.csv"
     return RunFolder(
         folder=folder,
         info=info,
-        predictions=_read_predictions(folder / "predictions.csv"),
+        predictions=predictions,
         metrics=_read_metrics(folder / "metrics.json"),
-        history=pd.read_csv(history) if history.is_file() else None,
+        history=_read_history(history) if history.is_file() else None,
     )
+
+
+def _refuse_hidden_leakage(folder: Path, info: RunInfo, predictions: pd.DataFrame) -> None:
+    """Raise InputError if the parts share subject groups, and `run.json` says that they do not.
+
+    Of a cross-validation, only the validation and the test part of each fold are known.
+    """
+    if info.leaky:
+        return
+    parts = predictions.groupby(["fold", "subject_group"], dropna=False)["part"].nunique()
+    shared = parts[parts > 1].index.get_level_values("subject_group").unique()
+    found = f"the split is {info.split}" if info.split.split(" ")[0].endswith(LEAKY) else ""
+    if len(shared):
+        found = f"predictions.csv has {counted(len(shared), 'subject group')} in several parts (first: {shared[0]})"
+    if found:
+        raise InputError(f"{folder}: run.json says that its parts share no subjects, but {found}; train again")
 
 
 def _read_predictions(path: Path) -> pd.DataFrame:
@@ -213,10 +233,11 @@ def _read_predictions(path: Path) -> pd.DataFrame:
             )
     raw, score = (pd.to_numeric(table[column], errors="coerce") for column in ("raw_score", "score"))
     fold = pd.to_numeric(table["fold"].replace("", None), errors="coerce")
+    numbered = fold.between(0, MOST_FOLDS) & (fold % 1 == 0)
     for wrong, what in (
         (~raw.between(0, 1), "raw_score that is not a probability"),
         (~score.between(0, 1), "score that is not a probability"),
-        (fold.isna() & (table["fold"] != ""), "fold that is not a number"),
+        (~numbered & (table["fold"] != ""), "fold that is not a whole number"),
     ):
         if wrong.any():
             raise InputError(f"{path}: {table['path'][wrong].iloc[0]!r} has a {what}; train again")
@@ -224,7 +245,22 @@ def _read_predictions(path: Path) -> pd.DataFrame:
 
 
 def _read_metrics(path: Path) -> dict[str, Any]:
+    metrics = read_json(path, "train again")
+    values = metrics.values() if isinstance(metrics, dict) else [None]
+    if not all(isinstance(each, dict) and all(map(_is_metric, each.values())) for each in values):
+        raise InputError(f"{path}: is not a table of metrics in numbers by part; train again")
+    return metrics
+
+
+def _is_metric(value: object) -> bool:
+    return value is None or type(value) in (int, float)
+
+
+def _read_history(path: Path) -> pd.DataFrame:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        history = pd.read_csv(path)
+    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); train again") from None
+    if not all(map(pd.api.types.is_numeric_dtype, history.dtypes)):
+        raise InputError(f"{path}: contains values that are not numbers; train again")
+    return history

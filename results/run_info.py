@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 import platform
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,11 @@ from typing import Any
 import leukobench
 from leukobench.cohort.partition import Split
 from leukobench.core.errors import InputError
+from leukobench.core.files import read_json
 from leukobench.results.calibration import Calibration
 
 FORMAT = 3  # version of the format of run folders; leukobench 0.1 wrote none, 0.2 and 0.3 wrote 2
+_Fits = Callable[[Any], bool]  # whether a value is of the right type
 FINAL = "final"  # name of the final model, or of the only one, in values by fold
 
 
@@ -103,8 +104,8 @@ class RunInfo:
         missing = [each.name for each in fields(cls) if each.name not in content and _required(each)]
         if missing:
             raise InputError(f"{path}: lacks {', '.join(missing)}; train again")
-        for name, (kind, what) in _KINDS.items():
-            if name in content and type(content[name]) is not kind:
+        for name, (fits, what) in _KINDS.items():
+            if name in content and not fits(content[name]):
                 raise InputError(f"{path}: {name} is not {what}; train again")
         known = {each.name: content[each.name] for each in fields(cls) if each.name in content}
         try:
@@ -119,15 +120,41 @@ class RunInfo:
         return cls(**known | {"command": command, "changed": changed, "calibration": calibration})
 
 
-_TEXT = (str, "text")
-_NUMBER = (int, "a whole number")
-_TABLE = (dict, "a table of names and values")
-_KINDS: Mapping[str, tuple[type, str]] = {
-    **dict.fromkeys(("family", "recipe", "background", "split", "note", "command", "device", "leukobench"), _TEXT),
-    **dict.fromkeys(("seed", "shared_subject_groups"), _NUMBER),
-    **dict.fromkeys(("parameters", "checksums", "seconds", "excluded", "calibration", "versions", "files"), _TABLE),
-    "changed": (list, "a list"),
-    "leaky": (bool, "true or false"),
+def _text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _count(value: object) -> bool:
+    return type(value) is int  # True is an int, too
+
+
+def _seconds(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value < 1e12
+
+
+def _or_none(fits: _Fits) -> _Fits:
+    return lambda value: value is None or fits(value)
+
+
+def _table(fits: _Fits = lambda value: True, *keys: str) -> _Fits:
+    """A table whose values fit, with these keys among its own."""
+    return lambda value: isinstance(value, dict) and set(keys) <= set(value) and all(map(fits, value.values()))
+
+
+_KINDS: Mapping[str, tuple[_Fits, str]] = {
+    **dict.fromkeys(
+        ("family", "recipe", "background", "split", "note", "command", "device", "leukobench"), (_text, "text")
+    ),
+    **dict.fromkeys(("seed", "shared_subject_groups"), (_count, "a whole number")),
+    **dict.fromkeys(("parameters", "calibration"), (_table(), "a table of names and values")),
+    **dict.fromkeys(("excluded", "versions", "files"), (_table(_text), "a table of names and values in text")),
+    "checksums": (_table(_or_none(_text), "manifest"), "a table of checksums, one of them of the manifest"),
+    "seconds": (_table(_seconds, "predict"), "a table of durations in numbers, one of them of predict"),
+    "changed": (lambda value: isinstance(value, list) and all(map(_text, value)), "a list of texts"),
+    "leaky": (lambda value: isinstance(value, bool), "true or false"),
+    "importance": (_or_none(_table()), "a table of names and values"),
+    "model_parameters": (_or_none(_count), "a whole number"),
+    "precision": (_or_none(_text), "text"),
 }
 
 
@@ -190,13 +217,9 @@ def read_run_info(folder: str | os.PathLike[str]) -> RunInfo:
     path = Path(folder) / "run.json"
     if not Path(folder).is_dir():
         raise InputError(f"{folder}: no such run folder; name one that a training wrote")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{folder}: is no run folder, or an incomplete one: run.json is missing") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); train again") from None
-    return RunInfo.from_json(content, path)
+    if not path.exists():
+        raise InputError(f"{folder}: is no run folder, or an incomplete one: run.json is missing")
+    return RunInfo.from_json(read_json(path, "train again"), path)
 
 
 def _required(each: Any) -> bool:

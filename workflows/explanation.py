@@ -27,7 +27,7 @@ from leukobench.classifiers.plots import explanation_figure
 from leukobench.classifiers.prediction import load_trained
 from leukobench.classifiers.reference import read_reference
 from leukobench.core.errors import InputError
-from leukobench.core.files import refuse_existing, whole_folder, write_csv
+from leukobench.core.files import only_writer, refuse_existing, whole_folder, write_csv
 from leukobench.core.plotting import save_figure
 from leukobench.features.batch import Measurement, measure_batch
 from leukobench.features.catalog import features_of
@@ -73,8 +73,8 @@ def explain(
         single = "" if brief else ", and for each image grad_cam.png and feature maps"
         mean = [networks.mean_line(found)] if len(found) > 1 else []
         return Explained([each.line() for each in found] + mean, f"explanations.csv, summary.csv, diagram.png{single}")
-    explanations = explain_by_features(run_folder, files, fold=fold)
-    with whole_folder(out) as partial:
+    with only_writer(out), whole_folder(out) as partial:
+        explanations = explain_by_features(run_folder, files, fold=fold)
         if not brief:
             for number, (path, (explanation, rgb)) in enumerate(zip(files, explanations, strict=True)):
                 _write_one(explanation, rgb, partial / f"{number + 1:03}_{path.stem}")

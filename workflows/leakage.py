@@ -42,9 +42,11 @@ from leukobench.cohort.ties import read_ties, ties_path
 from leukobench.comparison.intervals import SubjectGroups
 from leukobench.core.errors import InputError
 from leukobench.core.files import (
+    make_folder,
     only_writer,
     refuse_existing,
     refuse_unfinished,
+    rename_folder,
     sha256_of,
     unfinished_path,
     write_json,
@@ -130,7 +132,6 @@ def leakage(
     """
     features, manifest, out = Path(features), Path(manifest), Path(out)
     refuse_existing(out)
-    refuse_unfinished(out, resume=resume)
     if seeds < 1:
         raise InputError(f"seeds={seeds}; expected at least 1")
     chosen = _chosen_levels(levels)
@@ -159,15 +160,15 @@ def leakage(
         if table.facts:  # so that both models read the cells in the same way
             options["background"] = table.facts.background
         models.append(_network(Path(images), manifest, options))
-    with only_writer(out), _work_folder(out, arguments) as work:
+    with only_writer(out), _work_folder(out, arguments, resume) as work:
         paths = _write_splits(splits, work / "splits")
         runs = _train_all(models, paths, work / "runs")
         found = [each for model in models for each in level_biases(model.name, _test_rows(runs, model.name, units))]
         rows = pd.DataFrame(_row(*key, run, splits[key[1]][key[2]]) for key, run in runs.items())
         said = statements(rows, found, same)
         write_leakage(work, arguments, rows, found, said)
-        (work / ARGUMENTS).unlink()
-        work.rename(out)
+        rename_folder(work, out)
+        (out / ARGUMENTS).unlink()
     return Leakage(out, rows, found, said)
 
 
@@ -237,19 +238,20 @@ def _network(images: Path, manifest: Path, options: dict[str, Any]) -> _Model:
 
 
 @contextlib.contextmanager
-def _work_folder(out: Path, arguments: dict[str, Any]) -> Iterator[Path]:
+def _work_folder(out: Path, arguments: dict[str, Any], resume: bool) -> Iterator[Path]:
     """Yield the folder of unfinished results: a new one, or that of an interrupted call with the same arguments.
 
     The folder is removed if the block ends before its first run is complete.
     """
+    refuse_unfinished(out, resume=resume)
     work = unfinished_path(out)
     begun = work / ARGUMENTS
     if begun.is_file() and json.loads(begun.read_text(encoding="utf-8")) != arguments:
         raise InputError(
             f"{work}: was written with other arguments; use the same arguments, choose another name, or remove it"
         )
-    work.mkdir(parents=True, exist_ok=True)
-    write_json(arguments, begun)
+    make_folder(work)
+    write_json(arguments, begun, replace=True)
     try:
         yield work
     finally:

@@ -99,10 +99,11 @@ def write_leakage(
     folder: Path, arguments: dict[str, Any], table: pd.DataFrame, found: Sequence[LevelBias], sentences: Sequence[str]
 ) -> None:
     """Write `leakage.csv`, `.json`, `.md`, `.png` and `.svg` into a folder."""
-    write_csv(table, folder / "leakage.csv")
+    write_csv(table, folder / "leakage.csv", replace=True)  # an interrupted call may have written it
     write_json(
         {"statements": list(sentences), "biases": [asdict(each) for each in found], "run": arguments},
         folder / "leakage.json",
+        replace=True,
     )
     shown = pd.DataFrame(
         {

@@ -11,7 +11,7 @@ import pandas as pd
 
 from leukobench.cohort.manifest import read_manifest
 from leukobench.core.errors import InputError
-from leukobench.core.files import refuse_existing, write_csv
+from leukobench.core.files import only_writer, refuse_existing, write_csv
 from leukobench.results.failures import failures_path, write_failures
 from leukobench.results.run import RunFolder, read_run_folder
 
@@ -63,15 +63,16 @@ def predict(
         refuse_existing(path)
     trained = run if isinstance(run, RunFolder) else read_run_folder(run)
     _refuse_network_options(trained, batch_size, device)
-    if source.is_dir():
-        images = source if manifest is None else [source / path for path in read_manifest(manifest)["path"]]
-        done = predict_images(trained, images, fold=fold, batch_size=batch_size, device=device, jobs=jobs)
-        if manifest is not None:
-            done = _relative_to(source, done)
-    else:
-        done = _predict_table(trained, source, fold, manifest is not None)
-    write_failures(done.failed, out)
-    write_csv(done.scored, out)
+    with only_writer(out):
+        if source.is_dir():
+            images = source if manifest is None else [source / path for path in read_manifest(manifest)["path"]]
+            done = predict_images(trained, images, fold=fold, batch_size=batch_size, device=device, jobs=jobs)
+            if manifest is not None:
+                done = _relative_to(source, done)
+        else:
+            done = _predict_table(trained, source, fold, manifest is not None)
+        write_failures(done.failed, out)
+        write_csv(done.scored, out)
     return done
 
 

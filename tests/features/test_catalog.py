@@ -154,7 +154,7 @@ def test_what_cannot_be_measured_is_refused() -> None:
         ({"quantisation": "log"}, "no quantisation 'log'; there is fixed, cell"),
         ({"distances": ()}, "expected one or more, each once"),
         ({"distances": (0,)}, "expected 1 to 64 px"),
-        ({"size": 3}, "a size of 3 px; expected 16 or more"),
+        ({"size": 3}, "a size of 3 px; expected 16 to 10000"),
     ):
         with pytest.raises(InputError, match=complaint):
             settings_of("patel", **change)
