@@ -142,6 +142,18 @@ def quantised(intensity: np.ndarray, mask: np.ndarray, table: np.ndarray, outsid
     return levels
 
 
+@compiled
+def extent(row: np.ndarray) -> tuple[int, int]:
+    """Return the first and the last nonzero column; (0, -1) if there is none."""
+    first, last = 0, -1
+    for column in range(len(row)):
+        if row[column]:
+            if last < 0:
+                first = column
+            last = column
+    return first, last
+
+
 def scaled(cell: Cell, size: int) -> Cell:
     """Scale a cell so that the longer side of its whole image becomes `size` px.
 

@@ -8,7 +8,7 @@ import numpy as np
 from leukobench.core.compiled import compiled
 from leukobench.features.derivatives import gradient_and_laplacian
 from leukobench.features.distribution import entropy_of, moments_of
-from leukobench.features.prepared import PreparedCell
+from leukobench.features.prepared import PreparedCell, extent
 
 MEDIAN_WINDOW = 16  # px
 _BAND = 32  # values of the window's histogram that are kept up to date
@@ -122,7 +122,7 @@ def _mean_of_medians(grey: np.ndarray, mask: np.ndarray, side: int) -> float:
                 _exchange(columns, (column + before) * length, step, new, old)
         if row < 0:
             continue
-        first, last = _extent(mask[row])
+        first, last = extent(mask[row])
         inside = 0
         for column in range(first, first + side):
             inside += occupied[column]
@@ -187,15 +187,3 @@ def _range(grey: np.ndarray, mask: np.ndarray) -> tuple[np.int64, np.int64]:
                 smallest = min(smallest, value)
                 largest = max(largest, value)
     return smallest, largest
-
-
-@compiled
-def _extent(row: np.ndarray) -> tuple[int, int]:
-    """Return the first and the last nonzero column; (0, -1) if there is none."""
-    first, last = 0, -1
-    for column in range(len(row)):
-        if row[column]:
-            if last < 0:
-                first = column
-            last = column
-    return first, last
