@@ -99,39 +99,37 @@ def _mean_of_medians(grey: np.ndarray, mask: np.ndarray, side: int) -> float:
     after = side - before
     darkest, brightest = _range(grey, mask)
     values = brightest - darkest + 1
-    length = values + _BAND + 32  # of a column's histogram; constant beyond the brightest value, so that bands fit in
+    none = values + _BAND  # code of no pixel; histograms are constant beyond the brightest value, so that bands fit in
+    length = none + 32  # of a column's histogram; more than is used, so that blocks of two columns seldom overlap
+    codes = np.full((side + height + after, width), np.uint16(none))
+    for row in range(height):
+        for column in range(width):
+            if mask[row, column]:
+                codes[side + row, column] = grey[row, column] - darkest
     columns = np.zeros((width + side) * length + _BLOCK, np.uint8)  # of column c - before; empty outside the image
-    occupied = np.zeros(width + side, np.int64)
-    step = np.zeros(1024, np.uint8)  # a pixel's own cumulative histogram: 0 below its value, then 1
-    step[512:] = 1
     window = np.zeros(_BAND, np.uint16)
     band = 0  # first value of the window's band
     total = 0
     cells = 0
     for row in range(1 - after, height):
-        entering, leaving = row + after - 1, row - before - 1
+        entering, leaving = codes[side + row + after - 1], codes[side + row - before - 1]
         for column in range(width):
-            new = old = length - 32  # no pixel
-            if entering < height and mask[entering, column]:
-                new = np.int64(grey[entering, column]) - darkest
-                occupied[column + before] += 1
-            if leaving >= 0 and mask[leaving, column]:
-                old = np.int64(grey[leaving, column]) - darkest
-                occupied[column + before] -= 1
-            if new != old:
-                _exchange(columns, (column + before) * length, step, new, old)
+            if entering[column] != leaving[column]:
+                start = (column + before) * length
+                _exchange(columns, start, np.int64(entering[column]), np.int64(leaving[column]))
         if row < 0:
             continue
         first, last = extent(mask[row])
         inside = 0
         for column in range(first, first + side):
-            inside += occupied[column]
+            inside += columns[column * length + values]
         _sum_columns(window, columns, first * length + band, length, side)
         for column in range(first, last + 1):
             enters = leaves = 0
             if column > first:
-                enters, leaves = (column + side - 1) * length + band, (column - 1) * length + band
-                inside += occupied[column + side - 1] - occupied[column - 1]
+                enters, leaves = (column + side - 1) * length, (column - 1) * length
+                inside += np.int64(columns[enters + values]) - np.int64(columns[leaves + values])
+                enters, leaves = enters + band, leaves + band
             below = _slide(window, columns, enters, leaves, inside // 2)
             if mask[row, column]:
                 while below == _BAND or (below == 0 and band > 0):  # the median is outside the band
@@ -144,14 +142,14 @@ def _mean_of_medians(grey: np.ndarray, mask: np.ndarray, side: int) -> float:
 
 
 @compiled
-def _exchange(columns: np.ndarray, start: int, step: np.ndarray, new: int, old: int) -> None:
+def _exchange(columns: np.ndarray, start: int, new: int, old: int) -> None:
     """Replace a value by another in the cumulative histogram that begins at `start`."""
-    middle = len(step) // 2
     for value in range(min(new, old), max(new, old), _BLOCK):
         at = np.uintp(start + value)
-        added, removed = np.uintp(middle - new + value), np.uintp(middle - old + value)
-        for k in range(_BLOCK):
-            columns[at + np.uintp(k)] += step[added + np.uintp(k)] - step[removed + np.uintp(k)]
+        added, removed = np.uint8(max(0, min(new - value, _BLOCK))), np.uint8(max(0, min(old - value, _BLOCK)))
+        for k in range(_BLOCK):  # the type of every term is that of the histogram, so that the loop is vectorised
+            change = np.uint8(np.uint8(k) >= added) - np.uint8(np.uint8(k) >= removed)
+            columns[at + np.uintp(k)] += np.uint8(change)
 
 
 @compiled
