@@ -102,10 +102,7 @@ def _mean_of_medians(grey: np.ndarray, mask: np.ndarray, side: int) -> float:
     none = values + _BAND  # code of no pixel; histograms are constant beyond the brightest value, so that bands fit in
     length = none + 32  # of a column's histogram; more than is used, so that blocks of two columns seldom overlap
     codes = np.full((side + height + after, width), np.uint16(none))
-    for row in range(height):
-        for column in range(width):
-            if mask[row, column]:
-                codes[side + row, column] = grey[row, column] - darkest
+    _encode(codes[side : side + height], grey, mask, darkest)
     columns = np.zeros((width + side) * length + _BLOCK, np.uint8)  # of column c - before; empty outside the image
     window = np.zeros(_BAND, np.uint16)
     band = 0  # first value of the window's band
@@ -120,7 +117,7 @@ def _mean_of_medians(grey: np.ndarray, mask: np.ndarray, side: int) -> float:
         if row < 0:
             continue
         first, last = extent(mask[row])
-        inside = 0
+        inside = np.int64(0)
         for column in range(first, first + side):
             inside += columns[column * length + values]
         _sum_columns(window, columns, first * length + band, length, side)
@@ -139,6 +136,15 @@ def _mean_of_medians(grey: np.ndarray, mask: np.ndarray, side: int) -> float:
                 total += darkest + band + below
                 cells += 1
     return total / cells
+
+
+@compiled
+def _encode(codes: np.ndarray, grey: np.ndarray, mask: np.ndarray, darkest: int) -> None:
+    """Set the codes of the pixels of a mask: their values above the darkest."""
+    for row in range(grey.shape[0]):
+        for column in range(grey.shape[1]):
+            if mask[row, column]:
+                codes[row, column] = grey[row, column] - darkest
 
 
 @compiled
@@ -163,7 +169,7 @@ def _sum_columns(window: np.ndarray, columns: np.ndarray, start: int, length: in
 
 
 @compiled
-def _slide(window: np.ndarray, columns: np.ndarray, entering: int, leaving: int, half: int) -> int:
+def _slide(window: np.ndarray, columns: np.ndarray, entering: int, leaving: int, half: np.int64) -> np.int64:
     """Add one cumulative histogram and subtract another; return how many counts of the band are at most `half`."""
     enters, leaves, most = np.uintp(entering), np.uintp(leaving), np.uint16(half)
     below = np.uint16(0)
