@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -80,6 +80,17 @@ if __name__ == "__main__":
     children = [child for task in tasks for child in (task / "children").read_text().split()]
     workers = [child for child in children if "popen_loky" in Path(f"/proc/{child}/cmdline").read_text()]
     print(seconds, peak("self"), max(map(peak, workers), default=0))
+"""
+
+# the CPU time of a process until its first cell is measured, with the interpreter's start; in ms
+START = """
+import sys, time
+import leukobench.features.batch
+from leukobench.cells.cell import read_cell
+from leukobench.features.catalog import compute
+imported = time.process_time()
+compute(read_cell(sys.argv[1]), sys.argv[2])
+print(1e3 * imported, 1e3 * time.process_time())
 """
 
 
@@ -194,6 +205,10 @@ def steps(
     for feature in package.catalog.features_of(feature_set):
         measures.setdefault(feature.family, {})[feature.measure] = None
     settings = package.catalog.settings_of(feature_set)
+    scaled = [package.prepared.PreparedCell(cell, settings).cell for cell in cells]
+    if settings.size is not None:
+        yield f"{feature_set}: scaling", partial(package.prepared.PreparedCell, settings=settings), cells
+        settings = replace(settings, size=None)
     for family, of_family in measures.items():
 
         def work(cell: Cell, of_family: Iterable[Any] = tuple(of_family)) -> None:
@@ -201,7 +216,7 @@ def steps(
             for measure in of_family:
                 measure(prepared)
 
-        yield f"{feature_set}: {family}", work, cells
+        yield f"{feature_set}: {family}", work, scaled
 
 
 def time_each_step(paths: list[Path], cells: list[Cell], package: Package) -> None:
@@ -232,6 +247,24 @@ def compare_with_before(paths: list[Path], folder: Path, now: Package) -> None:
         listed = [list(steps(name, [package.cell.read_cell(path) for path in paths], package)) for package in both]
         for (step, *old), (_, *new) in zip(*listed, strict=True):
             compared(step, [(work, items) for work, items in (old, new)])
+    for name in ("patel", "full"):
+        folders = (folder.resolve(), Path(__file__).resolve().parent.parent)
+        (old_import, old), (new_import, new) = (start_up(checkout, name, paths[0]) for checkout in folders)
+        for what, *times in (("worker imported", old_import, new_import), ("first cell measured", old, new)):
+            print(f"{f'{name}: fresh process, {what}':72} {times[0]:9.0f}{times[1]:12.0f} {times[0] / times[1]:10.2f}x")
+
+
+def start_up(folder: Path, feature_set: str, image: Path) -> np.ndarray:
+    """Return the CPU time of a fresh process until a worker is imported, and until its first cell is measured, ms.
+
+    The compiled code is in its cache. The shortest of five processes counts.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / "leukobench").symlink_to(folder, target_is_directory=True)
+        command = [sys.executable, "-c", START, str(image.absolute()), feature_set]
+        environment = os.environ | {"PYTHONPATH": name, "NUMBA_CACHE_DIR": str(Path(name) / "cache")}
+        runs = [subprocess.run(command, check=True, capture_output=True, text=True, env=environment) for _ in range(6)]
+    return np.min([list(map(float, run.stdout.split())) for run in runs[1:]], axis=0)
 
 
 def compare_with_other_tools(cells: list[Cell]) -> None:

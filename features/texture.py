@@ -38,7 +38,7 @@ def co_occurrence_matrices(
     Source: Haralick, R. M., Shanmugam, K., & Dinstein, I. (1973). Textural features for image classification. IEEE
     Trans. Syst. Man Cybern. SMC-3(6).
     """
-    counts = np.stack([_count_pairs(levels, number, distance) for distance in distances])
+    counts = np.stack([_count_pairs(levels, number, distance) for distance in distances], dtype=np.int64)
     return counts + counts.swapaxes(-1, -2) if symmetric else counts
 
 
@@ -54,8 +54,8 @@ def co_occurrence(cell: PreparedCell) -> dict[str, float]:
     """
     settings = cell.settings
     values = {}
-    counts = co_occurrence_matrices(cell.levels, settings.levels, settings.distances)
-    for distance, matrices in zip(settings.distances, counts, strict=True):
+    for distance in settings.distances:  # one after the other, so that the counts stay in the processor's cache
+        matrices = co_occurrence_matrices(cell.levels, settings.levels, (distance,))[0]
         measured = np.array([haralick_measures(matrix) for matrix in matrices if matrix.any()])
         if not len(measured):
             measured = np.zeros((1, len(MEASURES)))
@@ -123,7 +123,7 @@ def _count_pairs(levels: np.ndarray, number: int, distance: int) -> np.ndarray:
     height, width = levels.shape
     framed = np.full((height + distance, width + 2 * distance), np.uint16(number))
     framed[:height, distance : distance + width] = levels
-    counts = np.zeros((4, number + 1, number + 1), np.int64)
+    counts = np.zeros((4, number + 1, number + 1), np.int32)
     for row in range(height):
         for column in range(distance, distance + width):
             level = framed[row, column]
