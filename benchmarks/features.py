@@ -247,6 +247,15 @@ def compare_with_before(paths: list[Path], folder: Path, now: Package) -> None:
         listed = [list(steps(name, [package.cell.read_cell(path) for path in paths], package)) for package in both]
         for (step, *old), (_, *new) in zip(*listed, strict=True):
             compared(step, [(work, items) for work, items in (old, new)])
+    for name in SETS:
+        differences = [
+            abs(new[feature] - old) / max(abs(old), 1e-9)
+            for path in paths
+            for new in [now.catalog.compute(now.cell.read_cell(path), name)]
+            for feature, old in before.catalog.compute(before.cell.read_cell(path), name).items()
+            if feature in new
+        ]
+        print(f"{name}: largest relative difference of {len(differences):,} values {max(differences):29.1e}")
     for name in ("patel", "full"):
         folders = (folder.resolve(), Path(__file__).resolve().parent.parent)
         (old_import, old), (new_import, new) = (start_up(checkout, name, paths[0]) for checkout in folders)
