@@ -2,17 +2,23 @@
 
     pip install '.[bench]'
     python benchmarks/features.py C-NMC_Leukemia --images 200
+    git worktree add ../before v0.3.0
+    python benchmarks/features.py C-NMC_Leukemia --images 200 --before ../before
 
-Every time is the median over the images, in milliseconds per cell, of one process. Each tool measures the same cells on
-the same machine in the same run, cell by cell, after one cell that is not counted. In comparisons that start from a
-cell in memory, the other tool gets the crop and the mask that leukobench has found. Nyxus gets all cells in one call,
-which is its best case; its time is the mean.
+Every time is the median over the images, in milliseconds of CPU time per cell, of one process: other programs on the
+machine change it less than the time of day. Of each image it is the shortest of three. Each tool measures the same
+cells on the same machine in the same run, cell by cell, after one cell that is not counted. In comparisons that start
+from a cell in memory, the other tool gets the crop and the mask that leukobench has found. Nyxus gets all cells in one
+call, which is its best case; its time is the mean. With `--before`, the only comparison is with another checkout of
+leukobench, whose steps are timed in turn with those of this one.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib
+import importlib.util
 import os
 import platform
 import subprocess
@@ -20,28 +26,31 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import cv2
-import mahotas
 import numpy as np
-import nyxus
 import pandas as pd
-from cp_measure.bulk import get_core_measurements
 from plain import plain_features
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import leukobench.cells.cell
+import leukobench.features.catalog
+import leukobench.features.prepared
 from leukobench.cells.cell import Cell, read_cell
 from leukobench.cohort.manifest import COLUMNS, write_manifest
 from leukobench.features import color, geometry, statistics, texture
-from leukobench.features.catalog import SETS, compute, features_of, settings_of
+from leukobench.features.catalog import SETS, compute, features_of
 from leukobench.features.prepared import PreparedCell
 from leukobench.features.settings import MeasurementSettings
 
 LEVELS = 64
+REPEATS = 3  # the shortest counts
 BY_CELL = MeasurementSettings(levels=LEVELS, quantisation="cell")  # as Nyxus and cp_measure quantise
 # the 25 of the IBSI, as ours
 NYXUS_TEXTURE = """GLCM_JMAX GLCM_JAVE GLCM_JVAR GLCM_JE GLCM_DIFAVE GLCM_DIFVAR GLCM_DIFENTRO GLCM_SUMAVERAGE
@@ -73,16 +82,67 @@ if __name__ == "__main__":
     print(seconds, peak("self"), max(map(peak, workers), default=0))
 """
 
+# the CPU time of a process until its first cell is measured, with the interpreter's start; in ms
+START = """
+import sys, time
+import leukobench.features.batch
+from leukobench.cells.cell import read_cell
+from leukobench.features.catalog import compute
+imported = time.process_time()
+compute(read_cell(sys.argv[1]), sys.argv[2])
+print(1e3 * imported, 1e3 * time.process_time())
+"""
+
+
+@dataclass(frozen=True)
+class Package:
+    """The modules of one checkout of leukobench that are timed."""
+
+    cell: ModuleType
+    catalog: ModuleType
+    prepared: ModuleType
+
+    @classmethod
+    def load(cls, folder: Path) -> Package:
+        """Load the modules of a checkout beside those that are loaded already."""
+        loaded = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "leukobench"}
+        spec = importlib.util.spec_from_file_location(
+            "leukobench", folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
+        assert spec and spec.loader
+        package = sys.modules["leukobench"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(package)
+        modules = [
+            importlib.import_module(f"leukobench.{name}")
+            for name in ("cells.cell", "features.catalog", "features.prepared")
+        ]
+        for name in [name for name in sys.modules if name.split(".")[0] == "leukobench"]:
+            del sys.modules[name]
+        sys.modules.update(loaded)
+        return cls(*modules)
+
+    def measure_file(self, feature_set: str, path: Path) -> None:
+        """Read an image and compute a feature set."""
+        self.catalog.compute(self.cell.read_cell(path), feature_set)
+
 
 def milliseconds(work: Callable[[Any], Any], items: Iterable[Any]) -> list[float]:
-    """Return the time of a function on each item, after one item that is not counted."""
-    items = list(items)
-    work(items[0])
-    times = []
-    for item in items:
-        start = time.perf_counter()
-        work(item)
-        times.append(1e3 * (time.perf_counter() - start))
+    """Return the CPU time of a function on each item, after one item that is not counted."""
+    return side_by_side([(work, items)])[0]
+
+
+def side_by_side(works: list[tuple[Callable[[Any], Any], Iterable[Any]]]) -> list[list[float]]:
+    """Return the CPU time of each function on each of its items; the functions take turns."""
+    lists = [list(items) for _, items in works]
+    times = [[np.inf] * len(items) for items in lists]
+    for (work, _), items in zip(works, lists, strict=True):
+        work(items[0])
+    for place in range(len(lists[0])):
+        for _ in range(REPEATS):
+            for (work, _), items, best in zip(works, lists, times, strict=True):
+                start = time.process_time()
+                work(items[place])
+                best[place] = min(best[place], 1e3 * (time.process_time() - start))
     return times
 
 
@@ -104,7 +164,9 @@ def quantised(cell: Cell) -> np.ndarray:
 
 
 def nyxus_milliseconds(features: str, cells: list[Cell]) -> float:
-    """Return the mean time of Nyxus over the cells, all in one call, padded to one size."""
+    """Return the mean CPU time of Nyxus over the cells, all in one call, padded to one size."""
+    import nyxus
+
     side = max(max(cell.mask.shape) for cell in cells)
     greys, masks = np.zeros((2, len(cells), side, side), np.uint32)
     for number, cell in enumerate(cells):
@@ -112,10 +174,10 @@ def nyxus_milliseconds(features: str, cells: list[Cell]) -> float:
         greys[number, :height, :width], masks[number, :height, :width] = grey_and_mask(cell)
     for number in (1, len(cells)):  # the first call is not counted
         tool = nyxus.Nyxus(features.split(), n_feature_calc_threads=1, coarse_gray_depth=LEVELS)
-        start = time.perf_counter()
+        start = time.process_time()
         names = [str(k) for k in range(number)]
         tool.featurize(greys[:number], masks[:number], names, names)
-    return 1e3 * (time.perf_counter() - start) / len(cells)
+    return 1e3 * (time.process_time() - start) / len(cells)
 
 
 def row(what: str, own: float, other: float | None = None) -> None:
@@ -135,26 +197,91 @@ def compare_with_plain(paths: list[Path]) -> None:
             row(f"{name} ({len(features_of(name))} features)", np.median(milliseconds(work, paths)))
 
 
-def time_each_step(paths: list[Path], cells: list[Cell]) -> None:
-    """Print the time of each step."""
-    print(f"\n{'step':72} {'ours':>9}")
-    row("read an image and find its cell", np.median(milliseconds(read_cell, paths)))
+def steps(
+    feature_set: str, cells: list[Cell], package: Package
+) -> Iterable[tuple[str, Callable[[Any], None], list[Any]]]:
+    """Yield name, function and inputs of each step of a feature set; inputs keep no intermediate results."""
+    measures: dict[str, dict[Any, None]] = {}
+    for feature in package.catalog.features_of(feature_set):
+        measures.setdefault(feature.family, {})[feature.measure] = None
+    settings = package.catalog.settings_of(feature_set)
+    scaled = [package.prepared.PreparedCell(cell, settings).cell for cell in cells]
+    if settings.size is not None:
+        yield f"{feature_set}: scaling", partial(package.prepared.PreparedCell, settings=settings), cells
+        settings = replace(settings, size=None)
+    for family, of_family in measures.items():
+
+        def work(cell: Cell, of_family: Iterable[Any] = tuple(of_family)) -> None:
+            prepared = package.prepared.PreparedCell(cell, settings)
+            for measure in of_family:
+                measure(prepared)
+
+        yield f"{feature_set}: {family}", work, scaled
+
+
+def time_each_step(paths: list[Path], cells: list[Cell], package: Package) -> None:
+    """Print the time of each step, and its share of all steps of the set."""
+    print(f"\n{'step':72} {'ours':>9} {'share':>12}")
+    reading = np.median(milliseconds(package.cell.read_cell, paths))
     for name in SETS:
-        settings = settings_of(name)
-        shares = dict.fromkeys((feature.family, feature.measure) for feature in features_of(name))
-        for family in dict.fromkeys(family for family, _ in shares):
-            measures = [measure for of, measure in shares if of == family]
-            prepared = [PreparedCell(cell, settings) for cell in cells]
+        taken = {f"{name}: read an image and find its cell": reading}
+        taken |= {step: np.median(milliseconds(work, items)) for step, work, items in steps(name, cells, package)}
+        for step, own in taken.items():
+            print(f"{step:72} {own:9.3f} {own / sum(taken.values()):12.0%}")
 
-            def work(cell: PreparedCell, measures: list[Any] = measures) -> None:
-                for measure in measures:
-                    measure(cell)
 
-            row(f"{name}: {family}", np.median(milliseconds(work, prepared)))
+def compare_with_before(paths: list[Path], folder: Path, now: Package) -> None:
+    """Print the times of another checkout of leukobench and of this one, and how many times as fast this one is."""
+    before = Package.load(folder.resolve())
+    both = (before, now)
+    print(f"\n{'CPU time, milliseconds':72} {'before':>9} {'now':>12} {'ratio':>11}")
+
+    def compared(what: str, works: list[tuple[Callable[[Any], Any], Iterable[Any]]]) -> None:
+        old, new = (np.median(times) for times in side_by_side(works))
+        print(f"{what:72} {old:9.3f}{new:12.3f} {old / new:10.2f}x", flush=True)
+
+    compared("read an image and find its cell", [(package.cell.read_cell, paths) for package in both])
+    for name in SETS:
+        compared(f"{name}, from the file on", [(partial(package.measure_file, name), paths) for package in both])
+    for name in SETS:
+        listed = [list(steps(name, [package.cell.read_cell(path) for path in paths], package)) for package in both]
+        for (step, *old), (_, *new) in zip(*listed, strict=True):
+            compared(step, [(work, items) for work, items in (old, new)])
+    for name in SETS:
+        differences = [
+            abs(new[feature] - old) / max(abs(old), 1e-9)
+            for path in paths
+            for new in [now.catalog.compute(now.cell.read_cell(path), name)]
+            for feature, old in before.catalog.compute(before.cell.read_cell(path), name).items()
+            if feature in new
+        ]
+        print(f"{name}: largest relative difference of {len(differences):,} values {max(differences):29.1e}")
+    for name in ("patel", "full"):
+        folders = (folder.resolve(), Path(__file__).resolve().parent.parent)
+        (old_import, old), (new_import, new) = (start_up(checkout, name, paths[0]) for checkout in folders)
+        for what, *times in (("worker imported", old_import, new_import), ("first cell measured", old, new)):
+            print(f"{f'{name}: fresh process, {what}':72} {times[0]:9.0f}{times[1]:12.0f} {times[0] / times[1]:10.2f}x")
+
+
+def start_up(folder: Path, feature_set: str, image: Path) -> np.ndarray:
+    """Return the CPU time of a fresh process until a worker is imported, and until its first cell is measured, ms.
+
+    The compiled code is in its cache. The shortest of five processes counts.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / "leukobench").symlink_to(folder, target_is_directory=True)
+        command = [sys.executable, "-c", START, str(image.absolute()), feature_set]
+        environment = os.environ | {"PYTHONPATH": name, "NUMBA_CACHE_DIR": str(Path(name) / "cache")}
+        runs = [subprocess.run(command, check=True, capture_output=True, text=True, env=environment) for _ in range(6)]
+    return np.min([list(map(float, run.stdout.split())) for run in runs[1:]], axis=0)
 
 
 def compare_with_other_tools(cells: list[Cell]) -> None:
     """Print the times of features that another tool computes too, from a cell in memory."""
+    import mahotas
+    import nyxus
+    from cp_measure.bulk import get_core_measurements
+
     print(f"\n{'cell in memory -> features that both compute':72} {'ours':>9} {'theirs':>12} {'ratio':>11}")
 
     def own(*measures: Callable[[PreparedCell], dict[str, float]]) -> float:
@@ -242,6 +369,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="C-NMC 2019 images, at any depth")
     parser.add_argument("--images", type=int, default=200, help="number of images, evenly spaced")
     parser.add_argument("--batch", type=int, default=0, help="size of the largest batch, such as 100000; 0: none")
+    parser.add_argument(
+        "--before", type=Path, help="another checkout of leukobench to compare with; nothing else is run"
+    )
     arguments = parser.parse_args()
     found = sorted(arguments.folder.rglob("*.bmp"))
     paths = found[:: max(1, len(found) // arguments.images)][: arguments.images]
@@ -249,9 +379,13 @@ def main() -> None:
     cells = [read_cell(path) for path in paths]
     print(f"{len(paths)} of {len(found)} images; {platform.machine()}, {os.cpu_count()} cores, Python", end=" ")
     print(platform.python_version(), f"NumPy {np.__version__}, OpenCV {cv2.__version__}")
-    print("median milliseconds per cell, one process, one thread")
+    print(f"load {os.getloadavg()[0]:.1f}; median milliseconds of CPU time per cell, one process, one thread")
+    package = Package(leukobench.cells.cell, leukobench.features.catalog, leukobench.features.prepared)
+    if arguments.before:
+        compare_with_before(paths, arguments.before, package)
+        return
     compare_with_plain(paths)
-    time_each_step(paths, cells)
+    time_each_step(paths, cells, package)
     compare_with_other_tools(cells)
     if arguments.batch:
         batches(found, arguments.batch)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from leukobench.cells.components import count_components, fill_holes, largest_component
-from leukobench.cells.decoding import DecodedImage, read_image
+from leukobench.cells.decoding import DecodedImage, contiguous, read_image
 from leukobench.cells.smear import segment_smear
+from leukobench.core.compiled import compiled
 from leukobench.core.errors import InputError
 
 BACKGROUNDS = ("black", "white", "smear")  # what surrounds the cell; the first is the default
@@ -140,18 +141,76 @@ def find_cell(rgb: np.ndarray, name: str = "image", *, background: str = BACKGRO
     """
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or not rgb.size:
         raise InputError(f"{name}: has shape {rgb.shape} of {rgb.dtype}; expected (height, width, 3) of uint8")
+    if background not in BACKGROUNDS:
+        raise InputError(f"no background {background!r}; there is {', '.join(BACKGROUNDS)}")
+    if background == "black":
+        return _find_on_black(rgb, name, tolerance)
+    rgb = contiguous(rgb)
     if background == "smear":
         return _crop(rgb, *segment_smear(rgb, name))
-    if background == "black":
-        surrounding = cv2.inRange(rgb, (0, 0, 0), (tolerance,) * 3)
-    elif background == "white":
-        surrounding = cv2.inRange(rgb, (255 - tolerance,) * 3, (255, 255, 255))
-    else:
-        raise InputError(f"no background {background!r}; there is {', '.join(BACKGROUNDS)}")
-    foreground = cv2.bitwise_not(surrounding)
+    foreground = cv2.bitwise_not(cv2.inRange(rgb, (255 - tolerance,) * 3, (255, 255, 255)))
     if not cv2.hasNonZero(foreground):
-        raise InputError(f"{name}: holds no cell (every pixel is {background}); remove it or replace it")
-    return cut_out(rgb, foreground, fill=background == "white")
+        raise _without_cell(name, background)
+    return cut_out(rgb, foreground, fill=True)
+
+
+def _find_on_black(rgb: np.ndarray, name: str, tolerance: int) -> Cell:
+    """Segment a cell on black; only the bounding box of the foreground is copied from the image."""
+    turned = rgb.strides[0] < 0 and rgb.strides[2] < 0  # a bitmap; bounds are found in the order of its bytes
+    stored = rgb[::-1, :, ::-1] if turned else rgb
+    height, width = rgb.shape[:2]
+    top, bottom, left, right = _bounds(stored.reshape(height, 3 * width), tolerance)
+    if bottom == 0:
+        raise _without_cell(name, "black")
+    if turned:
+        top, bottom = height - bottom, height - top
+    pixels = contiguous(rgb[top:bottom, left:right])
+    cell = cut_out(pixels, _foreground(pixels, tolerance))
+    return replace(cell, offset=(cell.offset[0] + top, cell.offset[1] + left), image_shape=(height, width))
+
+
+def _without_cell(name: str, background: str) -> InputError:
+    return InputError(f"{name}: holds no cell (every pixel is {background}); remove it or replace it")
+
+
+@compiled
+def _bounds(rows: np.ndarray, tolerance: int) -> tuple[int, int, int, int]:
+    """Return the first row, the row after the last, and the same of columns that have values above a tolerance.
+
+    All 0 if there are none.
+
+    Args:
+        rows: Three values for each pixel. [shape=(height, 3 * width), uint8]
+        tolerance: Largest value of the background.
+    """
+    brightest = np.zeros(rows.shape[1], np.uint8)  # of each column
+    top = bottom = left = right = 0
+    for row in range(rows.shape[0]):
+        values = rows[row]
+        highest = np.uint8(0)
+        for i in range(len(values)):
+            highest = max(highest, values[i])
+            brightest[i] = max(brightest[i], values[i])
+        if highest > tolerance:
+            top = row if bottom == 0 else top
+            bottom = row + 1
+    for i in range(len(brightest)):
+        if brightest[i] > tolerance:
+            left = i // 3 if right == 0 else left
+            right = i // 3 + 1
+    return top, bottom, left, right
+
+
+@compiled
+def _foreground(rgb: np.ndarray, tolerance: int) -> np.ndarray:
+    """Return 255 where a pixel has a value above a tolerance. [shape=(height, width), uint8]"""
+    pixels = rgb.reshape(-1, 3)
+    foreground = np.empty(len(pixels), np.uint8)
+    limit = np.uint8(tolerance)
+    for i in range(len(pixels)):
+        brightest = max(pixels[i, 0], pixels[i, 1], pixels[i, 2])
+        foreground[i] = 255 if brightest > limit else 0
+    return foreground.reshape(rgb.shape[:2])
 
 
 def cut_out(rgb: np.ndarray, foreground: np.ndarray, *, fill: bool = False) -> Cell:

@@ -13,6 +13,7 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from leukobench.cells.cell import BACKGROUNDS, Cell, cell_of, decode_on
+from leukobench.cells.decoding import contiguous
 from leukobench.cells.threads import one_opencv_thread
 from leukobench.core.errors import InputError
 
@@ -91,7 +92,7 @@ def read_fingerprint(
         image = decode_on(file, background)
     except InputError as error:
         return Fingerprint("", problem=str(error))
-    pixels = hashlib.sha256(repr(image.rgb.shape).encode() + image.rgb.tobytes()).hexdigest()
+    pixels = hashlib.sha256(repr(image.rgb.shape).encode() + contiguous(image.rgb).tobytes()).hexdigest()
     if not near:
         return Fingerprint(pixels)
     try:

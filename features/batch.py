@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +19,9 @@ from leukobench.features.catalog import VERSION, features_of
 from leukobench.features.measurement import measure_with, undefined_refused
 from leukobench.features.settings import MeasurementSettings
 from leukobench.features.workers import in_order
-from leukobench.results.feature_table import TableFacts
+
+if TYPE_CHECKING:  # a worker needs neither pandas nor PyArrow
+    from leukobench.results.feature_table import TableFacts
 
 IMAGES_PER_TASK = 32  # enough, at some ms per image, to make the overhead of a task negligible
 MISSING = (-1, -1)  # the stamp of a file that does not exist

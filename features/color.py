@@ -29,6 +29,7 @@ _SCALES = {
     "a": _BYTE - 128,
     "b": _BYTE - 128,
 }
+_UNIT_VECTORS = np.exp(1j * np.radians(_SCALES["hue"]))
 
 
 def mean_color(cell: PreparedCell) -> dict[str, float]:
@@ -56,8 +57,10 @@ def channel_distribution(cell: PreparedCell, channel: str) -> dict[str, float]:
     pixel without colour has hue 0. Skewness and kurtosis of a constant channel are 0.
     """
     values, counts = _SCALES.get(channel, _BYTE), cell.histogram(channel)
+    circular_mean = 0.0
     if channel == "hue":
-        values, counts = _unrolled(values, counts)
+        circular_mean = _circular_mean(counts)
+        values, counts = _unrolled(circular_mean, counts)
     moments = moments_of(values, counts)
     described = {
         "mean": moments.mean,
@@ -66,18 +69,17 @@ def channel_distribution(cell: PreparedCell, channel: str) -> dict[str, float]:
         "kurtosis": moments.kurtosis,
     } | {f"p{at}": value for at, value in zip(PERCENTILES, percentiles_of(values, counts), strict=True)}
     if channel == "hue":
-        described["mean"] = _circular_mean(values, counts)
+        described["mean"] = circular_mean
     return {f"color_{name}_{channel}": value for name, value in described.items()}
 
 
-def _circular_mean(degrees: np.ndarray, counts: np.ndarray) -> float:
-    """Return the direction of the sum of unit vectors, degrees in [0, 360)."""
-    return float(np.degrees(np.angle(counts @ np.exp(1j * np.radians(degrees)))) % 360)
+def _circular_mean(counts: np.ndarray) -> float:
+    """Return the direction of the sum of the unit vectors of hues, degrees in [0, 360). [shape=(256,)]"""
+    return float(np.degrees(np.angle(counts @ _UNIT_VECTORS)) % 360)
 
 
-def _unrolled(degrees: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cut the circle opposite the circular mean, and return the ascending angles from there, with their counts."""
-    mean = _circular_mean(degrees, counts)
-    unrolled = mean + (degrees - mean + 180) % 360 - 180
-    order = np.argsort(unrolled)
-    return unrolled[order], counts[order]
+def _unrolled(mean: float, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cut the circle of hues opposite their mean, and return the ascending angles from there, with their counts."""
+    unrolled = mean + (_SCALES["hue"] - mean + 180) % 360 - 180
+    first = int(unrolled.argmin())  # hues ascend from there on, around the circle
+    return np.roll(unrolled, -first), np.roll(counts, -first)

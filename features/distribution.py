@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from leukobench.core.compiled import compiled
+
 PERCENTILES = (10, 25, 50, 75, 90)
+_SHARES = np.array(PERCENTILES, float)
 
 
 @dataclass(frozen=True)
@@ -33,14 +36,24 @@ class Moments:
 
 def moments_of(values: np.ndarray, counts: np.ndarray) -> Moments:
     """Compute the moments of values with their counts; all 0 if every count is 0. [shapes=(n,), (n,)]"""
+    return standardized(*_central_moments(values, counts))
+
+
+@compiled
+def _central_moments(values: np.ndarray, counts: np.ndarray) -> tuple[float, float, float, float]:
+    """Return mean and central moments 2 to 4 of values with their counts; all 0 if every count is 0."""
     total = counts.sum()
     if total == 0:
-        return Moments(0.0, 0.0, 0.0, 0.0)
-    mean = counts @ values / total
-    deviation = values - mean
-    square = deviation * deviation
-    weighted = counts * square
-    return standardized(mean, weighted.sum() / total, weighted @ deviation / total, weighted @ square / total)
+        return 0.0, 0.0, 0.0, 0.0
+    mean = (values * counts).sum() / total
+    second = third = fourth = 0.0
+    for i in range(len(values)):
+        deviation = values[i] - mean
+        weighted = counts[i] * deviation * deviation
+        second += weighted
+        third += weighted * deviation
+        fourth += weighted * deviation * deviation
+    return mean, second / total, third / total, fourth / total
 
 
 def standardized(mean: float, second: float, third: float, fourth: float) -> Moments:
@@ -55,13 +68,23 @@ def percentiles_of(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
     All 0 if every count is 0. [shapes=(n,), (n,) -> (5,)]
     """
+    return _percentiles(values, counts, _SHARES)
+
+
+@compiled
+def _percentiles(values: np.ndarray, counts: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Interpolate between the values at the ranks below and above each share of the counts. [shape=shares.shape]"""
     cumulated = np.cumsum(counts)
+    found = np.zeros(len(shares))
     if cumulated[-1] == 0:
-        return np.zeros(len(PERCENTILES))
-    rank = (cumulated[-1] - 1) * np.array(PERCENTILES) / 100
-    below = np.floor(rank)
-    low, high = (values[np.searchsorted(cumulated, at, side="right")] for at in (below, np.ceil(rank)))
-    return low + (high - low) * (rank - below)
+        return found
+    for i in range(len(shares)):
+        rank = (cumulated[-1] - 1) * shares[i] / 100
+        below = np.floor(rank)
+        low = values[np.searchsorted(cumulated, below, side="right")]
+        high = values[np.searchsorted(cumulated, np.ceil(rank), side="right")]
+        found[i] = low + (high - low) * (rank - below)
+    return found
 
 
 def entropy_of(counts: np.ndarray) -> float:

@@ -14,7 +14,11 @@ from leukobench.features.settings import MeasurementSettings
 from leukobench.features.stain import normalised
 
 _CORNERS = np.array([[-0.5, -0.5], [-0.5, 0.5], [0.5, -0.5], [0.5, 0.5]], np.float32)
-_SPACES = {
+_SPACES = {  # how OpenCV converts RGB, and the place of the channel there
+    "grey": (cv2.COLOR_RGB2GRAY, 0),
+    "red": (None, 0),
+    "green": (None, 1),
+    "blue": (None, 2),
     "hue": (cv2.COLOR_RGB2HSV_FULL, 0),
     "saturation": (cv2.COLOR_RGB2HSV_FULL, 1),
     "value": (cv2.COLOR_RGB2HSV_FULL, 2),
@@ -41,8 +45,7 @@ class PreparedCell:
         self.settings = settings
         self.mask = self.cell.mask.view(np.uint8)
         self._channels: dict[str, np.ndarray] = {}
-        self._histograms: dict[str, np.ndarray] = {}
-        self._spaces: dict[int, np.ndarray] = {}
+        self._histograms: dict[int | None, np.ndarray] = {}
 
     def channel(self, name: str) -> np.ndarray:
         """Return a channel (see `features.settings.CHANNELS`), 0 outside the cell. [shape=(height, width), uint8]
@@ -51,26 +54,25 @@ class PreparedCell:
         L * 255 / 100, a + 128 and b + 128, as OpenCV writes them.
         """
         if name not in self._channels:
-            rgb = self.cell.rgb
-            if name == "grey":
-                channel = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-            elif name in _SPACES:
-                code, index = _SPACES[name]
-                if code not in self._spaces:
-                    self._spaces[code] = cv2.cvtColor(rgb, code)
-                channel = cv2.copyTo(self._spaces[code][..., index], self.mask)
-            else:
-                channel = np.ascontiguousarray(rgb[..., ("red", "green", "blue").index(name)])
-            self._channels[name] = channel
+            code, place = _SPACES[name]
+            converted = self.cell.rgb if code is None else cv2.cvtColor(self.cell.rgb, code)
+            if converted.ndim == 3:
+                converted = cv2.copyTo(cv2.extractChannel(converted, place), self.mask)
+            self._channels[name] = np.asarray(converted)
         return self._channels[name]
 
     def histogram(self, name: str) -> np.ndarray:
         """Return the histogram of a channel's 8-bit values inside the cell. [shape=(256,)]"""
-        if name not in self._histograms:
-            histogram = cv2.calcHist([self.channel(name)], [0], None, [256], [0, 256]).ravel().astype(np.float64)
-            histogram[0] -= self.mask.size - self.area
-            self._histograms[name] = histogram
-        return self._histograms[name]
+        code, place = _SPACES[name]
+        if code not in self._histograms:
+            converted = self.pixels if code is None else np.asarray(cv2.cvtColor(self.pixels, code))
+            self._histograms[code] = histograms_of(converted.reshape(self.area, -1))
+        return self._histograms[code][place]
+
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        """The pixels of the cell alone, one row. [shape=(1, area, 3), uint8]"""
+        return pixels_inside(self.cell.rgb, self.mask, self.area)
 
     @property
     def intensity(self) -> np.ndarray:
@@ -133,6 +135,37 @@ class PreparedCell:
 
 
 @compiled
+def pixels_inside(rgb: np.ndarray, mask: np.ndarray, area: int) -> np.ndarray:
+    """Return the pixels inside a mask of `area` pixels, row by row. [shape=(1, area, 3), uint8]"""
+    pixels = np.empty((1, area, 3), np.uint8)
+    place = 0
+    for row in range(mask.shape[0]):
+        for column in range(mask.shape[1]):
+            if mask[row, column]:
+                for channel in range(3):
+                    pixels[0, place, channel] = rgb[row, column, channel]
+                place += 1
+    return pixels
+
+
+@compiled
+def histograms_of(pixels: np.ndarray) -> np.ndarray:
+    """Count the values of each channel. [shape=(channels, 256), float64]
+
+    Neighbouring pixels count in turn in four histograms: if they are equal, none waits for the one before.
+
+    Args:
+        pixels: [shape=(pixels, channels), uint8]
+    """
+    number, channels = pixels.shape
+    counts = np.zeros((channels, 4, 256), np.int64)
+    for i in range(number):
+        for channel in range(channels):
+            counts[channel, i % 4, pixels[i, channel]] += 1
+    return counts.sum(axis=1).astype(np.float64)
+
+
+@compiled
 def quantised(intensity: np.ndarray, mask: np.ndarray, table: np.ndarray, outside: int) -> np.ndarray:
     """Map the values inside a mask by a table; pixels outside become `outside`. [shape=(height, width), uint16]"""
     levels = np.empty(intensity.shape, np.uint16)
@@ -140,6 +173,18 @@ def quantised(intensity: np.ndarray, mask: np.ndarray, table: np.ndarray, outsid
         for column in range(intensity.shape[1]):
             levels[row, column] = table[intensity[row, column]] if mask[row, column] else outside
     return levels
+
+
+@compiled
+def extent(row: np.ndarray) -> tuple[int, int]:
+    """Return the first and the last nonzero column; (0, -1) if there is none."""
+    first, last = 0, -1
+    for column in range(len(row)):
+        if row[column]:
+            if last < 0:
+                first = column
+            last = column
+    return first, last
 
 
 def scaled(cell: Cell, size: int) -> Cell:

@@ -8,9 +8,11 @@ import numpy as np
 from leukobench.core.compiled import compiled
 from leukobench.features.derivatives import gradient_and_laplacian
 from leukobench.features.distribution import entropy_of, moments_of
-from leukobench.features.prepared import PreparedCell
+from leukobench.features.prepared import PreparedCell, extent
 
 MEDIAN_WINDOW = 16  # px
+_BAND = 32  # values of the window's histogram that are kept up to date
+_BLOCK = 64  # values of a column's histogram that are changed at a time
 
 
 def intensity_distribution(cell: PreparedCell) -> dict[str, float]:
@@ -83,11 +85,12 @@ def gradient_distribution(cell: PreparedCell) -> dict[str, float]:
 
 @compiled
 def _mean_of_medians(grey: np.ndarray, mask: np.ndarray, side: int) -> float:
-    """Return the mean over a mask of the median of the mask's pixels in a window of side x side px.
+    """Return the mean over a mask of the median of the mask's pixels in a window of side x side px; side at most 16.
 
-    Each column of the window's height has a histogram, and so has the window. The window slides by adding the histogram
-    of the column that enters and subtracting that of the column that leaves, so that the cost per pixel does not depend
-    on the window's size.
+    Each column of the window's height has a cumulative histogram: how many of its pixels are at most as bright as each
+    value. A pixel that replaces another changes it between their two values only. The window's cumulative histogram is
+    the sum of its columns. It slides by adding the column that enters and subtracting the one that leaves, and only a
+    band of values around the median is kept, so that the cost per pixel does not depend on the window's size.
 
     Source: Perreault, S., & Hebert, P. (2007). Median filtering in constant time. IEEE Trans. Image Process. 16(9).
     """
@@ -95,57 +98,86 @@ def _mean_of_medians(grey: np.ndarray, mask: np.ndarray, side: int) -> float:
     before = side // 2
     after = side - before
     darkest, brightest = _range(grey, mask)
-    values = (brightest - darkest + 16) // 16 * 16  # a multiple of 16 is faster
-    columns = np.zeros((width + side, values), np.uint16)  # histogram of column c - before; empty outside the image
-    occupied = np.zeros(width + side, np.int64)
-    window = np.zeros(values, np.uint16)
+    values = brightest - darkest + 1
+    none = values + _BAND  # code of no pixel; histograms are constant beyond the brightest value, so that bands fit in
+    length = none + 32  # of a column's histogram; more than is used, so that blocks of two columns seldom overlap
+    codes = np.full((side + height + after, width), np.uint16(none))
+    _encode(codes[side : side + height], grey, mask, darkest)
+    columns = np.zeros((width + side) * length + _BLOCK, np.uint8)  # of column c - before; empty outside the image
+    window = np.zeros(_BAND, np.uint16)
+    band = 0  # first value of the window's band
     total = 0
     cells = 0
     for row in range(1 - after, height):
-        entering, leaving = row + after - 1, row - before - 1
-        if entering < height:
-            for column in range(width):
-                if mask[entering, column]:
-                    columns[column + before, grey[entering, column] - darkest] += np.uint16(1)
-                    occupied[column + before] += 1
-        if leaving >= 0:
-            for column in range(width):
-                if mask[leaving, column]:
-                    columns[column + before, grey[leaving, column] - darkest] -= np.uint16(1)
-                    occupied[column + before] -= 1
+        entering, leaving = codes[side + row + after - 1], codes[side + row - before - 1]
+        for column in range(width):
+            if entering[column] != leaving[column]:
+                start = (column + before) * length
+                _exchange(columns, start, np.int64(entering[column]), np.int64(leaving[column]))
         if row < 0:
             continue
-        first, last = _extent(mask[row])
-        window[:] = 0
-        inside = median = below = 0  # `below` of the window's pixels are darker than `median`
+        first, last = extent(mask[row])
+        inside = np.int64(0)
         for column in range(first, first + side):
-            window += columns[column]
-            inside += occupied[column]
+            inside += columns[column * length + values]
+        _sum_columns(window, columns, first * length + band, length, side)
         for column in range(first, last + 1):
+            enters = leaves = 0
             if column > first:
-                below += _slide(window, columns[column + side - 1], columns[column - 1], median)
-                inside += occupied[column + side - 1] - occupied[column - 1]
+                enters, leaves = (column + side - 1) * length, (column - 1) * length
+                inside += np.int64(columns[enters + values]) - np.int64(columns[leaves + values])
+                enters, leaves = enters + band, leaves + band
+            below = _slide(window, columns, enters, leaves, inside // 2)
             if mask[row, column]:
-                while below + window[median] <= inside // 2:
-                    below += window[median]
-                    median += 1
-                while below > inside // 2:
-                    median -= 1
-                    below -= window[median]
-                total += darkest + median
+                while below == _BAND or (below == 0 and band > 0):  # the median is outside the band
+                    band = min(max(0, band + below - _BAND // 2), values)
+                    _sum_columns(window, columns, column * length + band, length, side)
+                    below = _slide(window, columns, 0, 0, inside // 2)
+                total += darkest + band + below
                 cells += 1
     return total / cells
 
 
 @compiled
-def _slide(window: np.ndarray, entering: np.ndarray, leaving: np.ndarray, median: int) -> np.int16:
-    """Add one histogram and subtract another; return the change in the number of values below the median."""
+def _encode(codes: np.ndarray, grey: np.ndarray, mask: np.ndarray, darkest: int) -> None:
+    """Set the codes of the pixels of a mask: their values above the darkest."""
+    for row in range(grey.shape[0]):
+        for column in range(grey.shape[1]):
+            if mask[row, column]:
+                codes[row, column] = grey[row, column] - darkest
+
+
+@compiled
+def _exchange(columns: np.ndarray, start: int, new: int, old: int) -> None:
+    """Replace a value by another in the cumulative histogram that begins at `start`."""
+    for value in range(min(new, old), max(new, old), _BLOCK):
+        at = np.uintp(start + value)
+        added, removed = np.uint8(max(0, min(new - value, _BLOCK))), np.uint8(max(0, min(old - value, _BLOCK)))
+        for k in range(_BLOCK):  # the type of every term is that of the histogram, so that the loop is vectorised
+            change = np.uint8(np.uint8(k) >= added) - np.uint8(np.uint8(k) >= removed)
+            columns[at + np.uintp(k)] += np.uint8(change)
+
+
+@compiled
+def _sum_columns(window: np.ndarray, columns: np.ndarray, start: int, length: int, side: int) -> None:
+    """Sum a band of values of `side` histograms, which are `length` apart, from `start` on."""
+    window[:] = 0
+    for column in range(side):
+        at = np.uintp(start + column * length)
+        for k in range(_BAND):
+            window[k] += columns[at + np.uintp(k)]
+
+
+@compiled
+def _slide(window: np.ndarray, columns: np.ndarray, entering: int, leaving: int, half: np.int64) -> np.int64:
+    """Add one cumulative histogram and subtract another; return how many counts of the band are at most `half`."""
+    enters, leaves, most = np.uintp(entering), np.uintp(leaving), np.uint16(half)
     below = np.uint16(0)
-    for value in range(len(window)):
-        change = np.uint16(entering[value] - leaving[value])
-        window[value] += change
-        below += change if value < median else np.uint16(0)
-    return np.int16(below)
+    for k in range(_BAND):
+        count = np.uint16(window[k] + columns[enters + np.uintp(k)] - columns[leaves + np.uintp(k)])
+        window[k] = count
+        below += np.uint16(1) if count <= most else np.uint16(0)
+    return np.int64(below)
 
 
 @compiled
@@ -159,15 +191,3 @@ def _range(grey: np.ndarray, mask: np.ndarray) -> tuple[np.int64, np.int64]:
                 smallest = min(smallest, value)
                 largest = max(largest, value)
     return smallest, largest
-
-
-@compiled
-def _extent(row: np.ndarray) -> tuple[int, int]:
-    """Return the first and the last nonzero column; (0, -1) if there is none."""
-    first, last = 0, -1
-    for column in range(len(row)):
-        if row[column]:
-            if last < 0:
-                first = column
-            last = column
-    return first, last

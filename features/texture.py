@@ -8,11 +8,12 @@ import numpy as np
 from leukobench.core.compiled import compiled
 from leukobench.features.derivatives import gradient_and_laplacian
 from leukobench.features.haralick import MEASURES, haralick_measures
-from leukobench.features.prepared import PreparedCell
+from leukobench.features.prepared import PreparedCell, extent
 
 ENTROPY_RADIUS = 5  # px
 PATTERNS = {1: 8, 2: 16}  # radius of the circle of neighbours, px -> their number
 SCALES = (1, 2, 4)  # px
+_OUTSIDE = 256  # code of the pixels outside the cell, beside the 256 grey values
 _SECOND_MOMENT = list(MEASURES).index("angular_second_moment")
 
 
@@ -37,7 +38,7 @@ def co_occurrence_matrices(
     Source: Haralick, R. M., Shanmugam, K., & Dinstein, I. (1973). Textural features for image classification. IEEE
     Trans. Syst. Man Cybern. SMC-3(6).
     """
-    counts = np.stack([_count_pairs(levels, number, distance) for distance in distances])
+    counts = np.stack([_count_pairs(levels, number, distance) for distance in distances], dtype=np.int64)
     return counts + counts.swapaxes(-1, -2) if symmetric else counts
 
 
@@ -53,8 +54,8 @@ def co_occurrence(cell: PreparedCell) -> dict[str, float]:
     """
     settings = cell.settings
     values = {}
-    counts = co_occurrence_matrices(cell.levels, settings.levels, settings.distances)
-    for distance, matrices in zip(settings.distances, counts, strict=True):
+    for distance in settings.distances:  # one after the other, so that the counts stay in the processor's cache
+        matrices = co_occurrence_matrices(cell.levels, settings.levels, (distance,))[0]
         measured = np.array([haralick_measures(matrix) for matrix in matrices if matrix.any()])
         if not len(measured):
             measured = np.zeros((1, len(MEASURES)))
@@ -122,7 +123,7 @@ def _count_pairs(levels: np.ndarray, number: int, distance: int) -> np.ndarray:
     height, width = levels.shape
     framed = np.full((height + distance, width + 2 * distance), np.uint16(number))
     framed[:height, distance : distance + width] = levels
-    counts = np.zeros((4, number + 1, number + 1), np.int64)
+    counts = np.zeros((4, number + 1, number + 1), np.int32)
     for row in range(height):
         for column in range(distance, distance + width):
             level = framed[row, column]
@@ -145,39 +146,76 @@ def _mean_local_entropy(grey: np.ndarray, mask: np.ndarray, half_widths: np.ndar
     """Return the mean over a mask of the entropy, bits, of the grey values of the mask within a disk.
 
     The disk slides along the row: with n pixels and S = sum c log2 c over the histogram's counts c, the entropy is
-    log2 n - S / n, and a pixel that enters or leaves changes one count.
+    log2 n - S / n, and a pixel that enters or leaves changes one count. S is an integer, in units of 2^-40 bits:
+    integers are added faster than floating-point numbers, and without rounding errors. Pixels outside the mask have a
+    count of their own, which is subtracted at the end.
     """
     height, width = grey.shape
-    radius = len(half_widths) // 2
-    c_log_c = np.zeros((2 * radius + 1) ** 2 + 2)
-    for count in range(2, len(c_log_c)):
-        c_log_c[count] = count * np.log2(count)
+    reach = len(half_widths)
+    radius = reach // 2
+    area = 2 * half_widths.sum() + reach
+    logarithm = np.log2(np.arange(area + 2).astype(np.float64))
+    logarithm[0] = 0.0
+    c_log_c = np.rint(2.0**40 * np.arange(area + 2) * logarithm).astype(np.int64)
+    gain = np.diff(c_log_c)  # from c to c + 1
+    framed = _framed(grey, mask, radius)
+    stride = width + 2 * radius + 1
+    # of each row of the disk around the pixel 0: the last pixel on the left that is outside, and the last inside
+    leaving = np.arange(reach) * stride + radius - half_widths
+    entering = leaving + 2 * half_widths + 1
+    histogram = np.zeros(_OUTSIDE + 1, np.int64)
     total = 0.0
     cells = 0
     for row in range(height):
-        histogram = np.zeros(256, np.int64)
-        inside = 0
-        weighted = 0.0
-        for column in range(-radius, width):
-            for k in range(2 * radius + 1):
-                y = row + k - radius
-                if y < 0 or y >= height:
-                    continue
-                leaving, entering = column - half_widths[k] - 1, column + half_widths[k]
-                if 0 <= leaving < width and mask[y, leaving]:
-                    count = histogram[grey[y, leaving]]
-                    histogram[grey[y, leaving]] = count - 1
-                    weighted += c_log_c[count - 1] - c_log_c[count]
-                    inside -= 1
-                if 0 <= entering < width and mask[y, entering]:
-                    count = histogram[grey[y, entering]]
-                    histogram[grey[y, entering]] = count + 1
-                    weighted += c_log_c[count + 1] - c_log_c[count]
-                    inside += 1
-            if column >= 0 and mask[row, column]:
-                total += np.log2(inside) - weighted / inside
+        first, last = extent(mask[row])
+        histogram[:] = 0
+        weighted = 0
+        for k in range(reach):  # the disk around the pixel before the first
+            for place in range(row * stride + first + leaving[k], row * stride + first + entering[k]):
+                weighted += _count(histogram, framed[place], gain)
+        for column in range(first, last + 1):
+            start = row * stride + column
+            for k in range(reach):
+                weighted += _exchange(
+                    histogram, framed[np.uintp(start + entering[k])], framed[np.uintp(start + leaving[k])], gain
+                )
+            if mask[row, column]:
+                outside = histogram[_OUTSIDE]
+                inside = area - outside
+                total += logarithm[inside] - (weighted - c_log_c[outside]) / 2.0**40 / inside
                 cells += 1
     return total / cells
+
+
+@compiled
+def _framed(grey: np.ndarray, mask: np.ndarray, radius: int) -> np.ndarray:
+    """Return the values of a mask with a margin, `_OUTSIDE` outside the mask, row after row. [uint16]
+
+    The margin is `radius` px, and one more on the left.
+    """
+    height, width = grey.shape
+    framed = np.full((height + 2 * radius, width + 2 * radius + 1), np.uint16(_OUTSIDE))
+    for row in range(height):
+        for column in range(width):
+            if mask[row, column]:
+                framed[row + radius, column + radius + 1] = grey[row, column]
+    return framed.reshape(-1)
+
+
+@compiled
+def _count(histogram: np.ndarray, value: int, gain: np.ndarray) -> int:
+    """Add a value to a histogram; return the change of the sum of c log c."""
+    count = histogram[value]
+    histogram[value] = count + 1
+    return gain[np.uintp(count)]
+
+
+@compiled
+def _exchange(histogram: np.ndarray, added: int, removed: int, gain: np.ndarray) -> int:
+    """Replace a value by another in a histogram; return the change of the sum of c log c."""
+    count = histogram[removed] - 1
+    histogram[removed] = count
+    return _count(histogram, added, gain) - gain[np.uintp(count)]
 
 
 def _circle(radius: int, neighbours: int) -> tuple[np.ndarray, np.ndarray]:
@@ -197,36 +235,48 @@ def _circle(radius: int, neighbours: int) -> tuple[np.ndarray, np.ndarray]:
 def _count_patterns(grey: np.ndarray, inside: np.ndarray, corners: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Count the rotation-invariant uniform patterns of the pixels of a mask, row by row. [shape=(neighbours + 2,)]"""
     neighbours = len(corners)
-    counts = np.zeros(neighbours + 2, np.int64)
-    reach = -corners.min()
     height, width = grey.shape
-    number = width - 2 * reach
-    bright = np.zeros((neighbours, max(0, number)), np.uint8)
-    for row in range(reach, height - reach):
-        if not inside[row].any():
+    values = grey.astype(np.float64)
+    bright = np.zeros((neighbours, width), np.uint8)
+    patterns = np.empty(width, np.uint8)
+    changes = np.empty(width, np.uint8)
+    counts = np.zeros(
+        (4, neighbours + 3), np.int64
+    )  # in turn: equal patterns side by side need not wait for each other
+    for row in range(height):
+        first, last = extent(inside[row])
+        if last < 0:
             continue
-        centre = grey[row, reach : reach + number]
+        end = last + 1
         for k in range(neighbours):
-            y, x = row + corners[k, 0], reach + corners[k, 1]
-            below, right = 1 if weights[k, 2] else 0, 1 if weights[k, 1] else 0  # pixels without weight are not read
-            _compare(
-                centre,
-                grey[y, x : x + number],
-                grey[y, x + right : x + right + number],
-                grey[y + below, x : x + number],
-                grey[y + below, x + right : x + right + number],
-                weights[k],
-                bright[k],
-            )
-        ones, changes = _runs(bright)
-        for column in range(number):
-            if inside[row, reach + column]:
-                counts[ones[column] if changes[column] <= 2 else neighbours + 1] += 1
-    return counts
+            y, x = row + corners[k, 0], corners[k, 1]
+            if weights[k, 0] == 1:  # on a pixel
+                _compare(grey[row, first:end], grey[y, first + x : end + x], bright[k])
+            else:
+                _compare_between(
+                    values[row, first:end],
+                    values[y, first + x : end + x],
+                    values[y, first + x + 1 : end + x + 1],
+                    values[y + 1, first + x : end + x],
+                    values[y + 1, first + x + 1 : end + x + 1],
+                    weights[k],
+                    bright[k],
+                )
+        _find_patterns(bright, inside[row, first:end], patterns, changes)
+        for column in range(end - first):
+            counts[column % 4, patterns[column]] += 1
+    return counts[:, :-1].sum(axis=0)
 
 
 @compiled
-def _compare(
+def _compare(centre: np.ndarray, neighbour: np.ndarray, bright: np.ndarray) -> None:
+    """Set for each pixel of a row whether its neighbour is at least as bright."""
+    for i in range(len(centre)):
+        bright[i] = neighbour[i] >= centre[i]
+
+
+@compiled
+def _compare_between(
     centre: np.ndarray,
     upper_left: np.ndarray,
     upper_right: np.ndarray,
@@ -244,13 +294,21 @@ def _compare(
 
 
 @compiled
-def _runs(bright: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Count the bright neighbours of each pixel, and the changes between bright and dark around the circle."""
-    ones = np.zeros(bright.shape[1], np.uint8)
-    changes = np.zeros(bright.shape[1], np.uint8)
+def _find_patterns(bright: np.ndarray, inside: np.ndarray, patterns: np.ndarray, changes: np.ndarray) -> None:
+    """Set the pattern of each pixel of a row: its number of bright neighbours, if they form one run.
+
+    Otherwise it is `neighbours + 1`, and outside the mask `neighbours + 2`. `changes` is set to the number of changes
+    between bright and dark around the circle.
+    """
+    number = len(inside)
+    patterns[:number] = 0
+    changes[:number] = 0
     for k in range(len(bright)):
         now, before = bright[k], bright[k - 1]
-        for i in range(len(now)):
-            ones[i] += now[i]
+        for i in range(number):
+            patterns[i] += now[i]
             changes[i] += now[i] ^ before[i]
-    return ones, changes
+    other, outside = np.uint8(len(bright) + 1), np.uint8(len(bright) + 2)
+    for i in range(number):
+        pattern = patterns[i] if changes[i] <= 2 else other
+        patterns[i] = pattern if inside[i] else outside

@@ -48,6 +48,26 @@ def test_a_disk_is_cropped_to_its_box_and_its_place_is_kept() -> None:
     assert not cell.rgb[~cell.mask].any()
 
 
+def test_a_cell_is_the_same_in_every_order_of_memory() -> None:
+    """The pixels of a bitmap file lie from the bottom up, blue before red."""
+    random = np.random.default_rng(0)
+    image = np.zeros((60, 50, 3), np.uint8)
+    image[7:31, 11:40] = random.integers(0, 3, (24, 29, 3))
+    image[50, 45] = 1
+    turned = (np.s_[::-1, :, ::-1], np.s_[:, :, ::-1], np.s_[::-1, ::-1], np.s_[:, ::-1, ::-1], np.s_[::-1, ::-1, ::-1])
+    for background, tolerance in (("black", 0), ("black", 1), ("white", 254)):
+        expected = find_cell(image, background=background, tolerance=tolerance)
+        for order in turned:
+            found = find_cell(image[order].copy()[order], background=background, tolerance=tolerance)
+            assert np.array_equal(found.rgb, expected.rgb) and np.array_equal(found.mask, expected.mask)
+            assert (found.offset, found.image_shape, found.pieces) == (expected.offset, (60, 50), expected.pieces)
+    foreground = (image > 1).any(axis=2)
+    rows, columns = np.nonzero(foreground[:45])
+    cell = find_cell(image, tolerance=1)
+    assert cell.offset == (rows.min(), columns.min())
+    assert cell.mask.shape == (rows.max() - rows.min() + 1, columns.max() - columns.min() + 1)
+
+
 def test_the_largest_piece_is_the_cell_and_the_rest_is_counted_and_blacked_out() -> None:
     image = disk_image()
     image[38:42, 58:62] = 200  # inside the disk's bounding box, outside the disk

@@ -13,7 +13,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from leukobench.cells.decoding import MAX_PIXELS, read_image
+from leukobench.cells.decoding import MAX_PIXELS, contiguous, read_image
 from leukobench.core.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -53,6 +53,51 @@ def test_palettes_and_single_bits_are_looked_up(tmp_path: Path, suffix: str) -> 
     assert np.array_equal(read_image(tmp_path / f"palette{suffix}").rgb, np.asarray(colours.convert("RGB")))
     Image.fromarray(GREY > 99).save(tmp_path / f"bits{suffix}")
     assert np.array_equal(read_image(tmp_path / f"bits{suffix}").rgb, three((GREY > 99) * np.uint8(255)))
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 450])
+def test_a_bitmap_has_the_pixels_that_pillow_and_opencv_read(tmp_path: Path, width: int) -> None:
+    """Its rows are padded to multiples of 4 bytes; what lies in the padding and after the pixels does not count."""
+    path = tmp_path / "a.bmp"
+    expected = RNG.integers(0, 256, (7, width, 3), dtype=np.uint8)
+    Image.fromarray(expected).save(path)
+    content = bytearray(path.read_bytes())
+    for padding in range(54 + 3 * width, len(content), (3 * width + 3) // 4 * 4):
+        content[padding : padding + -3 * width % 4] = b"\xff" * (-3 * width % 4)
+    path.write_bytes(content + b"more")
+    read = read_image(path).rgb
+    assert read.base is not None and read.strides[0] < 0, "not read without Pillow"
+    for pixels in (read, contiguous(read), np.asarray(Image.open(path)), cv2.imread(str(path))[..., ::-1]):
+        assert np.array_equal(pixels, expected)
+    assert contiguous(read).flags.c_contiguous
+    assert np.array_equal(contiguous(read[2:5, : width // 2 + 1]), expected[2:5, : width // 2 + 1])
+
+
+def test_other_bitmaps_are_left_to_pillow(tmp_path: Path) -> None:
+    path = tmp_path / "a.bmp"
+    Image.fromarray(RGB).save(path)
+    plain = path.read_bytes()
+    top_down = bytearray(plain)
+    top_down[22:26] = (-len(RGB)).to_bytes(4, "little", signed=True)
+    later = bytearray(plain[:54] + b"\x07" * 10 + plain[54:])  # a gap between header and pixels
+    later[10:14] = (64).to_bytes(4, "little")
+    for content, expected in ((plain, RGB), (top_down, RGB[::-1]), (later, RGB)):
+        path.write_bytes(content)
+        assert np.array_equal(read_image(path).rgb, expected)
+        assert np.array_equal(np.asarray(Image.open(path)), expected)
+    for bits in ("RGBA", "L", "P", "1"):
+        Image.fromarray(RGB).convert(bits).save(path)
+        assert np.array_equal(read_image(path).rgb, np.asarray(Image.open(path).convert("RGB")))
+
+
+@pytest.mark.parametrize("missing", [3, 92, 1800])
+def test_a_bitmap_without_its_last_bytes_is_refused(tmp_path: Path, missing: int) -> None:
+    """The last two bytes are padding."""
+    path = tmp_path / "a.bmp"
+    Image.fromarray(RGB).save(path)
+    path.write_bytes(path.read_bytes()[:-missing])
+    with pytest.raises(InputError, match=r"cannot be read \(.*\); replace it"):
+        read_image(path)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])

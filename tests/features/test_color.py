@@ -9,6 +9,7 @@ from leukobench.cells.cell import Cell, find_cell
 from leukobench.cohort.synthetic import CLASS_APPEARANCE, MEAN_STAIN, draw_cell
 from leukobench.features.color import channel_distribution, mean_color
 from leukobench.features.distribution import entropy_of, moments_of, percentiles_of
+from leukobench.features.settings import CHANNELS
 from tests.features.shapes import ellipse, prepared, shape_cell
 
 
@@ -49,6 +50,18 @@ def test_grey_hsv_and_lab_equal_scikit_image_to_the_rounding_of_8_bits(drawn: Ce
         assert ours[f"color_std_{channel}"] == pytest.approx(values.std(), abs=step[channel] / 4), channel
         for at in (10, 25, 50, 75, 90):
             assert ours[f"color_p{at}_{channel}"] == pytest.approx(np.percentile(values, at), abs=step[channel] * 1.5)
+
+
+def test_the_histogram_of_every_channel_is_that_of_its_image_inside_the_cell(drawn: Cell) -> None:
+    random = np.random.default_rng(0)
+    ragged = random.random((37, 53)) < 0.6
+    noise = Cell(
+        np.where(ragged[..., None], random.integers(0, 256, (37, 53, 3)), 0).astype(np.uint8), ragged, (0, 0), (37, 53)
+    )
+    for cell in (drawn, noise):
+        for channel in CHANNELS:
+            inside = prepared(cell).channel(channel)[cell.mask]
+            assert (prepared(cell).histogram(channel) == np.bincount(inside, minlength=256)).all(), channel
 
 
 def test_hue_is_an_angle(drawn: Cell) -> None:

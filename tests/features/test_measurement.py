@@ -107,3 +107,11 @@ assert warnings.filters == filters and cv2.getNumThreads() == threads
 assert not {"skimage", "pyarrow", "sklearn"} & set(sys.modules), "heavy"
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_worker_process_loads_no_tables() -> None:
+    """They took half of its start."""
+    program = (
+        "import sys, leukobench.features.batch; print(sorted({'pandas', 'pyarrow', 'sklearn'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout == "[]\n"

@@ -74,6 +74,25 @@ def test_the_median_filter_equals_scikit_image(seed: int) -> None:
     assert median_filtered(cell)["statistics_median_filter_mean"] == pytest.approx(theirs, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("height", "width", "density"), [(1, 1, 1), (1, 40, 1), (40, 1, 1), (50, 37, 0.03), (33, 70, 1)]
+)
+@pytest.mark.parametrize("values", [[0, 255], [7], list(range(256)), [90, 91, 120]])
+def test_the_median_filter_equals_a_plain_loop(height: int, width: int, density: float, values: list[int]) -> None:
+    """On cells narrower than the window, sparse ones, and those whose median jumps over the whole range."""
+    random = np.random.default_rng(height)
+    mask = random.random((height, width)) < density
+    mask[0, 0] = True
+    grey = random.choice(values, mask.shape).astype(np.uint8)
+    medians = []
+    for row, column in np.argwhere(mask):
+        window = (slice(max(0, row - 8), row + 8), slice(max(0, column - 8), column + 8))
+        inside = np.sort(grey[window][mask[window]])
+        medians.append(inside[len(inside) // 2])
+    cell = prepared(grey_cell(grey, mask))
+    assert median_filtered(cell)["statistics_median_filter_mean"] == np.mean(medians)
+
+
 def test_the_median_filter_of_drawn_and_of_constant_cells(drawn: Cell) -> None:
     cell = prepared(drawn)
     theirs = median(cell.intensity, np.ones((16, 16), np.uint8), mask=cell.mask)[drawn.mask].mean()
