@@ -117,18 +117,24 @@ def trained_model(run: RunFolder, fold: int | None = None) -> TrainedModel:
         )
     for name, trained, here in (
         ("leukobench", info.leukobench, leukobench.__version__),
-        ("scikit-learn", info.versions["scikit-learn"], importlib.metadata.version("scikit-learn")),
+        (
+            "scikit-learn",
+            info.versions.get("scikit-learn", "an unknown version"),
+            importlib.metadata.version("scikit-learn"),
+        ),
     ):
         if _minor(trained) != _minor(here):
             raise InputError(
                 f"{run.folder}: was trained with {name} {trained}; {name} {here} is installed and may read the model "
                 f"differently; install {name} {_minor(trained)}, or train again"
             )
-    facts = info.parameters["table"]
+    facts, columns = info.parameters.get("table"), info.parameters.get("features")
+    if not isinstance(columns, list) or not all(isinstance(column, str) for column in columns):
+        raise InputError(f"{run.folder / 'run.json'}: the parameter features is no list of names; train again")
     return TrainedModel(
         folder=run.folder,
         model=replace(load_model(run.model_file(".skops", fold)), on_validation=info.calibration_of(fold)),
-        columns=info.parameters["features"],
+        columns=columns,
         facts=None if facts is None else TableFacts.from_json(facts, run.folder / "run.json"),
     )
 

@@ -57,7 +57,7 @@ def explain(
     run = read_run_folder(run_folder)
     refuse_other_models(run)
     model = load_network(run.model_file(".keras", fold))
-    views, calibration = run.info.parameters["views"], run.info.calibration_of(fold)
+    views, calibration = run.count("views"), run.info.calibration_of(fold)
     cells = [_read_input(run, path) for path in files]  # all are read before anything is computed
     explanations = []
     with only_writer(out), whole_folder(out) as partial:
@@ -103,7 +103,7 @@ def summary(model: keras.Model) -> pd.DataFrame:
 def _read_input(run: RunFolder, path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return the input of the network for an image, and which of its pixels are cell."""
     cell = read_cell(path, run.info.background)
-    frame, side = run.info.parameters["frame"], run.info.parameters["input_side"]
+    frame, side = run.count("frame"), run.count("input_side")
     white = Cell(**vars(cell) | {"rgb": np.repeat(cell.mask[..., None], 3, axis=2) * np.uint8(255)})
     mask = square(white, frame, side)[..., 0] >= 128
     if not mask.any():

@@ -61,13 +61,12 @@ def predict_images(
             too small.
     """
     refuse_other_models(run)
-    parameters = run.info.parameters
-    batch_size = batch_size or parameters["batch_size"]
+    batch_size = batch_size or run.count("batch_size")
+    side, frame, views, background = *map(run.count, ("input_side", "frame", "views")), run.info.background
     base, paths = _image_paths(images, folder)
     folds: Sequence[int | None] = run.folds if fold is None and run.folds else [fold]
     files = [run.model_file(".keras", each) for each in folds]
-    side, background = parameters["input_side"], run.info.background
-    read = partial(try_square, background=background, frame=parameters["frame"], side=side)
+    read = partial(try_square, background=background, frame=frame, side=side)
     scores: list[np.ndarray] = []
     failed: dict[str, str] = {}
     with (
@@ -84,7 +83,7 @@ def predict_images(
             failed |= {path: each for path, each in zip(chunk, found, strict=True) if isinstance(each, str)}
             pixels = [each for each in found if not isinstance(each, str)]
             if pixels:
-                scores.append(_mean_of_networks(networks, np.stack(pixels), batch_size, parameters["views"]))
+                scores.append(_mean_of_networks(networks, np.stack(pixels), batch_size, views))
             bar.update(len(chunk))
     if not scores:
         path, reason = next(iter(failed.items()))

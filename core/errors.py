@@ -1,5 +1,7 @@
 """Errors with a message for the user."""
 
+from leukobench.core.text import printable
+
 
 class InputError(Exception):
     """Input that cannot be used.
@@ -15,6 +17,9 @@ class InputError(Exception):
         ...     print(error)
         no-such-run: no such run folder; name one that a training wrote
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))  # a name in a file of somebody else may have line breaks
 
 
 class UnfinishedError(InputError):

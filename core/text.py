@@ -14,7 +14,7 @@ def printable(text: str) -> str:
     >>> printable("a\\rb\\udcff")
     'a\\\\rb\\\\udcff'
     """
-    return re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", lambda found: ascii(found[0])[1:-1], text)
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", lambda found: ascii(found[0])[1:-1], text)
 
 
 def counted(number: int, noun: str) -> str:

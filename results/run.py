@@ -88,6 +88,17 @@ class RunFolder:
         rows = self.predictions[self.predictions["part"] == name]
         return rows if fold is None else rows[rows["fold"] == fold]
 
+    def count(self, name: str) -> int:
+        """Return a parameter of the recipe that is a whole number above 0.
+
+        Raises:
+            InputError: there is no such parameter, or it is another value.
+        """
+        value = self.info.parameters.get(name)
+        if type(value) is not int or value < 1:
+            raise InputError(f"{self.folder / 'run.json'}: the parameter {name} is no whole number; train again")
+        return value
+
     def model_file(self, suffix: str, fold: int | None = None) -> Path:
         """Return the path of the model; of a cross-validation, that of the final model or of a fold.
 

@@ -209,3 +209,7 @@ def test_a_size_that_no_image_can_have_is_refused_in_one_line(cohort: Path, tmp_
     assert isinstance(result.exception, SystemExit)
     (line,) = [line for line in result.output.splitlines() if line.startswith("Error: ")]
     assert "a size of" in line
+
+
+def test_an_error_is_one_line_whatever_the_names_in_it() -> None:
+    assert str(InputError("a\r\nb\x1b[2J\x85\u2028: é")) == r"a\r\nb\x1b[2J\x85\u2028: é"

@@ -26,6 +26,7 @@ from leukobench.core.errors import InputError
 from leukobench.core.files import sha256_of
 from leukobench.results.feature_table import TableFacts, read_feature_table
 from leukobench.results.run import read_run_folder
+from leukobench.workflows.prediction import predict
 from tests.comparison.cohorts import make_rows, make_run
 
 FOREIGN = (None, [], "x", 1e300, {}, True, [[]], {"a": None}, float("nan"), -1, 10**400, "\x00\r")
@@ -105,6 +106,39 @@ def test_a_value_of_another_type_anywhere_in_run_json_is_used_or_refused_in_one_
     assert refused[("seconds", "predict"), "x"]
     assert "run.json: seconds is not a table of durations" in refused[("seconds",), "{}"]
     assert refused[("model_parameters",), "None"] == ""
+
+
+def test_a_foreign_value_in_run_json_is_refused_in_one_line_when_the_model_predicts(
+    cohort: Path, trained: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    content = json.loads((folder / "run.json").read_text())
+    wanted = predict(folder, cohort / "features.csv", tmp_path / "right.csv").scored
+    changed = [("parameters", name) for name in ("table", "features")] + [("versions", "scikit-learn")]
+    changed += [("parameters", "table", name) for name in content["parameters"]["table"]]
+    for number, place in enumerate(changed):
+        for value in FOREIGN:
+            (folder / "run.json").write_text(json.dumps(replaced(content, place, value)))
+            out = tmp_path / f"{number}.csv"
+            try:
+                found = predict(folder, cohort / "features.csv", out).scored
+            except InputError as error:
+                assert len(str(error).splitlines()) == 1
+                assert not out.exists()
+            else:
+                pd.testing.assert_frame_equal(found, wanted)
+                out.unlink()
+
+
+@pytest.mark.parametrize("name", ["batch_size", "input_side", "frame", "views"])
+def test_a_parameter_of_a_network_that_is_no_whole_number_is_refused(tmp_path: Path, name: str) -> None:
+    run = make_run(tmp_path / "run", parameters={name: 8})
+    assert run.count(name) == 8
+    for value in (None, [], "x", 1e300, True, 0, -1):
+        run = make_run(tmp_path / repr(value), parameters={name: value})
+        with pytest.raises(InputError, match=rf"run\.json: the parameter {name} is no whole number"):
+            run.count(name)
 
 
 @pytest.mark.parametrize(
