@@ -72,7 +72,8 @@ def coefficient_interval(
     mean = Coefficients(*(np.mean([getattr(each, name) for each in widened], axis=0) for name in _FIELDS))
     if np.isnan([value, mean.values[-1]]).any() or min(groups.of_class) < 2:
         return Estimate(value)
-    return interval_of(value, float(mean.values[-1]), _parts(mean, np.eye(len(mean.values))[-1], groups), level)
+    parts = _parts(mean, np.eye(len(mean.values))[-1], groups)
+    return interval_of(value, float(mean.values[-1]), parts, level).with_value()
 
 
 def recalibration_curve(
@@ -95,7 +96,9 @@ def recalibration_curve(
         return None
     columns = np.column_stack([np.ones(len(score)), _logit(score)])
     bands = [
-        interval_of(float(row @ plain.values), float(row @ widened.values), _parts(widened, row, groups), level)
+        interval_of(
+            float(row @ plain.values), float(row @ widened.values), _parts(widened, row, groups), level
+        ).with_value()
         for row in columns
     ]
     return expit(columns @ plain.values), expit([each.low for each in bands]), expit([each.high for each in bands])

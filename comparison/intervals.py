@@ -43,6 +43,10 @@ class Estimate:
     low: float = float("nan")
     high: float = float("nan")
 
+    def with_value(self) -> Estimate:
+        """Return the same with an interval that reaches the value, if it does not contain it."""
+        return Estimate(self.value, min(self.low, self.value), max(self.high, self.value))
+
     def __str__(self) -> str:
         if np.isnan(self.value):
             return "-"
@@ -152,6 +156,7 @@ class SubjectGroups:
 
         Close to 0 and 1 the observed variance is too small. So each class is given `undecided` further groups of
         average size for which the metric is 1/2; this moves the middle of the interval and widens it, the value stays.
+        An end that would not reach the value is put at the value.
 
         Args:
             measured: The metric.
@@ -185,10 +190,9 @@ class SubjectGroups:
             if members.sum() < 2:
                 return Estimate(value)
         slope = 1 / (middle * (1 - middle))  # of the logit
-        on_logit = interval_of(
-            float(logit(value)), float(logit(middle)), [(slope * each, of_class) for each, of_class in parts], level
-        )
-        return Estimate(value, float(expit(on_logit.low)), float(expit(on_logit.high)))
+        scaled = [(slope * each, of_class) for each, of_class in parts]
+        on_logit = interval_of(float(logit(value)), float(logit(middle)), scaled, level)
+        return Estimate(value, float(expit(on_logit.low)), float(expit(on_logit.high))).with_value()
 
 
 def separation_bound(independent: int, level: float = LEVEL) -> float:

@@ -86,6 +86,17 @@ def test_undecided_groups_widen_an_interval_as_a_real_group_of_half_does() -> No
     assert found.value == pytest.approx(right.mean())
 
 
+@pytest.mark.parametrize("shift", [0.0, 2.0, 5.0, 8.0])
+def test_every_interval_contains_its_value_also_close_to_one(shift: float) -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(40):
+        rows = clustered(rng, rng.integers(1, 40, 14), 8, shift, 0.5)
+        groups = subject_groups(rows.positive, rows.group)
+        found = estimates(measure_score(rows) | measure_classes(rows, 0.5), groups, [rows])
+        for name, estimate in found.items():
+            assert np.isnan(estimate.low) or estimate.low <= estimate.value <= estimate.high, name
+
+
 @pytest.mark.parametrize("groups", [1, 3, 12, 40])
 def test_complete_separation_has_the_exact_bound(groups: int) -> None:
     exact = stats.binomtest(groups, groups, alternative="greater").proportion_ci(0.95, "exact")
