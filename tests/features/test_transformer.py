@@ -145,7 +145,7 @@ def test_a_broken_image_is_named(files: list[Path], tmp_path: Path) -> None:
         ({"channel": "infrared"}, "no channel 'infrared'"),
         ({"levels": 1}, "1 grey levels"),
         ({"distances": []}, "one or more"),
-        ({"size": 3}, "16 or more"),
+        ({"size": 3}, "expected 16 to 10000"),
     ],
 )
 def test_bad_parameters_are_refused_when_fitted(parameters: dict, reason: str) -> None:
