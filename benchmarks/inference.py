@@ -29,8 +29,8 @@ from scipy.stats import norm
 
 from leukobench.cohort.manifest import NEGATIVE, POSITIVE, read_manifest
 from leukobench.comparison.auroc import auroc, swap_contributions
-from leukobench.comparison.intervals import Estimate, SubjectGroups
-from leukobench.comparison.measuring import UNDECIDED, estimates, measure_classes, measure_score
+from leukobench.comparison.intervals import UNDECIDED, Estimate, SubjectGroups
+from leukobench.comparison.measuring import estimates, measure_classes, measure_score
 from leukobench.comparison.paired_tests import delong, detectable, swap_test
 from leukobench.comparison.weighted_metrics import Scored, average_precision, brier_score, thresholded_metrics
 from leukobench.results.metrics import THRESHOLD

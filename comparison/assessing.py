@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from leukobench.cohort.manifest import LABELS, POSITIVE
-from leukobench.comparison.auroc import auroc, swap_contributions
+from leukobench.comparison.auroc import swap_contributions
 from leukobench.comparison.intervals import Estimate, Measured, SubjectGroups
-from leukobench.comparison.measuring import estimates, mean_over_repeats, measure_classes, measure_score
+from leukobench.comparison.measuring import EQUAL, estimates, mean_over_repeats, measure_classes, measure_score
 from leukobench.comparison.paired_tests import MARGIN, delong, detectable, holm, mcnemar, swap_test
 from leukobench.comparison.pairing import COHORT_COLUMNS, paired_test_rows, run_names
 from leukobench.comparison.results import (
@@ -25,6 +25,8 @@ from leukobench.comparison.results import (
     Difference,
     Gap,
     ThresholdedMetrics,
+    Thresholds,
+    row_thresholds,
     scored_rows,
 )
 from leukobench.comparison.weighted_metrics import Scored
@@ -33,7 +35,6 @@ from leukobench.results.run import RunFolder
 from leukobench.results.thresholds import YOUDEN, fold_thresholds
 
 OF_CELLS = ("subject_weighted_auroc", "calibration_intercept", "calibration_slope", "calibration_error")
-Thresholds = Mapping[int | None, float]  # by fold
 
 
 def assess(
@@ -68,6 +69,8 @@ def assess(
         for name in named
         for level, tables in of_level.items()
     }
+    measured = {key: [measure_score(rows) for rows in repeats] for key, repeats in scored.items()}
+    of_cells = {name: measured[name, LEVELS[0]] for name in named}
     assessments = []
     for name, repeats in named.items():
         thresholds = [_thresholds(run, sensitivity) for run in repeats]
@@ -77,7 +80,7 @@ def assess(
                 Assessment(
                     name,
                     level,
-                    _score_metrics(rows, groups[level], level),
+                    _score_metrics(measured[name, level], rows, groups[level], level),
                     {
                         rule: _thresholded(rows, tables, [each[rule] for each in thresholds], groups[level], level)
                         for rule in thresholds[0]
@@ -92,13 +95,15 @@ def assess(
         subjects=subjects,
         groups=groups[LEVELS[0]],
         assessments=assessments,
-        differences=_differences(named, {name: scored[name, LEVELS[0]] for name in named}, groups[LEVELS[0]], margin),
+        differences=_differences(
+            named, {name: scored[name, LEVELS[0]] for name in named}, of_cells, groups[LEVELS[0]], margin
+        ),
         dropped=paired.dropped,
         common=common,
         allow_leaky=allow_leaky,
         sensitivity=sensitivity,
         margin=margin,
-        repeat_aurocs=pd.DataFrame({name: [auroc(rows).value for rows in scored[name, LEVELS[0]]] for name in named}),
+        repeat_aurocs=pd.DataFrame({name: [each["auroc"].value for each in of_cells[name]] for name in named}),
     )
 
 
@@ -107,9 +112,8 @@ def _subjects(rows: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     of_subject = rows.groupby("subject")
     share = (rows["label"] == POSITIVE).groupby(rows["subject"]).mean()
     subjects = of_subject[["subject_group", "fold"]].first()
-    if (
-        of_subject["fold"].nunique(dropna=False) > 1
-    ).any():  # an image-level split: a subject is tested in several folds
+    # of an image-level split, a subject is tested in several folds
+    if (of_subject["fold"].nunique(dropna=False) > 1).any():
         subjects["fold"] = pd.NA
     subjects = subjects.assign(label=np.where(share >= 0.5, *LABELS))
     return subjects[[*COHORT_COLUMNS[1:], "fold"]].join(of_subject[names].mean())
@@ -123,8 +127,10 @@ def _thresholds(run: RunFolder, sensitivity: float | None) -> dict[str, Threshol
     return fixed | {CHOSEN: chosen} if chosen else fixed
 
 
-def _score_metrics(repeats: Sequence[Scored], groups: SubjectGroups, level: str) -> dict[str, Estimate]:
-    measured = mean_over_repeats([measure_score(rows) for rows in repeats])
+def _score_metrics(
+    of_repeats: Sequence[Mapping[str, Measured]], repeats: Sequence[Scored], groups: SubjectGroups, level: str
+) -> dict[str, Estimate]:
+    measured = mean_over_repeats(of_repeats)
     if level != LEVELS[0]:  # a subject is a row there, and its mean score is no probability that could be calibrated
         measured = {name: each for name, each in measured.items() if name not in OF_CELLS}
     return estimates(measured, groups, repeats)
@@ -137,7 +143,7 @@ def _thresholded(
     groups: SubjectGroups,
     level: str,
 ) -> ThresholdedMetrics:
-    at = [_of_rows(by_fold, table) for by_fold, table in zip(thresholds, tables, strict=True)]
+    at = [row_thresholds(by_fold, table) for by_fold, table in zip(thresholds, tables, strict=True)]
     measured = mean_over_repeats([measure_classes(rows, each) for rows, each in zip(repeats, at, strict=True)])
     if level != LEVELS[0]:
         measured = {name: each for name, each in measured.items() if not name.startswith("subject_")}
@@ -145,33 +151,28 @@ def _thresholded(
     return ThresholdedMetrics(thresholds[0], estimates(measured, groups, repeats), (hit, missed, false, rejected))
 
 
-def _of_rows(thresholds: Thresholds, table: pd.DataFrame) -> np.ndarray:
-    """Return the threshold of each row: that of its fold. [shape=(n,)]"""
-    if len(set(thresholds.values())) == 1:
-        return np.full(len(table), next(iter(thresholds.values())))
-    if table["fold"].isna().any():  # subjects that are tested in several folds, or runs without common folds
-        return np.full(len(table), float(np.mean(list(thresholds.values()))))
-    return table["fold"].map(thresholds).to_numpy(float)
-
-
 def _differences(
     runs: Mapping[str, Sequence[RunFolder]],
     scored: Mapping[str, Sequence[Scored]],
+    measured: Mapping[str, Sequence[Mapping[str, Measured]]],
     groups: SubjectGroups,
     margin: float,
 ) -> list[Difference]:
     """Test every pair of runs, and correct each kind of test over the pairs."""
-    measured = {
-        (name, equal): Measured.mean([auroc(rows, equal=equal) for rows in repeats])
-        for name, repeats in scored.items()
-        for equal in (False, True)
-    }
-    ranked = sorted(scored, key=lambda name: -measured[name, False].value)
+    mean = {name: mean_over_repeats(of_repeats) for name, of_repeats in measured.items()}
+    ranked = sorted(scored, key=lambda name: -mean[name]["auroc"].value)
     found = []
     for first, second in itertools.combinations(ranked, 2):
         cells, subjects = (
-            _gap(measured[first, equal] - measured[second, equal], scored[first], scored[second], groups, equal, margin)
-            for equal in (False, True)
+            _gap(
+                mean[first][metric] - mean[second][metric],
+                scored[first],
+                scored[second],
+                groups,
+                metric in EQUAL,
+                margin,
+            )
+            for metric in ("auroc", "subject_weighted_auroc")
         )
         leaky = (runs[first][0].info.leaky, runs[second][0].info.leaky)
         tests = _cell_level(scored[first][0], scored[second][0])

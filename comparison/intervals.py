@@ -26,6 +26,7 @@ from leukobench.cohort.manifest import POSITIVE
 from leukobench.results.resampling import positive_groups
 
 LEVEL = 0.95
+UNDECIDED = 0.1  # groups that are added to each class for an interval, see `SubjectGroups.logit_interval`
 FEW_GROUPS = 5  # with fewer subject groups in a class the coverage of an interval may be some percent too low
 
 
@@ -127,8 +128,12 @@ class SubjectGroups:
             influence: Influence of each group, see `Measured`.
             equal: Whether all groups of a class have the same weight in the metric, else each cell has.
         """
+        return combined_error(self._by_class(influence, equal))
+
+    def _by_class(self, influence: np.ndarray, equal: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return the influences and the shares of the groups of each class."""
         share = self.share(equal)
-        return combined_error([(influence[members], share[members]) for members in (self.positive, ~self.positive)])
+        return [(influence[members], share[members]) for members in (self.positive, ~self.positive)]
 
     def interval(self, measured: Measured, *, equal: bool = False, level: float = LEVEL) -> Estimate:
         """Return a confidence interval on the metric's own scale: value +- t * standard error.
@@ -138,16 +143,14 @@ class SubjectGroups:
             equal: See `standard_error`.
             level: Confidence level.
         """
-        share = self.share(equal)
-        parts = [(measured.influence[members], share[members]) for members in (self.positive, ~self.positive)]
-        return interval_of(measured.value, measured.value, parts, level)
+        return interval_of(measured.value, measured.value, self._by_class(measured.influence, equal), level)
 
     def logit_interval(
         self,
         measured: Measured,
         *,
         classes: tuple[bool, ...] = (True, False),
-        undecided: float = 0.1,
+        undecided: float = UNDECIDED,
         equal: bool = False,
         level: float = LEVEL,
         independent: int = 0,

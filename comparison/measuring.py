@@ -8,7 +8,7 @@ import numpy as np
 
 from leukobench.comparison.auroc import auroc, independent_pairs
 from leukobench.comparison.calibration import calibration_intercept, calibration_slope, coefficient_interval
-from leukobench.comparison.intervals import FEW_GROUPS, LEVEL, Estimate, Measured, SubjectGroups
+from leukobench.comparison.intervals import FEW_GROUPS, LEVEL, UNDECIDED, Estimate, Measured, SubjectGroups
 from leukobench.comparison.weighted_metrics import (
     Scored,
     average_precision,
@@ -23,8 +23,7 @@ AUROCS = ("auroc", "subject_weighted_auroc", "pooled_auroc")
 COEFFICIENTS = ("calibration_intercept", "calibration_slope")
 ONE_CLASS = ("sensitivity", "specificity")  # ends of the names of metrics that depend on one class
 NEED_GROUPS = ("balanced_accuracy", "matthews")  # with few groups, the coverage of their intervals is too low
-UNDECIDED = 0.1  # groups that are added to each class for an interval, see `SubjectGroups.logit_interval`
-UNDECIDED_ALONE = 0.5  # the same for metrics that depend on one class
+UNDECIDED_ALONE = 0.5  # groups that are added for an interval of metrics that depend on one class
 WITHOUT_INTERVAL = ("calibration_error",)  # it is biased upwards, so its interval might not contain the true value
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.stats import norm, rankdata
 from scipy.stats import t as student
 
-from leukobench.comparison.intervals import LEVEL, Estimate, Measured, SubjectGroups
+from leukobench.comparison.intervals import LEVEL, Measured, SubjectGroups
 
 MARGIN = 0.05  # of equivalence, in units of the metric
 POWER = 0.8
@@ -45,9 +45,8 @@ def swap_test(contributions: np.ndarray, seed: int = 0) -> float:
 
     Under the null hypothesis the two ranks of a cell are exchangeable. All cells of a group are swapped together,
     because they are not independent. The p-value is the share of swaps whose difference is at least as large as the
-    observed
-    one: of all swaps with up to 13 groups, else of 9,999 random ones and the observed one (Phipson & Smyth 2010, Stat.
-    Appl. Genet. Mol. Biol. 9:39).
+    observed one: of all swaps with up to 13 groups, else of 9,999 random ones and the observed one (Phipson & Smyth
+    2010, Stat. Appl. Genet. Mol. Biol. 9:39).
 
     Args:
         contributions: See `leukobench.comparison.auroc.swap_contributions`. [shape=(groups,)]
@@ -101,7 +100,7 @@ def detectable(
     """Return which difference this cohort could have shown, and whether the runs are equivalent; see `Detectable`."""
     error, freedom = groups.standard_error(difference.influence, equal=equal)
     reach = float((student.ppf((1 + LEVEL) / 2, freedom) + student.ppf(POWER, freedom)) * error) if error else 0.0
-    within: Estimate = groups.interval(difference, equal=equal, level=2 * LEVEL - 1)
+    within = groups.interval(difference, equal=equal, level=2 * LEVEL - 1)
     return Detectable(reach, -margin < within.low and within.high < margin, margin)
 
 

@@ -17,6 +17,7 @@ from leukobench.results.run import RunFolder
 
 LEVELS = ("cells", "subjects")  # the score of a subject is the mean score of its cells
 SIGNIFICANT = 0.05
+Thresholds = Mapping[int | None, float]  # by fold, None without cross-validation
 FIXED, CHOSEN = "0.5", "chosen on validation"
 
 
@@ -30,7 +31,7 @@ class ThresholdedMetrics:
         confusion: True positives, false negatives, false positives, true negatives; of the first repeat.
     """
 
-    thresholds: Mapping[int | None, float]
+    thresholds: Thresholds
     metrics: dict[str, Estimate]
     confusion: tuple[int, int, int, int]
 
@@ -199,6 +200,15 @@ def scored_rows(table: pd.DataFrame, score: np.ndarray, groups: SubjectGroups) -
     fold = table["fold"].to_numpy(int) if table["fold"].notna().all() else None
     positive = (table["label"] == POSITIVE).to_numpy()
     return Scored(positive, score, groups.number(table["subject_group"]), len(groups), fold)
+
+
+def row_thresholds(thresholds: Thresholds, table: pd.DataFrame) -> np.ndarray:
+    """Return the threshold of each row: that of its fold. [shape=(n,)]"""
+    if len(set(thresholds.values())) == 1:
+        return np.full(len(table), next(iter(thresholds.values())))
+    if table["fold"].isna().any():  # subjects that are tested in several folds, or runs without common folds
+        return np.full(len(table), float(np.mean(list(thresholds.values()))))
+    return table["fold"].map(thresholds).to_numpy(float)
 
 
 def fold_aurocs(comparison: ComparedRuns) -> dict[str, pd.DataFrame]:

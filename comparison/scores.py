@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import t as student
 
 from leukobench.cohort.manifest import NEGATIVE, POSITIVE
-from leukobench.comparison.auroc import rank_scores, swap_contributions
+from leukobench.comparison.auroc import auroc, rank_scores, swap_contributions
 from leukobench.comparison.intervals import FEW_GROUPS, LEVEL, Estimate, Measured, SubjectGroups
 from leukobench.comparison.measuring import AUROCS, COEFFICIENTS, EQUAL, estimate, measure_classes, measure_score
 from leukobench.comparison.paired_tests import MARGIN, detectable, swap_test, swap_test_of
@@ -266,7 +266,7 @@ def _scored(
         fold = pd.factorize(column)[0]
     number, names = pd.factorize(group, sort=True)
     rows = Scored(positive, score, number, len(names), fold)
-    if metric in AUROCS and metric != "pooled_auroc" and np.isnan(_measured(rows, "auroc", THRESHOLD).value):
+    if metric in AUROCS and metric != "pooled_auroc" and np.isnan(auroc(rows).value):
         raise InputError("folds: no fold has both classes, so no cells can be compared; give other folds, or none")
     return rows
 

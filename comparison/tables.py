@@ -8,9 +8,16 @@ import pandas as pd
 
 from leukobench.cohort.manifest import POSITIVE
 from leukobench.comparison.intervals import Estimate
-from leukobench.comparison.results import CHOSEN, FIXED, LEVELS, ComparedRuns, model_bytes, training_seconds
+from leukobench.comparison.results import (
+    CHOSEN,
+    FIXED,
+    LEVELS,
+    ComparedRuns,
+    model_bytes,
+    row_thresholds,
+    training_seconds,
+)
 from leukobench.comparison.weighted_metrics import SCORE_METRICS, THRESHOLDED_METRICS
-from leukobench.results.metrics import THRESHOLD
 
 NOTHING = "-"
 CONFUSION = ("true_positives", "false_negatives", "false_positives", "true_negatives")
@@ -91,9 +98,7 @@ def subjects_table(comparison: ComparedRuns) -> pd.DataFrame:
             cells=rows.groupby("subject").size(), mean_score=comparison.subjects[name]
         )
         for rule, thresholded in comparison.assessment(name).thresholded.items():
-            threshold = rows["fold"].map(thresholded.thresholds) if len(thresholded.thresholds) > 1 else None
-            at = next(iter(thresholded.thresholds.values())) if threshold is None else threshold.fillna(THRESHOLD)
-            correct = (rows[name] >= at) == (rows["label"] == POSITIVE)
+            correct = (rows[name] >= row_thresholds(thresholded.thresholds, rows)) == (rows["label"] == POSITIVE)
             table[f"correct_at_{'half' if rule == FIXED else 'chosen'}"] = correct.groupby(rows["subject"]).mean()
         found.append(table.reset_index().assign(run=name))
     columns = [column for column in found[0].columns if column != "run"]

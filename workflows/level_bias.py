@@ -19,13 +19,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from leukobench.cohort.manifest import POSITIVE
 from leukobench.cohort.split_levels import REFERENCE, SplitLevel
 from leukobench.comparison.auroc import auroc
 from leukobench.comparison.intervals import Estimate, Measured, SubjectGroups
 from leukobench.comparison.measuring import EQUAL, estimate
 from leukobench.comparison.paired_tests import holm, swap_test
-from leukobench.comparison.weighted_metrics import Scored
+from leukobench.comparison.results import scored_rows
 
 METRICS = {"auroc": "AUROC of cells", "subject_weighted_auroc": "AUROC of cells, subjects weighted equally"}
 
@@ -65,7 +64,10 @@ def level_biases(model: str, tested: Mapping[SplitLevel, Sequence[pd.DataFrame]]
     tables = {level: [each.set_index("path").loc[paths] for each in of_level] for level, of_level in tested.items()}
     first = tables[REFERENCE][0]
     groups = SubjectGroups.of(first["label"], first["subject_group"])
-    rows = {level: [_scored(each, groups) for each in of_level] for level, of_level in tables.items()}
+    rows = {
+        level: [scored_rows(each, each["score"].to_numpy(), groups) for each in of_level]
+        for level, of_level in tables.items()
+    }
     found = []
     for metric in METRICS:
         equal = metric in EQUAL
@@ -84,7 +86,8 @@ def level_biases(model: str, tested: Mapping[SplitLevel, Sequence[pd.DataFrame]]
 
 def fold_aurocs(tested: pd.DataFrame) -> dict[str, float]:
     """Return the AUROCs of the test rows of a cross-validation, over pairs of cells within a fold, by metric."""
-    rows = _scored(tested, SubjectGroups.of(tested["label"], tested["subject_group"]))
+    groups = SubjectGroups.of(tested["label"], tested["subject_group"])
+    rows = scored_rows(tested, tested["score"].to_numpy(), groups)
     return {metric: auroc(rows, equal=metric in EQUAL).value for metric in METRICS}
 
 
@@ -103,9 +106,3 @@ def contributions(difference: Measured, groups: SubjectGroups, *, equal: bool = 
         One number for each group. [shape=(groups,)]
     """
     return difference.influence + difference.value * groups.share(equal) / 2
-
-
-def _scored(table: pd.DataFrame, groups: SubjectGroups) -> Scored:
-    positive = (table["label"] == POSITIVE).to_numpy()
-    number = groups.number(table["subject_group"])
-    return Scored(positive, table["score"].to_numpy(), number, len(groups), table["fold"].to_numpy(int))
