@@ -11,6 +11,7 @@ import pytest
 from leukobench.comparison.assessing import assess
 from leukobench.comparison.checklist import answers
 from leukobench.comparison.results import CHOSEN, fold_aurocs
+from leukobench.comparison.runs import compare
 from leukobench.results.metrics import classification_metrics
 from leukobench.results.run import RunFolder, predictions_table, write_run
 from tests.comparison.cohorts import make_rows, make_run, scores
@@ -46,3 +47,14 @@ def test_validation_rows_change_no_metric_of_the_test_part(run: RunFolder) -> No
     assert cells.metrics["pooled_auroc"].value == pytest.approx(expected["auroc"])
     assert CHOSEN in cells.thresholded  # there are validation rows now
     assert fold_aurocs(compared)["run"]["cells"].tolist() == [40, 40, 40]
+
+
+def test_the_share_of_correct_cells_has_the_threshold_of_the_metrics_where_folds_are_pooled(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    pooled = compare([run, make_run(tmp_path / "without-folds")], common=True)
+    assert not pooled.within_folds
+    for comparison in (pooled, compare([run])):
+        table = comparison.by_subject.query("run == 'run'")
+        accuracy = comparison.assessment("run").thresholded[CHOSEN].metrics["accuracy"].value
+        assert np.average(table["correct_at_chosen"], weights=table["cells"]) == pytest.approx(accuracy)
