@@ -27,6 +27,7 @@ _MODULES = {  # the module of each public name
     "SubjectSplit": "cohort.splitters",
     "audit": "cohort.audit",
     "bootstrap_metric": "comparison.scores",
+    "combine": "workflows.runs",
     "compare": "comparison.runs",
     "compare_scores": "comparison.scores",
     "croissant": "cohort.croissant",
@@ -59,6 +60,7 @@ __all__ = [
     "SubjectSplit",
     "audit",
     "bootstrap_metric",
+    "combine",
     "compare",
     "compare_scores",
     "croissant",
@@ -100,7 +102,7 @@ if TYPE_CHECKING:
     from leukobench.features.extractor import extract
     from leukobench.features.measurement import measure
     from leukobench.features.transformer import CellFeatures
-    from leukobench.workflows.runs import Run, load_run, train_classifier, train_network
+    from leukobench.workflows.runs import Run, combine, load_run, train_classifier, train_network
 
 
 def __getattr__(name: str) -> Any:

@@ -25,6 +25,7 @@ COMMANDS = {  # in the order in which a study needs them; a command's module is 
     "train-svm": "classifiers:train_svm",
     "train-knn": "classifiers:train_knn",
     "train-cnn": "networks:train_cnn",
+    "combine": "combination:combine",
     "compare": "comparison:compare",
     "leakage": "comparison:leakage",
     "predict": "models:predict",
@@ -86,7 +87,7 @@ def main() -> None:
 
     \b
     To begin:   leukobench demo -o demo
-    Your data:  manifest -> split -> extract -> train-svm, train-knn -> compare
+    Your data:  manifest -> split -> extract -> train-svm, train-knn -> (combine ->) compare
                                   \\-> train-cnn ---------------------/
     """
 

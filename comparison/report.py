@@ -9,6 +9,7 @@ from pathlib import Path
 
 import leukobench
 from leukobench.comparison import tables
+from leukobench.comparison.agreement import agreement_table
 from leukobench.comparison.checklist import LEFT_TO_AUTHORS, answers, limits
 from leukobench.comparison.importance import IMPORTANCE, importance_name
 from leukobench.comparison.intervals import LEVEL
@@ -118,6 +119,7 @@ def _html(comparison: ComparedRuns, pictures: dict[str, str], wrong: dict[str, l
         repeats=len(comparison.repeat_aurocs),
         chosen=any(CHOSEN in each.thresholded for each in comparison.assessments),
         cell_level=tables.cell_level_table(comparison).to_dict("records"),
+        agreement=agreement_table(comparison).to_dict("records"),
         papers=compare_with_literature(comparison),
         answers=answers(comparison, shown),
         left_to_authors=LEFT_TO_AUTHORS,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from leukobench.cohort.identity import natural_order
+from leukobench.comparison.agreement import agreement_table
 from leukobench.comparison.assessing import assess
 from leukobench.comparison.paired_tests import MARGIN
 from leukobench.comparison.results import ComparedRuns
@@ -71,6 +72,20 @@ class Comparison(ComparedRuns):
         method.
         """
         return cell_level_table(self)
+
+    @property
+    def agreement(self) -> pd.DataFrame:
+        """One row a pair of runs: whether they err on the same cells, so whether `combine` can pay.
+
+        Columns: `run`, `other_run`; `score_correlation` (Spearman's, within a class, the mean over both classes);
+        at the threshold 0.5: `kappa` (Cohen's, of the predicted classes), `error_correlation` (of being wrong: 1 if
+        both err on the same cells, 0 if independently), the numbers of cells that only the one, only the other and both
+        classify wrongly (`only_run_wrong`, `only_other_wrong`, `both_wrong`), the balanced accuracy of each
+        (`balanced_accuracy`, `other_balanced_accuracy`), and `oracle_balanced_accuracy`: that of an oracle that takes
+        the right one of the two classes where they differ, which no combination of classes exceeds. NaN where a
+        correlation is not defined.
+        """
+        return agreement_table(self)
 
     @property
     def by_subject(self) -> pd.DataFrame:

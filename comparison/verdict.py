@@ -23,7 +23,8 @@ def cautions(comparison: ComparedRuns) -> list[str]:
             "are optimistically biased. They do not estimate the performance on unseen subjects and must not be "
             "compared with those of a subject-level split."
         )
-    recipes = {run.info.recipe: None for run in comparison.runs.values() if run.info.recipe.startswith(OURS)}
+    every = [recipe for run in comparison.runs.values() for recipe in run.info.recipe.split(" + ")]
+    recipes = dict.fromkeys(recipe for recipe in every if recipe.startswith(OURS))
     if recipes:
         found.append(
             f"{', '.join(recipes)}: selected by cross-validation on subjects of the training phase of C-NMC 2019. "
@@ -123,7 +124,9 @@ def _families(comparison: ComparedRuns) -> list[str]:
         return []
     best: dict[str, str] = {}
     for name in comparison.ranked:
-        best.setdefault(FAMILIES.get(comparison.runs[name].info.family, "other models"), name)
+        family = comparison.runs[name].info.family
+        if family != "combined":
+            best.setdefault(FAMILIES.get(family, "other models"), name)
     if len(comparison.runs) < 3 or len(best) < 2:  # the sentence of the only pair says the same
         return []
     first, second = list(best)[:2]

@@ -87,7 +87,7 @@ def calibrated(raw_score: np.ndarray, calibration: Calibration | None) -> np.nda
     """
     if calibration is None:
         return np.asarray(raw_score, float)
-    return expit(calibration.intercept + calibration.slope * _logit(raw_score))
+    return expit(calibration.intercept + calibration.slope * log_odds(raw_score))
 
 
 def fit_calibration(
@@ -146,7 +146,7 @@ def fit_calibration(
     class_share = np.where(positive, positive.mean(), 1 - positive.mean())
     weight = cell_weights("class-subject", positive, np.asarray(group)) * class_share
     weight *= groups / weight.sum()
-    x, sign = _logit(raw_score), np.where(positive, 1, -1)
+    x, sign = log_odds(raw_score), np.where(positive, 1, -1)
 
     def loss(shift: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the penalised loss and its gradient; the shift is in standard deviations of the prior."""
@@ -224,6 +224,11 @@ def notes_by_fold(not_calibrated: Mapping[int | None, str]) -> list[str]:
     return notes
 
 
-def _logit(probability: np.ndarray) -> np.ndarray:
+def log_odds(probability: np.ndarray) -> np.ndarray:
+    """Return log(p / (1 - p)), rounded as in `predictions.csv`; 0 and 1 count as the nearest that round to no other.
+
+    >>> log_odds(np.array([0.5, 0.9])).round(3)
+    array([0.   , 2.197])
+    """
     least = 10.0**-DECIMALS / 2
     return logit(np.clip(np.round(np.asarray(probability, float), DECIMALS), least, 1 - least))

@@ -9,6 +9,7 @@
     metrics.json     metrics of each part
     history.csv      networks only: one row an epoch
     reference.csv    SVM and k-NN only: the training cells that explanations compare a cell with
+    members/         combined runs only: the run folders that are combined (`leukobench.workflows.combination`)
 
 A run folder is written under a temporary name and then renamed, so it is complete or absent. `run.json` contains the
 checksums of the other files, so a folder that was changed later is refused.
@@ -185,7 +186,7 @@ def write_run(
         if history is not None:
             write_csv(history, partial / "history.csv")
         save_models(partial)
-        files = {file.name: sha256_of(file) for file in sorted(partial.iterdir())}
+        files = {file.name: sha256_of(file) for file in sorted(partial.iterdir()) if file.is_file()}
         whole = dataclasses.replace(info, versions=library_versions(libraries), files=files)
         write_json(whole.to_json(), partial / "run.json")
     return read_run_folder(folder)

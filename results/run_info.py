@@ -27,7 +27,7 @@ class RunInfo:
     """The content of `run.json`.
 
     Attributes:
-        family: `svm`, `knn` or `cnn`.
+        family: `svm`, `knn`, `cnn`, or `combined` for the mean of several runs.
         recipe: Name of the recipe.
         parameters: Every value of the recipe as run, and the selected hyperparameters.
         background: What surrounds the cells, see `leukobench.cells.cell.find_cell`.

@@ -36,6 +36,7 @@ def command_named(name: str) -> click.Command:
 def test_every_command_of_the_plan_is_there() -> None:
     assert COMMANDS == [
         "audit",
+        "combine",
         "compare",
         "croissant",
         "demo",

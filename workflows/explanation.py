@@ -9,6 +9,8 @@ folder contains:
         features.csv        value, percentile among the reference cells, and contribution of each feature
         families.csv        contribution of each feature family
         contributions.png, contributions.svg
+
+For a combined run there is such a folder for each of the runs that it consists of.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ from leukobench.core.files import only_writer, refuse_existing, whole_folder, wr
 from leukobench.core.plotting import save_figure
 from leukobench.features.batch import Measurement, measure_batch
 from leukobench.features.catalog import features_of
+from leukobench.results.run import RunFolder, read_run_folder
 from leukobench.results.run_info import read_run_info
+from leukobench.workflows.combination import COMBINED, members_of
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,10 @@ def explain(
     """
     run_folder, files, out = Path(run_folder), [Path(image) for image in images], Path(out)
     refuse_existing(out)
-    if read_run_info(run_folder).family == "cnn":
+    family = read_run_info(run_folder).family
+    if family == COMBINED:
+        return _explain_members(read_run_folder(run_folder), files, out, fold=fold, brief=brief)
+    if family == "cnn":
         from leukobench.cnn import explain as networks  # here: classifiers need no TensorFlow
 
         found = networks.explain(run_folder, files, out, fold=fold, brief=brief)
@@ -81,6 +88,16 @@ def explain(
         write_csv(explanations_table([explanation for explanation, _ in explanations]), partial / "explanations.csv")
     single = "" if brief else ", and for each image contributions.png, features.csv and families.csv"
     return Explained([explanation.line() for explanation, _ in explanations], f"explanations.csv{single}")
+
+
+def _explain_members(run: RunFolder, images: Sequence[Path], out: Path, *, fold: int | None, brief: bool) -> Explained:
+    """Explain the predictions of each member of a combined run in a folder of its own."""
+    lines = []
+    with only_writer(out), whole_folder(out) as partial:
+        for member in members_of(run):
+            done = explain(member.folder, images, partial / member.name, fold=fold, brief=brief)
+            lines += [f"{member.name}: {line}" for line in done.lines]
+    return Explained(lines, "a folder for each of the combined runs")
 
 
 def explain_by_features(

@@ -14,6 +14,7 @@ from leukobench.core.errors import InputError
 from leukobench.core.files import only_writer, refuse_existing, write_csv
 from leukobench.results.failures import failures_path, write_failures
 from leukobench.results.run import RunFolder, read_run_folder
+from leukobench.workflows.combination import COMBINED, combined_scores, members_of
 
 StrPath = str | os.PathLike[str]
 
@@ -49,8 +50,8 @@ def predict(
         source: Folder of images; for SVM and k-NN also a feature table.
         out: Table (CSV) to write.
         manifest: Manifest of the images to predict; None for all images of the folder.
-        fold: Of a cross-validation, the fold whose model predicts. By default the final model, or the mean of the
-            networks of all folds.
+        fold: Of a cross-validation, the fold whose model predicts. By default the final model, or the mean over the
+            folds of networks and combined runs.
         batch_size: Batch size of networks.
         device: Device of networks, one of `leukobench.cnn.device.DEVICES`.
         jobs: Number of parallel processes.
@@ -100,6 +101,8 @@ def predict_images(
             fold.
     """
     _refuse_network_options(run, batch_size, device)
+    if run.info.family == COMBINED:
+        return _predict_by_members(run, images, fold, batch_size, device, jobs)
     if run.info.family == "cnn":
         from leukobench.cnn import prediction  # here: a classifier needs no TensorFlow
 
@@ -117,17 +120,45 @@ def predict_images(
     return Predictions(trained.score(table[trained.columns]), table.attrs["failures"])
 
 
+def _predict_by_members(
+    run: RunFolder,
+    images: StrPath | Sequence[StrPath],
+    fold: int | None,
+    batch_size: int | None,
+    device: str | None,
+    jobs: int,
+) -> Predictions:
+    """Predict images with each member of a combined run; of a cross-validation with the models of all folds."""
+    folds: Sequence[int | None] = run.folds if fold is None and run.folds else [fold]
+    failed: dict[str, str] = {}
+    scored: list[list[pd.DataFrame]] = [[] for _ in folds]
+    for member in members_of(run):
+        network = member.info.family == "cnn"
+        for tables, each in zip(scored, folds, strict=True):
+            done = predict_images(
+                member,
+                images,
+                fold=each,
+                batch_size=batch_size if network else None,
+                device=device if network else None,
+                jobs=jobs,
+            )
+            tables.append(done.scored)
+            failed |= done.failed
+    return Predictions(combined_scores(run, scored, folds), failed)
+
+
 def _refuse_network_options(run: RunFolder, batch_size: int | None, device: str | None) -> None:
-    if run.info.family != "cnn" and (batch_size or device):
+    if run.info.family not in ("cnn", COMBINED) and (batch_size or device):
         raise InputError(
             f"batch_size and device apply to networks only; {run.folder} is a run of {run.info.recipe}; omit them"
         )
 
 
 def _predict_table(run: RunFolder, table: Path, fold: int | None, of_manifest: bool) -> Predictions:
-    if run.info.family == "cnn":
+    if run.info.family in ("cnn", COMBINED):
         raise InputError(
-            f"{table}: is a file; {run.folder} is a run of a network, which predicts images; name a folder"
+            f"{table}: is a file; {run.folder} is a run of {run.info.recipe}, which predicts images; name a folder"
         )
     if of_manifest:
         raise InputError(f"{table}: is a feature table; a manifest selects images of a folder; omit one of them")

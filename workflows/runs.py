@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from leukobench.core.errors import InputError
 from leukobench.results.run import RunFolder, read_run_folder
-from leukobench.workflows import prediction
+from leukobench.workflows import combination, prediction
+from leukobench.workflows.combination import COMBINED, MEMBERS
 
 if TYPE_CHECKING:
     from leukobench.classifiers.explain import ClassifierExplanation
@@ -91,8 +93,10 @@ class Run(RunFolder):
             Of a network, the Grad-CAM attribution of the predicted class (`attribution`, `on_background`).
 
         Raises:
-            InputError: the image cannot be read or measured, or there is no such fold.
+            InputError: the image cannot be read or measured, there is no such fold, or this is a combined run.
         """
+        if self.info.family == COMBINED:
+            raise InputError(f"{self.folder}: is a combined run; explain the runs in its folder {MEMBERS}")
         if self.info.family == "cnn":
             from leukobench.cnn.explain import explain  # here: classifiers need no TensorFlow
 
@@ -120,6 +124,27 @@ def load_run(folder: StrPath) -> Run:
         leukobench.core.errors.InputError: no-such-run: no such run folder; name one that a training wrote
     """
     return Run(**vars(read_run_folder(folder)))
+
+
+def combine(runs: Sequence[RunFolder | StrPath], out: StrPath) -> Run:
+    """Combine runs of one split: the mean of their log odds for each cell, calibrated on the validation part.
+
+    Args:
+        runs: Two or more runs, or their folders, of either family.
+        out: Run folder to write.
+
+    Raises:
+        InputError: fewer than two runs, runs of different splits, images or backgrounds, a run that is given twice or
+            is itself combined, or `out` exists.
+
+    Example:
+        >>> import leukobench as lb
+        >>> lb.combine(["runs/svm"], "runs/combined")
+        Traceback (most recent call last):
+        ...
+        leukobench.core.errors.InputError: runs: a combination takes at least two; give one more run folder
+    """
+    return Run(**vars(combination.combine(runs, out)))
 
 
 def train_classifier(
