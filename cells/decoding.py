@@ -24,6 +24,7 @@ from leukobench.core.errors import InputError
 
 MAX_PIXELS = 8192 * 8192  # a larger image does not show one cell
 OPAQUE = 128  # of 255: a pixel of less than half opacity is transparent
+FORMATS = ("BMP", "PNG", "JPEG", "TIFF", "WEBP")  # Pillow would start Ghostscript for a PostScript file, of any name
 FEWEST_LEVELS = 16  # of 256: a 16-bit image with fewer after reduction holds unscaled 12-bit values of a camera
 
 _BITMAP = struct.Struct("<2s8xIIiiHHI20x")  # signature, start of the pixels, and the first half of BITMAPINFOHEADER
@@ -112,7 +113,7 @@ def _opened(name: str) -> ImageFile:
     """Open an image without Pillow's warning about its size: `_decode` has a lower limit of its own."""
     with _opening, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(name)
+        return Image.open(name, formats=FORMATS)
 
 
 def _decode(image: ImageFile, name: str, transparent: int) -> DecodedImage:

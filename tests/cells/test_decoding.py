@@ -228,6 +228,18 @@ def test_damaged_headers_never_end_in_another_error(tmp_path: Path) -> None:
                 assert "\n" not in str(error)
 
 
+@pytest.mark.parametrize("form", ["EPS", "GIF", "PDF", "PPM", "TGA", "ICO", "PCX"])
+def test_only_the_promised_formats_are_opened_whatever_the_name(
+    tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(RGB).save(tmp_path / "x.bmp", form)
+    started: list[object] = []
+    monkeypatch.setattr(subprocess, "Popen", lambda *command, **_: started.append(command))
+    with pytest.raises(InputError, match="is not an image that can be read"):
+        read_image(tmp_path / "x.bmp")
+    assert started == []
+
+
 def test_an_empty_file_and_a_folder_are_called_so(tmp_path: Path) -> None:
     (tmp_path / "empty.bmp").touch()
     (tmp_path / "folder.bmp").mkdir()
