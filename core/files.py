@@ -23,11 +23,12 @@ import filelock
 import pandas as pd
 
 from leukobench.core.errors import InputError, UnfinishedError
+from leukobench.core.opening import open_regular
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes as 64 lowercase hexadecimal digits."""
-    with open(path, "rb") as file:
+    """Return the SHA-256 of a regular file's bytes as 64 lowercase hexadecimal digits; see `open_regular`."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

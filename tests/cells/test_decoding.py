@@ -15,6 +15,7 @@ from PIL import Image
 
 from leukobench.cells.decoding import MAX_PIXELS, contiguous, read_image
 from leukobench.core.errors import InputError
+from tests.conftest import interrupted_after
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (20, 30), dtype=np.uint8)
@@ -246,6 +247,16 @@ def test_an_empty_file_and_a_folder_are_called_so(tmp_path: Path) -> None:
     for name, reason in {"empty": "is empty", "folder": "Is a directory", "missing": "No such file"}.items():
         with pytest.raises(InputError, match=reason):
             read_image(tmp_path / f"{name}.bmp")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has neither named pipes nor /dev/zero")
+def test_a_pipe_and_a_device_are_refused_without_waiting_for_their_end(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.bmp")
+    (tmp_path / "zeros.bmp").symlink_to("/dev/zero")
+    with interrupted_after(10):
+        for name in ("pipe", "zeros"):
+            with pytest.raises(InputError, match=r"\.bmp: cannot be read \(Not a regular file\)"):
+                read_image(tmp_path / f"{name}.bmp")
 
 
 def test_a_file_that_may_not_be_read_is_called_so(tmp_path: Path) -> None:
