@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import delayed
 from tqdm import tqdm
 
 from leukobench.cells.cell import BACKGROUNDS
@@ -52,6 +52,7 @@ from leukobench.core.files import (
     sha256_of,
     unfinished_path,
 )
+from leukobench.core.processes import in_processes
 
 # UID_<subject>_<image>_<cell>_<label>, the dataset's own names: UID_H24_17_9_hem.bmp
 _CNMC_NAME = re.compile(r"UID_(?P<subject>H?\d+)_\d+_\d+_(?P<label>all|hem)\.\w+", re.IGNORECASE)
@@ -256,9 +257,7 @@ def _read_files(
     stamps = {path: _stamp(images / path) for path in files}
     done = dict(_read_journal(journal, stamps, background)) if journal is not None else {}
     todo = [path for path in files if path not in done]
-    reading = Parallel(n_jobs=jobs, return_as="generator", batch_size=16)(
-        delayed(_read_file)(images / path, background) for path in todo
-    )
+    reading = in_processes((delayed(_read_file)(images / path, background) for path in todo), jobs, batch_size=16)
     progress = tqdm(reading, total=len(files), initial=len(done), desc="reading", unit="image", disable=None)
     if journal is None:
         done |= zip(todo, progress, strict=True)

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import delayed
 from tqdm import tqdm
 
 from leukobench.cohort.layout import find_images, phase_and_fold
 from leukobench.cohort.manifest import PHASES
 from leukobench.core.errors import InputError
 from leukobench.core.files import sha256_of
+from leukobench.core.processes import in_processes
 from leukobench.core.text import EXAMPLES, aligned, counted
 
 FAULTS = ("missing", "changed", "unreadable", "extra")
@@ -107,10 +108,11 @@ def verify(images: Path, manifest: pd.DataFrame, *, phases: Sequence[str] = (), 
     found = find_images(images, manifest["path"])
     part = pd.Series(_part_names(expected["phase"], expected["fold"]), index=expected["path"])
     here = expected[expected["path"].isin(found.files.keys())]
-    checking = Parallel(n_jobs=jobs, return_as="generator", batch_size=32)(
+    calls = (
         delayed(_check)(found.files[path], size, sha256)
         for path, size, sha256 in zip(here["path"], here["size_bytes"], here["sha256"], strict=True)
     )
+    checking = in_processes(calls, jobs, batch_size=32)
     results = tqdm(checking, total=len(here), desc="verifying", unit="file", disable=None)
     faults = [
         (path, part[path], *result) for path, result in zip(here["path"], results, strict=True) if result is not None

@@ -10,7 +10,6 @@ import click
 from leukobench.commands.options import (
     FILE,
     FOLDER,
-    RESUME_HINT,
     Distances,
     Size,
     background_option,
@@ -92,30 +91,25 @@ def extract(
               leukobench extract /shared/slides --manifest manifest.csv -o features.parquet \\
                   --backend dask --scheduler tcp://head:8786 --resume
     """
-    from leukobench.core.files import unfinished_path
     from leukobench.features.catalog import settings_of
     from leukobench.features.extractor import extract as extract_table
     from leukobench.results.failures import failures_path
 
     if (backend == "loky") != (scheduler is None):
         raise click.UsageError("--backend dask and --backend ray need --scheduler; --backend loky takes none")
-    try:
-        done = extract_table(
-            images,
-            manifest,
-            out,
-            feature_set=feature_set,
-            settings=settings_of(feature_set, **changes),
-            background=background,
-            jobs=jobs,
-            backend=backend,
-            scheduler=scheduler,
-            resume=resume,
-            strict=strict,
-        )
-    except KeyboardInterrupt as interruption:
-        hint = f"; {RESUME_HINT}" if unfinished_path(out).exists() else ""
-        raise click.ClickException((str(interruption) or "interrupted") + hint) from None
+    done = extract_table(
+        images,
+        manifest,
+        out,
+        feature_set=feature_set,
+        settings=settings_of(feature_set, **changes),
+        background=background,
+        jobs=jobs,
+        backend=backend,
+        scheduler=scheduler,
+        resume=resume,
+        strict=strict,
+    )
     click.echo(f"{out}: {done.features} features of {done.images} cells")
     if done.failed:
         path, reason = next(iter(done.failed.items()))

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+OUT = "leukobench.out"  # key of the output in a context's `meta`, for the message of an interrupted command
 RESUME_HINT = "to resume it, rerun the command with --resume"
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -46,7 +47,19 @@ class Size(click.ParamType):
 
 def output(kind: str, required: bool = True) -> Any:
     """The option -o, for a file or folder that does not exist yet."""
-    return click.option("-o", "--out", type=NewPath(), required=required, help=f"{kind} to write; must not exist yet.")
+    return click.option(
+        "-o",
+        "--out",
+        type=NewPath(),
+        required=required,
+        callback=_noted,
+        help=f"{kind} to write; must not exist yet.",
+    )
+
+
+def _noted(context: click.Context, parameter: click.Parameter, out: Path | None) -> Path | None:
+    context.meta[OUT] = out
+    return out
 
 
 def _processes(context: click.Context, parameter: click.Parameter, jobs: int) -> int:

@@ -132,5 +132,5 @@ def test_a_missing_extra_is_told(monkeypatch: pytest.MonkeyPatch, backend: str, 
 
 
 def test_a_worker_process_that_is_killed_ends_in_one_line() -> None:
-    with pytest.raises(InputError, match="a worker process was killed"):
+    with pytest.raises(ChildProcessError, match="a worker process was killed"):
         list(in_order(os._exit, [1, 1], jobs=2))

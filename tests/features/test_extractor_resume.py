@@ -35,6 +35,8 @@ def torn(self, content):
     append(self, content)
     if written == frame and how == "ctrl-c":
         os.killpg(0, signal.SIGINT)  # a terminal sends it to the workers too
+    elif written == frame and how == "terminate":
+        os.killpg(0, signal.SIGTERM)
     elif written == frame:
         os.truncate(self.path, begin + cut)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -48,7 +50,7 @@ def while_writing(blocks, rows):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs tests in the background ignores it
-    if how in ("kill", "ctrl-c"):
+    if how in ("kill", "ctrl-c", "terminate"):
         Journal._append = torn
     elif how == "kill while writing":
         leukobench.results.feature_table._recut = while_writing
@@ -141,10 +143,12 @@ def test_a_run_may_be_stopped_again_and_end_with_other_processes(whole: Path, tm
     assert_same_files(tmp_path, whole / "whole" / "csv")
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_ctrl_c_keeps_what_was_measured_and_says_how_to_go_on(whole: Path, tmp_path: Path, jobs: int) -> None:
+@pytest.mark.parametrize(("how", "jobs"), [("ctrl-c", 1), ("ctrl-c", 2), ("terminate", 1), ("terminate", 2)])
+def test_ctrl_c_and_sigterm_keep_what_was_measured_and_say_how_to_go_on(
+    whole: Path, tmp_path: Path, how: str, jobs: int
+) -> None:
     out = tmp_path / "features.csv"
-    run = stopped(whole, out, "--jobs", jobs, frame=4, how="ctrl-c")
+    run = stopped(whole, out, "--jobs", jobs, frame=4, how=how)
     error = run.stderr.splitlines()[-1]
     assert error.startswith(f"Error: {out}: interrupted; ")
     assert error.endswith(f" of 40 images are kept in {out}.partial; to resume it, rerun the command with --resume")
