@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -14,15 +13,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
-import platformdirs
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from leukobench.cells.cell import BACKGROUNDS, Cell, read_cell
+from leukobench.cnn.cache import cache_folder, new_array
 from leukobench.core.errors import InputError
 from leukobench.core.files import whole_folder
 
-CACHE_VARIABLE = "LEUKOBENCH_CACHE"
 _FORMAT = 3  # increase it when `read_square` changes, so that old caches are not used
 
 
@@ -52,13 +50,6 @@ class Images:
     def side(self) -> int:
         """Side of the pixels that were resized from that square, px."""
         return self.pixels.shape[1]
-
-
-def cache_folder() -> Path:
-    """Return the folder of preprocessed images: $LEUKOBENCH_CACHE, or the user's cache folder of the system."""
-    if CACHE_VARIABLE in os.environ:
-        return Path(os.environ[CACHE_VARIABLE])
-    return platformdirs.user_cache_path("leukobench", appauthor=False)
 
 
 def square(cell: Cell, frame: int, side: int) -> np.ndarray:
@@ -158,7 +149,7 @@ def _read_all(
     out: Path,
 ) -> None:
     """Write `pixels.npy` and `failed.json`, with what was read before; the row of a failed image is black."""
-    pixels = np.lib.format.open_memmap(out / "pixels.npy", mode="w+", dtype=np.uint8, shape=(len(paths), side, side, 3))
+    pixels = new_array(out / "pixels.npy", np.uint8, (len(paths), side, side, 3))
     if before is not None:
         pixels[:] = before.pixels
     rows = [number for number, path in enumerate(paths) if before is None or path in before.failed]

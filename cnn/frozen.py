@@ -11,7 +11,8 @@ import numpy as np
 
 from leukobench.cnn.augmentation import Augment
 from leukobench.cnn.backend import keras
-from leukobench.cnn.data import Images, cache_folder
+from leukobench.cnn.cache import cache_folder, new_array
+from leukobench.cnn.data import Images
 from leukobench.cnn.epochs import Inputs
 from leukobench.cnn.fitting import outputs_of
 from leukobench.cnn.network import Network
@@ -74,7 +75,7 @@ def _run_base(network: Network, images: Images, training_rows: np.ndarray, copie
     """Write the outputs for each view, then for each augmented copy. [shape=(views + copies, images, features)]"""
     views, batch_size = network.recipe.views, network.recipe.batch_size
     shape = (views + copies, len(images.pixels), *network.base.output.shape[1:])
-    features = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    features = new_array(path, np.float32, shape)
     rows = np.array(sorted(images.row.values()))
     for view in range(views):
         task = f"{_TASK}, view {view + 1}/{views}" if views > 1 else _TASK

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from leukobench.cells.cell import BACKGROUNDS
 from leukobench.cohort.manifest import manifest_checksum, read_manifest
 from leukobench.core.errors import InputError, UnfinishedError
-from leukobench.core.files import only_writer, remove_leftovers, unfinished_path
+from leukobench.core.files import only_writer, unfinished_path
 from leukobench.features.batch import IMAGES_PER_TASK, Measurement, StrPath, measure_batch, stamp
 from leukobench.features.catalog import DEFAULT_SET, settings_of
 from leukobench.features.journal import Journal
@@ -111,7 +111,6 @@ def extract(
             with _kept(journal, len(paths), out):
                 _measure_rest(journal, how, paths, strict, jobs=jobs, backend=backend, scheduler=scheduler)
                 failed = {paths[number]: reason for number, reason in journal.failed.items()}
-                remove_leftovers(out)
                 if len(failed) < len(paths):
                     write_feature_table(journal.measured(paths), how.columns, facts, failed, out)
         journal.remove()
