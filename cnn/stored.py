@@ -72,7 +72,10 @@ def only_known_content(path: Path) -> Iterator[None]:
         if unknown := sorted(set(archive.namelist()) - MEMBERS):
             raise ValueError(f"contains {unknown[0]}, which no network of leukobench does")
         refuse_bomb(archive, path)
-        refuse_unknown_classes(json.loads(archive.read(CONFIG)))
+        config = json.loads(archive.read(CONFIG))
+        if isinstance(config, dict):
+            config.pop("compile_config", None)  # of training; Keras does not read it without compiling
+        refuse_unknown_classes(config)
         with archive.open(WEIGHTS) as member, h5py.File(member, "r") as weights:
             stored = _stored_values(weights)
     with _at_most(stored):

@@ -79,7 +79,7 @@ def extract(
 
     An image that cannot be measured gets no row. It is listed with the reason in <name>.failures.csv, and the command
     ends with exit code 1. Training leaves such images out and reports them. Settings that are not given are those of
-    the feature set; features.json records all of them.
+    the feature set; features.csv.json records all of them.
 
     Measurements are kept in <out>.partial until the table is complete. After Ctrl-C or a crash, rerun the command with
     --resume: the table is the same as that of an uninterrupted run, byte for byte.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import errno
-import hashlib
 import json
 import os
 import re
@@ -23,13 +22,7 @@ import filelock
 import pandas as pd
 
 from leukobench.core.errors import InputError, UnfinishedError
-from leukobench.core.opening import open_regular
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a regular file's bytes as 64 lowercase hexadecimal digits; see `open_regular`."""
-    with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+from leukobench.core.opening import sha256_of as sha256_of
 
 
 def refuse_existing(path: Path) -> None:

@@ -109,7 +109,8 @@ def extract(
         with contextlib.closing(Journal(journal_path, facts.to_json(), resume=resume)) as journal:
             _refuse_changed(journal, how.images, paths)
             with _kept(journal, len(paths), out):
-                _measure_rest(journal, how, paths, strict, jobs=jobs, backend=backend, scheduler=scheduler)
+                listed = list(zip(paths, manifest["sha256"], strict=True))
+                _measure_rest(journal, how, listed, strict, jobs=jobs, backend=backend, scheduler=scheduler)
                 failed = {paths[number]: reason for number, reason in journal.failed.items()}
                 if len(failed) < len(paths):
                     write_feature_table(journal.measured(paths), how.columns, facts, failed, out)
@@ -157,7 +158,9 @@ def _refuse_changed(journal: Journal, images: Path, paths: Sequence[str]) -> Non
             progress.update(len(batch))
 
 
-def _measure_rest(journal: Journal, how: Measurement, paths: Sequence[str], strict: bool, **workers: Any) -> None:
+def _measure_rest(
+    journal: Journal, how: Measurement, listed: Sequence[tuple[str, str]], strict: bool, **workers: Any
+) -> None:
     """Measure the images that the journal lacks.
 
     Raises:
@@ -165,12 +168,12 @@ def _measure_rest(journal: Journal, how: Measurement, paths: Sequence[str], stri
     """
     if strict and journal.failed:
         number, reason = next(iter(journal.failed.items()))
-        raise InputError(f"{how.images / paths[number]}: {reason} (found by an extraction that was not strict)")
-    tasks = (paths[first : first + IMAGES_PER_TASK] for first in range(journal.images, len(paths), IMAGES_PER_TASK))
-    with tqdm(total=len(paths), initial=journal.images, desc="extracting", unit="cell", disable=None) as progress:
+        raise InputError(f"{how.images / listed[number][0]}: {reason} (found by an extraction that was not strict)")
+    tasks = (listed[first : first + IMAGES_PER_TASK] for first in range(journal.images, len(listed), IMAGES_PER_TASK))
+    with tqdm(total=len(listed), initial=journal.images, desc="extracting", unit="cell", disable=None) as progress:
         for batch in in_order(partial(measure_batch, how), tasks, **workers):
             good = min(batch.failed, default=len(batch)) if strict else len(batch)
             journal.append(batch.first(good))
             progress.update(good)
             if good < len(batch):
-                raise InputError(f"{how.images / paths[journal.images]}: {batch.failed[good]}")
+                raise InputError(f"{how.images / listed[journal.images][0]}: {batch.failed[good]}")

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 import leukobench
 from leukobench.cli import main
 from leukobench.core.files import sha256_of
-from leukobench.results.feature_table import FORMAT
+from leukobench.results.feature_table import FORMAT, facts_path
 
 FACTS = {
     "feature_set": "patel",
@@ -34,7 +34,8 @@ def invoke(*arguments: object) -> Result:
 
 def write_table(folder: Path, values: pd.DataFrame, name: str = "table.csv", **facts: object) -> Path:
     values.to_csv(folder / name, index=False)
-    (folder / name).with_suffix(".json").write_text(json.dumps(FACTS | facts))
+    content = FACTS | facts | {"table_sha256": sha256_of(folder / name)}
+    facts_path(folder / name).write_text(json.dumps(content))
     return folder / name
 
 
@@ -108,7 +109,7 @@ def test_a_table_with_other_columns_is_refused_by_name(trained: Path, tmp_path: 
 def test_a_table_without_facts_is_refused(trained: Path, tmp_path: Path) -> None:
     shutil.copy(trained / "table.csv", tmp_path / "bare.csv")
     line = refused(invoke("predict", trained / "run", tmp_path / "bare.csv", "-o", tmp_path / "out.csv"))
-    assert "has no bare.json that says how it was measured" in line
+    assert "has no bare.csv.json that says how it was measured" in line
 
 
 @pytest.mark.parametrize(
