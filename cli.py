@@ -15,7 +15,7 @@ import click
 
 import leukobench
 from leukobench.commands.options import OUT, RESUME_HINT
-from leukobench.core.errors import InputError, UnfinishedError
+from leukobench.core.errors import MEMORY, InputError, UnfinishedError
 
 COMMANDS = {  # in the order in which a study needs them; a command's module is loaded when it is called
     "demo": "demo:demo",
@@ -61,6 +61,9 @@ class Commands(click.Group):
             name = "" if error.filename is None else f"{error.filename}: "
             click.echo(f"Error: {name}{error.strerror or error}", err=True)
             _give_up_output()
+            sys.exit(1)
+        except MemoryError:
+            click.echo(f"Error: {MEMORY} (--jobs, --batch-size, --size)", err=True)
             sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -23,7 +23,7 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
 from leukobench.core.errors import InputError
-from leukobench.core.opening import open_regular
+from leukobench.core.opening import of_surroundings, open_regular
 
 MAX_PIXELS = 8192 * 8192  # a larger image does not show one cell
 OPAQUE = 128  # of 255: a pixel of less than half opacity is transparent
@@ -62,6 +62,7 @@ def read_image(path: str | os.PathLike[str], *, transparent: int = 0) -> Decoded
         InputError: the file is missing, truncated, no regular file, not an image that Pillow can read, too large for an
             image of one cell, or cannot be reduced to 8 bits (32-bit or floating-point values, 12 bits stored as 16,
             16-bit planes).
+        OSError, MemoryError: the disk, the memory or the number of open files failed, not the image.
     """
     name = os.fspath(path)
     try:
@@ -80,6 +81,8 @@ def read_image(path: str | os.PathLike[str], *, transparent: int = 0) -> Decoded
     except Image.DecompressionBombError:
         raise InputError(f"{name}: has more pixels than {MAX_PIXELS}; crop it to one cell") from None
     except Exception as error:  # a damaged header makes decoders raise nearly anything
+        if of_surroundings(error):
+            raise
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or repr(error)
         raise InputError(f"{name}: cannot be read ({' '.join(reason.split())}); replace it") from None
 

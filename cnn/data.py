@@ -20,6 +20,7 @@ from leukobench.cells.cell import BACKGROUNDS, Cell, read_cell
 from leukobench.cnn.cache import cache_folder, new_array
 from leukobench.core.errors import InputError
 from leukobench.core.files import whole_folder
+from leukobench.core.opening import Place
 
 _FORMAT = 3  # increase it when `read_square` changes, so that old caches are not used
 
@@ -161,10 +162,13 @@ def _read_all(
         pixels[row] = found
         return None
 
+    place = Place(folder)
     reading = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")(delayed(fill)(row) for row in rows)
     reasons = list(tqdm(reading, total=len(rows), desc="reading images", unit="image", disable=None))
     pixels.flush()
     failed = {paths[row]: reason for row, reason in zip(rows, reasons, strict=True) if reason}
+    if failed:
+        place.check()
     if len(failed) == len(paths):
         first, reason = next(iter(failed.items()))
         raise InputError(f"{folder}: none of {len(paths)} images could be read; the first: {first}: {reason}")

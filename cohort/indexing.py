@@ -52,6 +52,7 @@ from leukobench.core.files import (
     sha256_of,
     unfinished_path,
 )
+from leukobench.core.opening import Place, of_surroundings
 from leukobench.core.processes import in_processes
 
 # UID_<subject>_<image>_<cell>_<label>, the dataset's own names: UID_H24_17_9_hem.bmp
@@ -254,6 +255,7 @@ def _read_files(
     What was read of unchanged files comes from the journal, a CSV file without header: path, stamp, checksum, and with
     fingerprints background, checksum of the pixels, packed texture and problem.
     """
+    place = Place(images)
     stamps = {path: _stamp(images / path) for path in files}
     done = dict(_read_journal(journal, stamps, background)) if journal is not None else {}
     todo = [path for path in files if path not in done]
@@ -269,6 +271,8 @@ def _read_files(
                 done[path] = file
                 if not file.unreadable:
                     writer.writerow([path, stamps[path], *_as_text(file, background)])
+    if any(file.unreadable for file in done.values()):
+        place.check()
     return {path: done[path] for path in files}
 
 
@@ -285,6 +289,8 @@ def _read_file(file: Path, background: str | None) -> _File:
     try:
         sha256 = sha256_of(file)
     except OSError as error:
+        if of_surroundings(error):
+            raise
         return _File("", None, f"cannot be read ({error.strerror})")
     return _File(sha256, None if background is None else read_fingerprint(file, near=True, background=background))
 

@@ -15,6 +15,7 @@ from leukobench.cohort.layout import find_images, phase_and_fold
 from leukobench.cohort.manifest import PHASES
 from leukobench.core.errors import InputError
 from leukobench.core.files import sha256_of
+from leukobench.core.opening import of_surroundings
 from leukobench.core.processes import in_processes
 from leukobench.core.text import EXAMPLES, aligned, counted
 
@@ -136,6 +137,8 @@ def _check(file: Path, size: int, sha256: str) -> tuple[str, str] | None:
             return "changed", f"{status.st_size:,} bytes instead of {size:,}"
         found = sha256_of(file)
     except OSError as error:
+        if of_surroundings(error):
+            raise
         return "unreadable", error.strerror or str(error)
     return None if found == sha256 else ("changed", f"SHA-256 {found[:16]}... instead of {sha256[:16]}...")
 

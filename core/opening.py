@@ -1,4 +1,4 @@
-"""Opening files that come from somebody else: regular files only."""
+"""Opening files that come from somebody else: regular files only; and which failures are not those of the file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import stat
+from pathlib import Path
 
 
 def open_regular(path: str | os.PathLike[str]) -> io.FileIO:
@@ -23,6 +24,36 @@ def open_regular(path: str | os.PathLike[str]) -> io.FileIO:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
         raise OSError(errno.EINVAL, "Not a regular file", os.fspath(path))
     return io.FileIO(handle)
+
+
+_SURROUNDINGS = ("EIO", "ENOMEM", "EMFILE", "ENFILE", "ENODEV", "ENXIO", "ESTALE", "ENOTCONN", "ETIMEDOUT", "EHOSTDOWN")
+SURROUNDINGS = {getattr(errno, name) for name in _SURROUNDINGS if hasattr(errno, name)}
+
+
+def of_surroundings(error: Exception) -> bool:
+    """Whether an error says nothing about the file: a failing disk, no memory, too many open files."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in SURROUNDINGS)
+
+
+class Place:
+    """A folder of images as it was at the start: it may vanish later, as when its disk is unmounted."""
+
+    def __init__(self, folder: Path) -> None:
+        """Note which folder this is."""
+        self.folder = folder
+        self._was = self._identity()
+
+    def check(self) -> None:
+        """Raise OSError if the folder is no longer the one that it was, so that missing files are not its own fault."""
+        if self._identity() != self._was:
+            raise FileNotFoundError(errno.ENOENT, "The folder of the images has vanished", str(self.folder))
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            status = os.stat(self.folder)
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:

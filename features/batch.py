@@ -111,6 +111,11 @@ class Batch:
         failed = {place: reason for place, reason in self.failed.items() if place < images}
         return Batch(self.values[:images], self.stamps[:images], failed)
 
+    def only(self, place: int) -> Batch:
+        """Return the batch of one image."""
+        failed = {0: self.failed[place]} if place in self.failed else {}
+        return Batch(self.values[place : place + 1], self.stamps[place : place + 1], failed)
+
 
 def stamp(file: StrPath) -> tuple[int, int]:
     """Return size in bytes and modification time in ns of a file, to recognise the file that was measured."""

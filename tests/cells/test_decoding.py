@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -257,6 +258,19 @@ def test_a_pipe_and_a_device_are_refused_without_waiting_for_their_end(tmp_path:
         for name in ("pipe", "zeros"):
             with pytest.raises(InputError, match=r"\.bmp: cannot be read \(Not a regular file\)"):
                 read_image(tmp_path / f"{name}.bmp")
+
+
+@pytest.mark.parametrize("number", ["EIO", "EMFILE", "ENFILE", "ENOMEM", "ESTALE"])
+def test_a_failure_of_the_surroundings_is_not_called_one_of_the_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(getattr(errno, number), "failed", "a.png")
+
+    Image.fromarray(RGB).save(tmp_path / "a.png")
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(OSError, match="failed"):
+        read_image(tmp_path / "a.png")
 
 
 def test_a_file_that_may_not_be_read_is_called_so(tmp_path: Path) -> None:
