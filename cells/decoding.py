@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
+from leukobench.cells.completeness import refuse_incomplete_png
 from leukobench.core.errors import InputError
 from leukobench.core.opening import of_surroundings, open_regular
 
@@ -131,6 +132,8 @@ def _decode(image: ImageFile, file: IO[bytes], name: str, transparent: int) -> D
         raise InputError(
             f"{name}: stores its 16-bit channels as planes; save them interleaved, or with 8 bits per channel"
         )
+    if image.format == "PNG":
+        refuse_incomplete_png(file)
     lossy, deep = _is_lossy(image, file), _is_16_bit(image)
     image.load()
     if image.mode[0] in "IF":

@@ -17,12 +17,11 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from leukobench.cells.cell import BACKGROUNDS, Cell, read_cell
-from leukobench.cnn.cache import cache_folder, new_array
+from leukobench.cnn.cache import cache_folder, cached, new_array
 from leukobench.core.errors import InputError
-from leukobench.core.files import whole_folder
 from leukobench.core.opening import Place
 
-_FORMAT = 3  # increase it when `read_square` changes, so that old caches are not used
+_FORMAT = 4  # increase it when `read_square` changes, so that old caches are not used
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,8 @@ def load_images(
     """Return the images of a manifest's rows; from the cache, if they have been read before.
 
     The cache is keyed by the paths and checksums of the rows and by the preprocessing; a changed manifest is read
-    again. Cached images do not need their files; images that could not be read are tried again.
+    again, and so is everything if the cache was damaged. Cached images do not need their files; images that could not
+    be read are tried again.
 
     Args:
         folder: Folder that the paths are relative to.
@@ -126,13 +126,11 @@ def load_images(
     images = None
     while True:
         key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
-        cached = cache_folder() / "images" / key
-        if not cached.is_dir():
-            with whole_folder(cached, shared=True) as unfinished:
-                _read_all(folder, paths, read, side, jobs, images, unfinished)
-        failed = json.loads((cached / "failed.json").read_text(encoding="utf-8"))
+        fill = partial(_read_all, folder, paths, read, side, jobs, images)
+        found = cached(cache_folder() / "images" / key, fill)
+        failed = json.loads((found / "failed.json").read_text(encoding="utf-8"))
         row = {path: number for number, path in enumerate(paths) if path not in failed}
-        pixels = np.load(cached / "pixels.npy", mmap_mode="r")
+        pixels = np.load(found / "pixels.npy", mmap_mode="r")
         images = Images(key, pixels, row, failed, folder, frame, background)
         readable = [path for path in failed if not isinstance(read(folder / path), str)]
         if not readable:

@@ -1,7 +1,7 @@
 """What a stored network may contain, checked before Keras builds it: Keras' own safe mode has been bypassed repeatedly.
 
-Only the classes that our architectures consist of are built, so that no class is loaded that runs code, opens a file
-or fetches one. Nothing is unpacked or allocated that the file does not hold.
+Only the classes that our architectures and trainings consist of are built, so that no class is loaded that runs code,
+opens a file or fetches one. Nothing is unpacked or allocated that the file does not hold.
 """
 
 from __future__ import annotations
@@ -13,12 +13,18 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import h5py
 
 from leukobench.cnn.backend import keras
 from leukobench.core.archives import refuse_bomb
+
+
+def _classes_in(module: ModuleType) -> set[str]:
+    return {name for name, value in vars(module).items() if isinstance(value, type)}
+
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 MEMBERS = {CONFIG, WEIGHTS, "metadata.json"}
@@ -55,6 +61,10 @@ CLASSES = {
     "keras.src.ops.image": {"Resize"},
     "keras.src.ops.numpy": {"Any", "Flip", "Greater", "Maximum", "Mean", "TrueDivide"},
     None: {"__keras_tensor__"},
+    # of training; a recipe may name any of them, and they do no more than compute
+    "keras.losses": _classes_in(keras.losses),
+    "keras.optimizers": _classes_in(keras.optimizers),
+    "keras.optimizers.schedules": _classes_in(keras.optimizers.schedules),
 }
 
 _counting = threading.Lock()  # `add_weight` belongs to the process: threads replace it in turn
@@ -72,10 +82,7 @@ def only_known_content(path: Path) -> Iterator[None]:
         if unknown := sorted(set(archive.namelist()) - MEMBERS):
             raise ValueError(f"contains {unknown[0]}, which no network of leukobench does")
         refuse_bomb(archive, path)
-        config = json.loads(archive.read(CONFIG))
-        if isinstance(config, dict):
-            config.pop("compile_config", None)  # of training; Keras does not read it without compiling
-        refuse_unknown_classes(config)
+        refuse_unknown_classes(json.loads(archive.read(CONFIG)))
         with archive.open(WEIGHTS) as member, h5py.File(member, "r") as weights:
             stored = _stored_values(weights)
     with _at_most(stored):

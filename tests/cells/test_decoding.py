@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 import subprocess
 import sys
 import warnings
+import zlib
 from importlib.metadata import version
 from pathlib import Path
 
@@ -240,6 +242,38 @@ def test_only_the_promised_formats_are_opened_whatever_the_name(
     with pytest.raises(InputError, match="is not an image that can be read"):
         read_image(tmp_path / "x.bmp")
     assert started == []
+
+
+def png(pixels: np.ndarray, rows: int, colour: int = 2, bits: int = 8) -> bytes:
+    """A PNG whose compressed stream is complete and holds the first rows of the image."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    height, width = pixels.shape[:2]
+    raw = b"".join(b"\0" + row.tobytes() for row in pixels[:rows])
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
+
+
+def test_half_a_png_in_a_complete_stream_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "whole.png").write_bytes(png(RGB, len(RGB)))
+    assert np.array_equal(read_image(tmp_path / "whole.png").rgb, RGB)
+    for rows in (1, len(RGB) // 2, len(RGB) - 1):
+        (tmp_path / "half.png").write_bytes(png(RGB, rows))
+        with pytest.raises(InputError, match=r"half\.png: cannot be read \(is incomplete: "):
+            read_image(tmp_path / "half.png")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+@pytest.mark.parametrize("side", [1, 5, 33])
+def test_complete_pngs_of_every_kind_are_read(tmp_path: Path, mode: str, side: int) -> None:
+    grey = Image.fromarray(RNG.integers(0, 65536, (side, side + 2)).astype(np.uint16))
+    image = (
+        grey if mode == "I;16" else Image.fromarray(RNG.integers(0, 256, (side, side + 2, 3), np.uint8)).convert(mode)
+    )
+    image.save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png").rgb.shape == (side, side + 2, 3)
 
 
 def test_an_empty_file_and_a_folder_are_called_so(tmp_path: Path) -> None:
