@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from leukobench.core.opening import UNFINISHED
+
 OUT = "leukobench.out"  # key of the output in a context's `meta`, for the message of an interrupted command
 RESUME_HINT = "to resume it, rerun the command with --resume"
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -15,11 +17,11 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 class NewPath(click.Path):
-    """A path that must not exist: nothing is overwritten."""
+    """A path that must not exist: nothing is overwritten but a folder that a killed process left unfinished."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        if path.exists():
+        if path.exists() and not (path / UNFINISHED).exists():
             self.fail(f"{path} already exists; remove it or choose another name", param, ctx)
         return path
 

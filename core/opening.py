@@ -26,6 +26,7 @@ def open_regular(path: str | os.PathLike[str]) -> io.FileIO:
     return io.FileIO(handle)
 
 
+UNFINISHED = ".unfinished"  # file in a folder that a killed process has not finished, and that may be made anew
 _SURROUNDINGS = ("EIO", "ENOMEM", "EMFILE", "ENFILE", "ENODEV", "ENXIO", "ESTALE", "ENOTCONN", "ETIMEDOUT", "EHOSTDOWN")
 SURROUNDINGS = {getattr(errno, name) for name in _SURROUNDINGS if hasattr(errno, name)}
 

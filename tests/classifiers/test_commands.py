@@ -156,6 +156,8 @@ def broken(kind: str, values: pd.DataFrame, split: pd.DataFrame) -> tuple[pd.Dat
         values.loc[3, first] = "large"
     elif kind == "infinite value":
         values.loc[3, first] = float("inf")
+    elif kind == "huge value":
+        values.loc[3, first] = 1e300
     elif kind == "path twice":
         values = pd.concat([values, values.iloc[:1]])
     elif kind == "no overlap":
@@ -181,6 +183,7 @@ def broken(kind: str, values: pd.DataFrame, split: pd.DataFrame) -> tuple[pd.Dat
         ("missing value", "table.csv: the column 'color_mean_red' contains values that are not finite numbers"),
         ("text in a column", "table.csv: the column 'color_mean_red' contains values that are not finite numbers"),
         ("infinite value", "table.csv: the column 'color_mean_red' contains values that are not finite numbers"),
+        ("huge value", "table.csv: the column 'color_mean_red' has values of 1e+100 or more"),
         ("path twice", "is duplicated"),
         ("no overlap", "split.csv: names 40 of 40 images that"),
         ("two rows", "split.csv: the training part has 0 subject groups of one class"),
@@ -253,3 +256,13 @@ def test_a_setting_or_recipe_that_does_not_fit_the_table_is_refused(
     result = invoke(command, cohort / "features.csv", "--split", cohort / "split.csv", *option, "-o", tmp_path / "r")
     assert says in refused(result)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_test_part_of_one_class_is_reported_without_what_it_leaves_undefined(cohort: Path, tmp_path: Path) -> None:
+    split = pd.read_csv(cohort / "split.csv", dtype=str, keep_default_na=False)
+    split[(split["part"] != "test") | (split["label"] == "all")].to_csv(tmp_path / "split.csv", index=False)
+    files = (cohort / "features.csv", "--split", tmp_path / "split.csv", "-o", tmp_path / "run")
+    result = invoke("train-knn", *files, *QUICK, "--no-importance")
+    assert result.exit_code == 0, result.output
+    assert "test AUROC undefined, accuracy " in result.output
+    assert ", specificity undefined on" in result.output
