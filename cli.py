@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
+import threading
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import click
 
 import leukobench
-from leukobench.commands.options import RESUME_HINT
-from leukobench.core.errors import InputError, UnfinishedError
+from leukobench.commands.options import OUT, RESUME_HINT
+from leukobench.core.errors import MEMORY, InputError, UnfinishedError
 
 COMMANDS = {  # in the order in which a study needs them; a command's module is loaded when it is called
     "demo": "demo:demo",
@@ -51,12 +54,17 @@ class Commands(click.Group):
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")  # a name need not be in the encoding of the terminal
+        if threading.current_thread() is threading.main_thread():  # Python allows it in no other thread
+            signal.signal(signal.SIGTERM, _interrupt)
         try:
             return super().main(*args, **kwargs)
         except OSError as error:  # a full disk, or no permission; without a name: of the output or the working folder
             name = "" if error.filename is None else f"{error.filename}: "
             click.echo(f"Error: {name}{error.strerror or error}", err=True)
             _give_up_output()
+            sys.exit(1)
+        except MemoryError:
+            click.echo(f"Error: {MEMORY} (--jobs, --batch-size, --size)", err=True)
             sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -66,6 +74,24 @@ class Commands(click.Group):
             raise click.ClickException(f"{error}; {RESUME_HINT}") from None
         except InputError as error:
             raise click.ClickException(str(error)) from None
+        except KeyboardInterrupt as interruption:
+            raise click.ClickException(_interrupted(str(interruption), ctx.meta.get(OUT))) from None
+
+
+def _interrupt(*_: object) -> NoReturn:
+    """Answer SIGTERM like Ctrl-C: what was computed is kept, and workers are ended."""
+    raise KeyboardInterrupt
+
+
+def _interrupted(message: str, out: Path | None) -> str:
+    """Say what is kept of an interrupted command, and how to continue it."""
+    from leukobench.core.files import unfinished_path  # here: pandas takes time to load
+
+    message = message or (f"{out}: interrupted" if out else "interrupted")
+    if out is None or not unfinished_path(out).exists():
+        return message
+    kept = unfinished_path(out)
+    return f"{message if str(kept) in message else f'{message}; {kept} holds what is complete'}; {RESUME_HINT}"
 
 
 def _give_up_output() -> None:

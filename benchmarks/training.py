@@ -36,8 +36,9 @@ import numpy as np
 import pandas as pd
 
 from leukobench.cnn.backend import keras
+from leukobench.cnn.cache import VARIABLE as CACHE_VARIABLE
 from leukobench.cnn.checkpoint import Checkpoint
-from leukobench.cnn.data import CACHE_VARIABLE, Images, load_images
+from leukobench.cnn.data import Images, load_images
 from leukobench.cnn.device import DEVICES, PRECISIONS, building_in, choose_devices, name_devices, policy_for
 from leukobench.cnn.epochs import Examples
 from leukobench.cnn.fitting import Fitting, Validation

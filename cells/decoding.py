@@ -8,22 +8,27 @@ applied, and only the first of several pages or frames is read.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import struct
 import threading
 import warnings
 from dataclasses import dataclass
+from typing import IO
 
 import cv2
 import numpy as np
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
+from leukobench.cells.completeness import refuse_incomplete_png
 from leukobench.core.errors import InputError
+from leukobench.core.opening import of_surroundings, open_regular
 
 MAX_PIXELS = 8192 * 8192  # a larger image does not show one cell
 OPAQUE = 128  # of 255: a pixel of less than half opacity is transparent
+FORMATS = ("BMP", "PNG", "JPEG", "TIFF", "WEBP")  # Pillow would start Ghostscript for a PostScript file, of any name
 FEWEST_LEVELS = 16  # of 256: a 16-bit image with fewer after reduction holds unscaled 12-bit values of a camera
 
 _BITMAP = struct.Struct("<2s8xIIiiHHI20x")  # signature, start of the pixels, and the first half of BITMAPINFOHEADER
@@ -55,16 +60,20 @@ def read_image(path: str | os.PathLike[str], *, transparent: int = 0) -> Decoded
         transparent: Value of all three channels where the image is transparent, 0 to 255.
 
     Raises:
-        InputError: the file is missing, truncated, not an image that Pillow can read, too large for an image of one
-            cell, or cannot be reduced to 8 bits (32-bit or floating-point values, 12 bits stored as 16, 16-bit planes).
+        InputError: the file is missing, truncated, no regular file, not an image that Pillow can read, too large for an
+            image of one cell, or cannot be reduced to 8 bits (32-bit or floating-point values, 12 bits stored as 16,
+            16-bit planes).
+        OSError, MemoryError: the disk, the memory or the number of open files failed, not the image.
     """
     name = os.fspath(path)
     try:
-        bitmap = _read_bitmap(name)
-        if bitmap is not None:
-            return DecodedImage(bitmap, lossy=False)
-        with _opened(name) as image:
-            return _decode(image, name, transparent)
+        with open_regular(name) as file:
+            bitmap = _read_bitmap(file)
+            if bitmap is not None:
+                return DecodedImage(bitmap, lossy=False)
+            file.seek(0)
+            with io.BufferedReader(file) as buffered, _opened(buffered) as image:
+                return _decode(image, buffered, name, transparent)
     except InputError:
         raise
     except UnidentifiedImageError:
@@ -73,6 +82,8 @@ def read_image(path: str | os.PathLike[str], *, transparent: int = 0) -> Decoded
     except Image.DecompressionBombError:
         raise InputError(f"{name}: has more pixels than {MAX_PIXELS}; crop it to one cell") from None
     except Exception as error:  # a damaged header makes decoders raise nearly anything
+        if of_surroundings(error):
+            raise
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or repr(error)
         raise InputError(f"{name}: cannot be read ({' '.join(reason.split())}); replace it") from None
 
@@ -84,45 +95,46 @@ def contiguous(rgb: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(rgb)
 
 
-def _read_bitmap(name: str) -> np.ndarray | None:
+def _read_bitmap(file: io.FileIO) -> np.ndarray | None:
     """Return the pixels of an uncompressed 24-bit BMP that is complete, None for every other file.
 
     Its rows lie from the bottom up, each padded to a multiple of 4 bytes, with blue before green and red.
     """
-    with open(name, "rb", buffering=0) as file:
-        header = file.read(_BITMAP.size)
-        if len(header) < _BITMAP.size:
-            return None
-        signature, start, header_size, width, height, planes, bits, compression = _BITMAP.unpack(header)
-        if (signature, header_size, planes, bits, compression) != (b"BM", 40, 1, 24, 0) or start < _BITMAP.size:
-            return None
-        stride = (3 * width + 3) // 4 * 4
-        if width < 1 or height < 1 or width * height > MAX_PIXELS:
-            return None
-        if os.fstat(file.fileno()).st_size < start + stride * height:
-            return None
-        file.seek(start)
-        pixels = file.read(stride * height)
+    header = file.read(_BITMAP.size)
+    if len(header) < _BITMAP.size:
+        return None
+    signature, start, header_size, width, height, planes, bits, compression = _BITMAP.unpack(header)
+    if (signature, header_size, planes, bits, compression) != (b"BM", 40, 1, 24, 0) or start < _BITMAP.size:
+        return None
+    stride = (3 * width + 3) // 4 * 4
+    if width < 1 or height < 1 or width * height > MAX_PIXELS:
+        return None
+    if os.fstat(file.fileno()).st_size < start + stride * height:
+        return None
+    file.seek(start)
+    pixels = file.read(stride * height)
     if len(pixels) < stride * height:  # truncated in the meantime
         return None
     return np.ndarray((height, width, 3), np.uint8, pixels, 0, (stride, 3, 1))[::-1, :, ::-1]
 
 
-def _opened(name: str) -> ImageFile:
+def _opened(file: IO[bytes]) -> ImageFile:
     """Open an image without Pillow's warning about its size: `_decode` has a lower limit of its own."""
     with _opening, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(name)
+        return Image.open(file, formats=FORMATS)
 
 
-def _decode(image: ImageFile, name: str, transparent: int) -> DecodedImage:
+def _decode(image: ImageFile, file: IO[bytes], name: str, transparent: int) -> DecodedImage:
     if image.width * image.height > MAX_PIXELS:
         raise InputError(f"{name}: has {image.width} x {image.height} px; crop it to one cell")
     if _is_planar_16_bit(image):
         raise InputError(
             f"{name}: stores its 16-bit channels as planes; save them interleaved, or with 8 bits per channel"
         )
-    lossy, deep = _is_lossy(image, name), _is_16_bit(image)
+    if image.format == "PNG":
+        refuse_incomplete_png(file)
+    lossy, deep = _is_lossy(image, file), _is_16_bit(image)
     image.load()
     if image.mode[0] in "IF":
         if not deep:
@@ -161,8 +173,8 @@ def _is_planar_16_bit(image: ImageFile) -> bool:
     return image.tag_v2.get(284) == 2 and 16 in image.tag_v2.get(258, ())  # PlanarConfiguration, BitsPerSample
 
 
-def _is_lossy(image: ImageFile, name: str) -> bool:
+def _is_lossy(image: ImageFile, file: IO[bytes]) -> bool:
     if image.format == "WEBP":
-        with open(name, "rb") as file:
-            return b"VP8L" not in file.read(1 << 16)  # the chunk of the lossless codec
+        file.seek(0)
+        return b"VP8L" not in file.read(1 << 16)  # the chunk of the lossless codec
     return image.format in ("JPEG", "MPO") or image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp")

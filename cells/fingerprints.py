@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 from tqdm import tqdm
 
 from leukobench.cells.cell import BACKGROUNDS, Cell, cell_of, decode_on
 from leukobench.cells.decoding import contiguous
 from leukobench.cells.threads import one_opencv_thread
 from leukobench.core.errors import InputError
+from leukobench.core.processes import in_processes
 
 SIDE = 64  # px, of a texture
 OUTSIDE = -128  # value of the pixels of a texture that do not belong to the cell
@@ -71,9 +72,8 @@ def read_fingerprints(
         background: What surrounds the cell, see `leukobench.cells.cell.read_cell`.
         jobs: Number of parallel processes.
     """
-    reading = Parallel(n_jobs=jobs, return_as="generator", batch_size=16)(
-        delayed(read_fingerprint)(file, near=near, background=background) for file in files.values()
-    )
+    calls = (delayed(read_fingerprint)(file, near=near, background=background) for file in files.values())
+    reading = in_processes(calls, jobs, batch_size=16)
     results = tqdm(reading, total=len(files), desc="decoding", unit="image", disable=None)
     found = dict(zip(files, results, strict=True))
     return Fingerprints(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import delayed
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import normalize
@@ -35,6 +35,7 @@ from leukobench.classifiers.pipelines import (
 from leukobench.classifiers.recipes import ClassicalRecipe
 from leukobench.classifiers.settings import Combination
 from leukobench.core.errors import InputError
+from leukobench.core.processes import in_processes
 from leukobench.results.weights import cell_weights
 
 FOLDS = 5
@@ -126,16 +127,16 @@ def _out_of_fold_decisions(
     approximate = recipe.family == "svm" and len(cells) > recipe.approximate_above
     decision = np.full((len(combinations), len(cells)), np.nan)
     progress = tqdm(total=len(combinations) * len(folds), desc="search", unit="fit", disable=None)
-    with progress, Parallel(n_jobs=jobs, return_as="generator") as parallel:
+    with progress:
         for same_preparation in _grouped(range(len(combinations)), combinations, set(PREPARATION)):
             first = combinations[same_preparation[0]]
-            prepared = list(parallel(delayed(_prepare)(first, cells, *fold, seed) for fold in folds))
+            prepared = list(in_processes((delayed(_prepare)(first, cells, *fold, seed) for fold in folds), jobs))
             tasks = [
                 (numbers, fold)
                 for fold in range(len(folds))
                 for numbers in _grouped(same_preparation, combinations, set(KERNEL))
             ]
-            done = parallel(
+            calls = (
                 delayed(_decisions)(
                     [combinations[number] for number in numbers],
                     prepared[fold],
@@ -145,7 +146,7 @@ def _out_of_fold_decisions(
                 )
                 for numbers, fold in tasks
             )
-            for (numbers, fold), values in zip(tasks, done, strict=True):
+            for (numbers, fold), values in zip(tasks, in_processes(calls, jobs), strict=True):
                 decision[np.ix_(np.array(numbers), folds[fold][1])] = values
                 progress.update(len(numbers))
     return decision

@@ -31,6 +31,7 @@ from leukobench.results.run import RunFolder, model_name, predictions_table, wri
 from leukobench.results.run_info import RunInfo, by_fold, command_line, split_facts
 
 LIBRARIES = ("numpy", "pandas", "scikit-learn", "skops")
+LARGEST = 1e100  # of a feature: a sum of squares of larger ones need not be finite
 
 
 def train_classifier(
@@ -178,6 +179,7 @@ def _read_inputs(recipe: ClassicalRecipe, table_path: Path, split_path: Path) ->
     split = read_split(split_path)
     table = read_feature_table(table_path)
     _refuse_other_set(recipe, table, table_path)
+    _refuse_large_values(table, table_path)
     facts = split_facts(split)
     facts["checksums"]["features"] = sha256_of(table_path)
     rows: dict[int | None, pd.DataFrame] = {}
@@ -282,6 +284,14 @@ def _refuse_other_set(recipe: ClassicalRecipe, table: FeatureTable, path: Path) 
         )
         raise InputError(
             f"{path}: {what}; the recipe {recipe.name} requires {recipe.feature_set}: extract that feature set"
+        )
+
+
+def _refuse_large_values(table: FeatureTable, path: Path) -> None:
+    large = table.values.abs().max() >= LARGEST
+    if large.any():
+        raise InputError(
+            f"{path}: the column {large.idxmax()!r} has values of {LARGEST:g} or more; fix it or remove it"
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -14,16 +13,15 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
-import platformdirs
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from leukobench.cells.cell import BACKGROUNDS, Cell, read_cell
+from leukobench.cnn.cache import cache_folder, cached, new_array
 from leukobench.core.errors import InputError
-from leukobench.core.files import whole_folder
+from leukobench.core.opening import Place
 
-CACHE_VARIABLE = "LEUKOBENCH_CACHE"
-_FORMAT = 3  # increase it when `read_square` changes, so that old caches are not used
+_FORMAT = 4  # increase it when `read_square` changes, so that old caches are not used
 
 
 @dataclass(frozen=True)
@@ -52,13 +50,6 @@ class Images:
     def side(self) -> int:
         """Side of the pixels that were resized from that square, px."""
         return self.pixels.shape[1]
-
-
-def cache_folder() -> Path:
-    """Return the folder of preprocessed images: $LEUKOBENCH_CACHE, or the user's cache folder of the system."""
-    if CACHE_VARIABLE in os.environ:
-        return Path(os.environ[CACHE_VARIABLE])
-    return platformdirs.user_cache_path("leukobench", appauthor=False)
 
 
 def square(cell: Cell, frame: int, side: int) -> np.ndarray:
@@ -115,7 +106,8 @@ def load_images(
     """Return the images of a manifest's rows; from the cache, if they have been read before.
 
     The cache is keyed by the paths and checksums of the rows and by the preprocessing; a changed manifest is read
-    again. Cached images do not need their files; images that could not be read are tried again.
+    again, and so is everything if the cache was damaged. Cached images do not need their files; images that could not
+    be read are tried again.
 
     Args:
         folder: Folder that the paths are relative to.
@@ -134,13 +126,11 @@ def load_images(
     images = None
     while True:
         key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
-        cached = cache_folder() / "images" / key
-        if not cached.is_dir():
-            with whole_folder(cached, shared=True) as unfinished:
-                _read_all(folder, paths, read, side, jobs, images, unfinished)
-        failed = json.loads((cached / "failed.json").read_text(encoding="utf-8"))
+        fill = partial(_read_all, folder, paths, read, side, jobs, images)
+        found = cached(cache_folder() / "images" / key, fill)
+        failed = json.loads((found / "failed.json").read_text(encoding="utf-8"))
         row = {path: number for number, path in enumerate(paths) if path not in failed}
-        pixels = np.load(cached / "pixels.npy", mmap_mode="r")
+        pixels = np.load(found / "pixels.npy", mmap_mode="r")
         images = Images(key, pixels, row, failed, folder, frame, background)
         readable = [path for path in failed if not isinstance(read(folder / path), str)]
         if not readable:
@@ -158,7 +148,7 @@ def _read_all(
     out: Path,
 ) -> None:
     """Write `pixels.npy` and `failed.json`, with what was read before; the row of a failed image is black."""
-    pixels = np.lib.format.open_memmap(out / "pixels.npy", mode="w+", dtype=np.uint8, shape=(len(paths), side, side, 3))
+    pixels = new_array(out / "pixels.npy", np.uint8, (len(paths), side, side, 3))
     if before is not None:
         pixels[:] = before.pixels
     rows = [number for number, path in enumerate(paths) if before is None or path in before.failed]
@@ -170,10 +160,13 @@ def _read_all(
         pixels[row] = found
         return None
 
+    place = Place(folder)
     reading = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")(delayed(fill)(row) for row in rows)
     reasons = list(tqdm(reading, total=len(rows), desc="reading images", unit="image", disable=None))
     pixels.flush()
     failed = {paths[row]: reason for row, reason in zip(rows, reasons, strict=True) if reason}
+    if failed:
+        place.check()
     if len(failed) == len(paths):
         first, reason = next(iter(failed.items()))
         raise InputError(f"{folder}: none of {len(paths)} images could be read; the first: {first}: {reason}")

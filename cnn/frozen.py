@@ -11,13 +11,13 @@ import numpy as np
 
 from leukobench.cnn.augmentation import Augment
 from leukobench.cnn.backend import keras
-from leukobench.cnn.data import Images, cache_folder
+from leukobench.cnn.cache import cache_folder, cached, new_array
+from leukobench.cnn.data import Images
 from leukobench.cnn.epochs import Inputs
 from leukobench.cnn.fitting import outputs_of
 from leukobench.cnn.network import Network
-from leukobench.core.files import whole_folder
 
-_FORMAT = 2  # increase it when scaling, augmentation or pooling change, so that old caches are not used
+_FORMAT = 3  # increase it when scaling, augmentation or pooling change, so that old caches are not used
 _TASK = "running the frozen base"
 _CHUNK = 64  # batches predicted at a time, so that not all features are in memory at once
 
@@ -39,11 +39,12 @@ def base_outputs(network: Network, images: Images, training_rows: np.ndarray, se
     """
     recipe = network.recipe
     copies = recipe.augmented_passes if recipe.augmentation is not None else 0
-    cached = cache_folder() / "features" / _key(network, images, training_rows, copies, seed)
-    if not cached.is_dir():
-        with whole_folder(cached, shared=True) as partial:
-            _run_base(network, images, training_rows, copies, seed, partial / "features.npy")
-    outputs = np.load(cached / "features.npy", mmap_mode="r")
+
+    def fill(folder: Path) -> None:
+        _run_base(network, images, training_rows, copies, seed, folder / "features.npy")
+
+    found = cached(cache_folder() / "features" / _key(network, images, training_rows, copies, seed), fill)
+    outputs = np.load(found / "features.npy", mmap_mode="r")
     views, augmented = outputs[: recipe.views], outputs[recipe.views :]
     return Inputs(outputs[0], augmented if copies else views, [(view, 0) for view in views])
 
@@ -74,7 +75,7 @@ def _run_base(network: Network, images: Images, training_rows: np.ndarray, copie
     """Write the outputs for each view, then for each augmented copy. [shape=(views + copies, images, features)]"""
     views, batch_size = network.recipe.views, network.recipe.batch_size
     shape = (views + copies, len(images.pixels), *network.base.output.shape[1:])
-    features = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    features = new_array(path, np.float32, shape)
     rows = np.array(sorted(images.row.values()))
     for view in range(views):
         task = f"{_TASK}, view {view + 1}/{views}" if views > 1 else _TASK

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from leukobench.cnn.normalization import fuse_batch_normalization
 from leukobench.cnn.pooling import POOLINGS
 from leukobench.cnn.recipes import Recipe
 from leukobench.cnn.scaling import SCALINGS
+from leukobench.cnn.stored import only_known_content
 from leukobench.core.errors import InputError
 
 _STEPS_AT_ONCE = 16  # for a head on a frozen base, where calling the backend costs about as much as a step
@@ -104,15 +106,16 @@ def positive_score(outputs: np.ndarray) -> np.ndarray:
 
 
 def load_network(path: str | os.PathLike[str]) -> keras.Model:
-    """Load a stored network in safe mode: no code from the file is run.
+    """Load a stored network: no code from the file is run, and only layers that our networks have are built.
 
     Raises:
-        InputError: the file is no network in Keras format.
+        InputError: the file is no network in Keras format, or contains what no network of leukobench does.
     """
     try:
-        model = keras.saving.load_model(os.fspath(path), compile=False, safe_mode=True)
+        with only_known_content(Path(path)):
+            model = keras.saving.load_model(os.fspath(path), compile=False, safe_mode=True)
         fuse_batch_normalization(model.get_layer(NETWORK))
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except Exception as error:  # a damaged file makes Keras and h5py raise nearly anything
         raise InputError(f"{path}: cannot be loaded as a network ({' '.join(str(error).split())[:200]})") from None
     return model
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import delayed
 from tqdm import tqdm
 
 import leukobench
@@ -23,7 +23,8 @@ from leukobench.cohort.layout import find_images
 from leukobench.cohort.pair_pictures import draw_pair
 from leukobench.cohort.ties import COLUMNS, KINDS, accepted, write_ties
 from leukobench.core.files import only_writer, refuse_existing, whole_folder, write_json
-from leukobench.core.pages import embedded, page_templates
+from leukobench.core.pages import embedded, guarded, page_templates
+from leukobench.core.processes import in_processes
 from leukobench.core.text import counted
 
 MOST_PICTURES = 1_000  # pairs; a page with more is too large for a browser
@@ -136,9 +137,8 @@ def _pictures(
     files = find_images(images, manifest["path"]).files
     place = ties.groupby(["subject", "other_subject"]).cumcount().sort_values(kind="stable")
     rows = [row for row in place.index if ties["path"][row] in files and ties["other"][row] in files][:MOST_PICTURES]
-    drawing = Parallel(n_jobs=jobs, return_as="generator", batch_size=8)(
-        delayed(draw_pair)(files[ties["path"][row]], files[ties["other"][row]], background) for row in rows
-    )
+    calls = (delayed(draw_pair)(files[ties["path"][row]], files[ties["other"][row]], background) for row in rows)
+    drawing = in_processes(calls, jobs, batch_size=8)
     drawn = tqdm(drawing, total=len(rows), desc="drawing", unit="pair", disable=None)
     return {
         row: (embedded(pair[0], "jpeg"), embedded(pair[1], "jpeg"))
@@ -150,7 +150,8 @@ def _pictures(
 def _page(found: Audit, joins: list[Join]) -> str:
     subjects = list(found.subjects["subject"])
     groups = subject_groups(pd.Series(subjects, dtype=object), accepted(found.ties))
-    return (
+    rows = _as_text(found.ties)[list(COLUMNS)].to_numpy().tolist()
+    page = (
         page_templates("leukobench.cohort")
         .get_template("audit.html.jinja")
         .render(
@@ -159,8 +160,9 @@ def _page(found: Audit, joins: list[Join]) -> str:
             subjects=subjects,
             joined=sorted({group for group in groups if "=" in group}, key=natural_order),
             columns=list(COLUMNS),
-            rows=_as_text(found.ties)[list(COLUMNS)].to_numpy().tolist(),
+            rows=rows,
             pictured=sum(bool(pair.pictures[0]) for join in joins for pair in join.pairs),
             version=leukobench.__version__,
         )
     )
+    return guarded(page, script=bool(rows))

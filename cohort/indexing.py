@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import delayed
 from tqdm import tqdm
 
 from leukobench.cells.cell import BACKGROUNDS
@@ -52,6 +52,8 @@ from leukobench.core.files import (
     sha256_of,
     unfinished_path,
 )
+from leukobench.core.opening import Place, of_surroundings
+from leukobench.core.processes import in_processes
 
 # UID_<subject>_<image>_<cell>_<label>, the dataset's own names: UID_H24_17_9_hem.bmp
 _CNMC_NAME = re.compile(r"UID_(?P<subject>H?\d+)_\d+_\d+_(?P<label>all|hem)\.\w+", re.IGNORECASE)
@@ -75,10 +77,11 @@ class Sources:
 
 @dataclass(frozen=True)
 class _File:
-    """What was read from a file: its checksum, or why it cannot be read; and its fingerprint, if asked for."""
+    """What was read from a file: its checksum, and its fingerprint if asked for; or why it cannot be read."""
 
     sha256: str
     fingerprint: Fingerprint | None
+    unreadable: str = ""
 
 
 def index_folder(
@@ -125,11 +128,12 @@ def index_folder(
     Returns:
         The manifest, sorted by path; its columns are those of `cohort.manifest`. Subject IDs are in upper case.
         `attrs["failures"]` has the reason of each image that was indexed but not compared: it cannot be decoded, or
-        shows no cell on this background.
+        shows no cell on this background. `attrs["unreadable"]` has the reason of each entry that has no row: a folder,
+        a pipe, a device or a broken link with the name of an image, or a file that may not be read.
 
     Raises:
-        InputError: no image in the folder, images whose label or subject is unknown, a malformed pattern or table, a
-            tie between a blast and a normal cell, or `out` or the table of ties exists.
+        InputError: no image in the folder, or none that can be read, images whose label or subject is unknown, a
+            malformed pattern or table, a tie between a blast and a normal cell, or `out` or the table of ties exists.
         UnfinishedError: an interrupted call left checksums, and `resume` is false.
 
     Example:
@@ -169,6 +173,12 @@ def _index(
     images: Path, sources: Sources, read: dict[str, _File], rejected: pd.DataFrame | None, jobs: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the manifest of the files that were read, and the ties of its subjects."""
+    unreadable = {path: f"{images / path}: {file.unreadable}" for path, file in read.items() if file.unreadable}
+    read = {path: file for path, file in read.items() if not file.unreadable}
+    if not read:
+        raise InputError(
+            f"{images}: none of {len(unreadable)} images can be read; the first: {min(unreadable.values())}"
+        )
     official = read_manifest(shipped_manifest_path())
     manifest = _rows(images, sources, read, official)
     ties = _ties(manifest, [file.fingerprint for file in read.values()], jobs)
@@ -182,6 +192,7 @@ def _index(
     manifest = manifest[list(COLUMNS)]
     problems = {path: file.fingerprint.problem for path, file in read.items() if file.fingerprint is not None}
     manifest.attrs["failures"] = {path: problem for path, problem in problems.items() if problem}
+    manifest.attrs["unreadable"] = unreadable
     return manifest, ties
 
 
@@ -243,16 +254,12 @@ def _read_files(
 
     What was read of unchanged files comes from the journal, a CSV file without header: path, stamp, checksum, and with
     fingerprints background, checksum of the pixels, packed texture and problem.
-
-    Raises:
-        InputError: a file cannot be read.
     """
+    place = Place(images)
     stamps = {path: _stamp(images / path) for path in files}
     done = dict(_read_journal(journal, stamps, background)) if journal is not None else {}
     todo = [path for path in files if path not in done]
-    reading = Parallel(n_jobs=jobs, return_as="generator", batch_size=16)(
-        delayed(_read_file)(images / path, background) for path in todo
-    )
+    reading = in_processes((delayed(_read_file)(images / path, background) for path in todo), jobs, batch_size=16)
     progress = tqdm(reading, total=len(files), initial=len(done), desc="reading", unit="image", disable=None)
     if journal is None:
         done |= zip(todo, progress, strict=True)
@@ -262,32 +269,30 @@ def _read_files(
             writer = csv.writer(lines, lineterminator="\n")
             for path, file in zip(todo, progress, strict=True):
                 done[path] = file
-                writer.writerow([path, stamps[path], *_as_text(file, background)])
-    for path in files:
-        if len(done[path].sha256) != 64:
-            raise InputError(f"{images / path}: cannot be read ({done[path].sha256}); repair or remove it")
+                if not file.unreadable:
+                    writer.writerow([path, stamps[path], *_as_text(file, background)])
+    if any(file.unreadable for file in done.values()):
+        place.check()
     return {path: done[path] for path in files}
 
 
 def _stamp(file: Path) -> str:
-    """Return size and modification time of a file, which change if the file changes.
-
-    Raises:
-        InputError: there is no file, for example behind a broken link.
-    """
+    """Return size and modification time of a file, which change if the file changes; "" without a file."""
     try:
         status = file.stat()
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror}); repair or remove it") from None
+    except OSError:  # for example behind a broken link
+        return ""
     return f"{status.st_size}-{status.st_mtime_ns}"
 
 
 def _read_file(file: Path, background: str | None) -> _File:
     try:
-        found = None if background is None else read_fingerprint(file, near=True, background=background)
-        return _File(sha256_of(file), found)
+        sha256 = sha256_of(file)
     except OSError as error:
-        return _File(str(error.strerror), None)
+        if of_surroundings(error):
+            raise
+        return _File("", None, f"cannot be read ({error.strerror})")
+    return _File(sha256, None if background is None else read_fingerprint(file, near=True, background=background))
 
 
 def _as_text(file: _File, background: str | None) -> list[str]:

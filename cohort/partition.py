@@ -222,6 +222,8 @@ def read_split(path: str | os.PathLike[str]) -> Split:
         )
     if not files:
         raise InputError(f"{path}: contains no fold_0.csv; name a partition, or the folder of a cross-validation")
+    if len(files) == 1:
+        raise InputError(f"{path}: contains one fold only, which is no cross-validation; name its file, {files[0]}")
     partitions = {_fold_number(file): read_partition(file) for file in files}
     for name in ("method", "manifest"):
         if len({getattr(partition, name) for partition in partitions.values()}) > 1:

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import delayed
 from tqdm import tqdm
 
 from leukobench.cohort.layout import find_images, phase_and_fold
 from leukobench.cohort.manifest import PHASES
 from leukobench.core.errors import InputError
 from leukobench.core.files import sha256_of
+from leukobench.core.opening import of_surroundings
+from leukobench.core.processes import in_processes
 from leukobench.core.text import EXAMPLES, aligned, counted
 
 FAULTS = ("missing", "changed", "unreadable", "extra")
@@ -107,10 +109,11 @@ def verify(images: Path, manifest: pd.DataFrame, *, phases: Sequence[str] = (), 
     found = find_images(images, manifest["path"])
     part = pd.Series(_part_names(expected["phase"], expected["fold"]), index=expected["path"])
     here = expected[expected["path"].isin(found.files.keys())]
-    checking = Parallel(n_jobs=jobs, return_as="generator", batch_size=32)(
+    calls = (
         delayed(_check)(found.files[path], size, sha256)
         for path, size, sha256 in zip(here["path"], here["size_bytes"], here["sha256"], strict=True)
     )
+    checking = in_processes(calls, jobs, batch_size=32)
     results = tqdm(checking, total=len(here), desc="verifying", unit="file", disable=None)
     faults = [
         (path, part[path], *result) for path, result in zip(here["path"], results, strict=True) if result is not None
@@ -134,6 +137,8 @@ def _check(file: Path, size: int, sha256: str) -> tuple[str, str] | None:
             return "changed", f"{status.st_size:,} bytes instead of {size:,}"
         found = sha256_of(file)
     except OSError as error:
+        if of_surroundings(error):
+            raise
         return "unreadable", error.strerror or str(error)
     return None if found == sha256 else ("changed", f"SHA-256 {found[:16]}... instead of {sha256[:16]}...")
 

@@ -66,6 +66,8 @@ def manifest(images: Path, out: Path, **options: Any) -> None:
         f"in {known['subject_group'].nunique()} subject groups"
     )
     click.echo(f"{ties_path(out)}: {summary(read_ties(ties_path(out)))}")
+    if unreadable := list(table.attrs["unreadable"].values()):
+        click.echo(f"left out: {counted(len(unreadable), 'image')} (first: {unreadable[0]})")
     if failures := list(table.attrs["failures"].values()):
         click.echo(f"not compared: {counted(len(failures), 'image')} (first: {failures[0]})")
 

@@ -10,7 +10,6 @@ import click
 from leukobench.commands.options import (
     FILE,
     FOLDER,
-    RESUME_HINT,
     Distances,
     Size,
     background_option,
@@ -80,7 +79,7 @@ def extract(
 
     An image that cannot be measured gets no row. It is listed with the reason in <name>.failures.csv, and the command
     ends with exit code 1. Training leaves such images out and reports them. Settings that are not given are those of
-    the feature set; features.json records all of them.
+    the feature set; features.csv.json records all of them.
 
     Measurements are kept in <out>.partial until the table is complete. After Ctrl-C or a crash, rerun the command with
     --resume: the table is the same as that of an uninterrupted run, byte for byte.
@@ -92,30 +91,25 @@ def extract(
               leukobench extract /shared/slides --manifest manifest.csv -o features.parquet \\
                   --backend dask --scheduler tcp://head:8786 --resume
     """
-    from leukobench.core.files import unfinished_path
     from leukobench.features.catalog import settings_of
     from leukobench.features.extractor import extract as extract_table
     from leukobench.results.failures import failures_path
 
     if (backend == "loky") != (scheduler is None):
         raise click.UsageError("--backend dask and --backend ray need --scheduler; --backend loky takes none")
-    try:
-        done = extract_table(
-            images,
-            manifest,
-            out,
-            feature_set=feature_set,
-            settings=settings_of(feature_set, **changes),
-            background=background,
-            jobs=jobs,
-            backend=backend,
-            scheduler=scheduler,
-            resume=resume,
-            strict=strict,
-        )
-    except KeyboardInterrupt as interruption:
-        hint = f"; {RESUME_HINT}" if unfinished_path(out).exists() else ""
-        raise click.ClickException((str(interruption) or "interrupted") + hint) from None
+    done = extract_table(
+        images,
+        manifest,
+        out,
+        feature_set=feature_set,
+        settings=settings_of(feature_set, **changes),
+        background=background,
+        jobs=jobs,
+        backend=backend,
+        scheduler=scheduler,
+        resume=resume,
+        strict=strict,
+    )
     click.echo(f"{out}: {done.features} features of {done.images} cells")
     if done.failed:
         path, reason = next(iter(done.failed.items()))

@@ -8,17 +8,20 @@ from typing import Any
 
 import click
 
+from leukobench.core.opening import UNFINISHED
+
+OUT = "leukobench.out"  # key of the output in a context's `meta`, for the message of an interrupted command
 RESUME_HINT = "to resume it, rerun the command with --resume"
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 class NewPath(click.Path):
-    """A path that must not exist: nothing is overwritten."""
+    """A path that must not exist: nothing is overwritten but a folder that a killed process left unfinished."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        if path.exists():
+        if path.exists() and not (path / UNFINISHED).exists():
             self.fail(f"{path} already exists; remove it or choose another name", param, ctx)
         return path
 
@@ -46,7 +49,19 @@ class Size(click.ParamType):
 
 def output(kind: str, required: bool = True) -> Any:
     """The option -o, for a file or folder that does not exist yet."""
-    return click.option("-o", "--out", type=NewPath(), required=required, help=f"{kind} to write; must not exist yet.")
+    return click.option(
+        "-o",
+        "--out",
+        type=NewPath(),
+        required=required,
+        callback=_noted,
+        help=f"{kind} to write; must not exist yet.",
+    )
+
+
+def _noted(context: click.Context, parameter: click.Parameter, out: Path | None) -> Path | None:
+    context.meta[OUT] = out
+    return out
 
 
 def _processes(context: click.Context, parameter: click.Parameter, jobs: int) -> int:

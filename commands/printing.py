@@ -16,9 +16,10 @@ def print_run(run: RunFolder) -> None:
     metrics = run.metrics["test"]
     rows = run.part("test")
     subjects = "LEAKY: subjects shared between parts" if run.info.leaky else "unseen subjects"
+    shown = {name: "undefined" if value is None else f"{value:.3f}" for name, value in metrics.items()}  # of one class
     click.echo(
-        f"{run.folder}: test AUROC {metrics['auroc']:.3f}, accuracy {metrics['accuracy']:.3f}, "
-        f"sensitivity {metrics['sensitivity']:.3f}, specificity {metrics['specificity']:.3f} "
+        f"{run.folder}: test AUROC {shown['auroc']}, accuracy {shown['accuracy']}, "
+        f"sensitivity {shown['sensitivity']}, specificity {shown['specificity']} "
         f"on {len(rows)} cells of {rows['subject_group'].nunique()} subject groups ({subjects})"
     )
     if run.info.note:

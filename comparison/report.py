@@ -20,7 +20,7 @@ from leukobench.comparison.results import CHOSEN, LEVELS, ComparedRuns, fold_aur
 from leukobench.comparison.thumbnails import WrongCell, most_wrong
 from leukobench.comparison.verdict import cautions, result, verdicts
 from leukobench.core.files import only_writer, refuse_existing, whole_folder, without_formulas, write_csv
-from leukobench.core.pages import embedded, page_templates
+from leukobench.core.pages import embedded, guarded, page_templates
 from leukobench.core.plotting import save_figure
 from leukobench.core.text import printable
 
@@ -104,7 +104,7 @@ def _html(comparison: ComparedRuns, pictures: dict[str, str], wrong: dict[str, l
     ]
     names = list(comparison.runs)
     shown = ["wrong"] * bool(wrong) + ["importance"] * bool(importances)
-    return environment.get_template("report.html.jinja").render(
+    page = environment.get_template("report.html.jinja").render(
         comparison=comparison,
         title=", ".join(names) if len(names) <= MOST_COLUMNS else f"{len(names)} runs",
         verdicts=verdicts(comparison),
@@ -132,3 +132,4 @@ def _html(comparison: ComparedRuns, pictures: dict[str, str], wrong: dict[str, l
         interval=f"{LEVEL:.0%}",
         version=leukobench.__version__,
     )
+    return guarded(page)

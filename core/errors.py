@@ -2,6 +2,8 @@
 
 from leukobench.core.text import printable
 
+MEMORY = "memory ran out; use fewer parallel processes, smaller batches or smaller images"
+
 
 class InputError(Exception):
     """Input that cannot be used.

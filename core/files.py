@@ -9,10 +9,9 @@ from __future__ import annotations
 import contextlib
 import csv
 import errno
-import glob
-import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
@@ -23,12 +22,7 @@ import filelock
 import pandas as pd
 
 from leukobench.core.errors import InputError, UnfinishedError
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes as 64 lowercase hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+from leukobench.core.opening import sha256_of as sha256_of
 
 
 def refuse_existing(path: Path) -> None:
@@ -60,6 +54,7 @@ def only_writer(path: Path) -> Iterator[None]:
     Raises:
         InputError: another process is writing `path`, or it exists.
     """
+    sweep(path.parent)
     make_folder(path.parent)
     lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
     try:
@@ -89,17 +84,49 @@ def whole_file(path: Path, *, replace: bool = False) -> Iterator[Path]:
         InputError: `path` exists and is not to be replaced.
     """
     make_folder(path.parent)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with _own_partial(path) as partial:
+        try:
+            yield partial
+            _sync(partial)
+            if replace:
+                partial.replace(path)
+            else:
+                _rename_new(partial, path)
+            _sync(path.parent)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _own_partial(path: Path) -> Iterator[Path]:
+    """Yield a new temporary name next to `path`, locked so that no other process sweeps it; name `path` in errors."""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    lock = filelock.FileLock(partial.with_name(f"{partial.name}.lock"))
     try:
-        yield partial
-        _sync(partial)
-        if replace:
-            partial.replace(path)
-        else:
-            _rename_new(partial, path)
-        _sync(path.parent)
-    finally:
-        partial.unlink(missing_ok=True)
+        with lock:
+            try:
+                yield partial
+            finally:
+                with contextlib.suppress(OSError):  # as in `only_writer`
+                    os.unlink(lock.lock_file)
+    except OSError as error:
+        if error.filename is None:  # such as a full disk, while a library writes
+            error.filename = str(path)
+        raise
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files and folders in a folder whose writers were killed; those of living writers stay."""
+    for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
+        if not re.fullmatch(r"\..+\.[0-9a-f]{8}\.partial\.lock", name):
+            continue
+        lock, left = filelock.FileLock(folder / name), folder / name.removesuffix(".lock")
+        with contextlib.suppress(filelock.Timeout), lock.acquire(blocking=False):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            left.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                os.unlink(lock.lock_file)
 
 
 def _rename_new(partial: Path, path: Path) -> None:
@@ -139,12 +166,6 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def remove_leftovers(path: Path) -> None:
-    """Remove temporary files of killed writers of `path`; no other process may be writing it."""
-    for partial in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
-        partial.unlink()
-
-
 @contextlib.contextmanager
 def whole_folder(path: Path, *, shared: bool = False) -> Iterator[Path]:
     """Yield a temporary folder next to `path`; rename it to `path` if the block succeeds, delete it otherwise.
@@ -158,14 +179,15 @@ def whole_folder(path: Path, *, shared: bool = False) -> Iterator[Path]:
     """
     if not shared:
         refuse_existing(path)
+    sweep(path.parent)
     make_folder(path.parent)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        partial.mkdir()
-        yield partial
-        rename_folder(partial, path, shared=shared)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with _own_partial(path) as partial:
+        try:
+            partial.mkdir()
+            yield partial
+            rename_folder(partial, path, shared=shared)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def rename_folder(partial: Path, path: Path, *, shared: bool = False) -> None:

@@ -15,6 +15,7 @@ import leukobench
 from leukobench.cells.cell import read_cell
 from leukobench.cells.threads import one_opencv_thread
 from leukobench.core.errors import InputError
+from leukobench.core.opening import sha256_of
 from leukobench.features.catalog import VERSION, features_of
 from leukobench.features.measurement import measure_with, undefined_refused
 from leukobench.features.settings import MeasurementSettings
@@ -27,6 +28,7 @@ IMAGES_PER_TASK = 32  # enough, at some ms per image, to make the overhead of a 
 MISSING = (-1, -1)  # the stamp of a file that does not exist
 
 StrPath = str | os.PathLike[str]
+Image = tuple[StrPath, str]  # path, and its expected SHA-256 or ""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Measurement:
         return tuple(feature.name for feature in features_of(self.feature_set, self.settings))
 
     def as_facts(self) -> dict[str, Any]:
-        """Return the facts about a table with this measurement, as `features.json` records them."""
+        """Return the facts about a table with this measurement, as `features.csv.json` records them."""
         return {
             "feature_set": self.feature_set,
             "feature_set_version": VERSION,
@@ -68,7 +70,7 @@ class Measurement:
         """Return the measurement of a table, for other images.
 
         Args:
-            facts: The content of the table's `features.json`.
+            facts: The content of the table's `features.csv.json`.
             images: Folder of the other images.
 
         Raises:
@@ -82,7 +84,7 @@ class Measurement:
         try:
             settings = MeasurementSettings(**{**facts.settings, "distances": tuple(facts.settings["distances"])})
         except (KeyError, TypeError):
-            raise InputError("features.json does not say how the cells of the table were measured") from None
+            raise InputError("its facts do not say how the cells of the table were measured") from None
         return cls(images, facts.feature_set, settings, facts.background)
 
 
@@ -109,6 +111,11 @@ class Batch:
         failed = {place: reason for place, reason in self.failed.items() if place < images}
         return Batch(self.values[:images], self.stamps[:images], failed)
 
+    def only(self, place: int) -> Batch:
+        """Return the batch of one image."""
+        failed = {0: self.failed[place]} if place in self.failed else {}
+        return Batch(self.values[place : place + 1], self.stamps[place : place + 1], failed)
+
 
 def stamp(file: StrPath) -> tuple[int, int]:
     """Return size in bytes and modification time in ns of a file, to recognise the file that was measured."""
@@ -119,8 +126,8 @@ def stamp(file: StrPath) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def measure_batch(how: Measurement, paths: Sequence[StrPath]) -> Batch:
-    """Measure a batch of images on one thread.
+def measure_batch(how: Measurement, images: Sequence[Image]) -> Batch:
+    """Measure a batch of images on one thread; an image with another checksum than expected fails.
 
     Raises:
         InputError: this worker has another version of leukobench than the process that sent the batch.
@@ -129,16 +136,21 @@ def measure_batch(how: Measurement, paths: Sequence[StrPath]) -> Batch:
         raise InputError(
             f"a worker has leukobench {leukobench.__version__}, not {how.version}; install one version everywhere"
         )
-    values = np.full((len(paths), len(how.columns)), np.nan)
-    stamps = np.empty((len(paths), 2), np.int64)
+    values = np.full((len(images), len(how.columns)), np.nan)
+    stamps = np.empty((len(images), 2), np.int64)
     failed = {}
     with one_opencv_thread():
-        for place, path in enumerate(paths):
+        for place, (path, sha256) in enumerate(images):
             file = how.images / path
             stamps[place] = stamp(file)
             try:
+                cell = read_cell(file, how.background)
+                if sha256 and sha256_of(file) != sha256:
+                    raise InputError(
+                        "is not the image of the manifest (another SHA-256); restore it, or index it again"
+                    )
                 with undefined_refused():
-                    measured = measure_with(read_cell(file, how.background), how.feature_set, how.settings)
+                    measured = measure_with(cell, how.feature_set, how.settings)
                 values[place] = list(measured.values())
             except InputError as error:
                 failed[place] = str(error).removeprefix(f"{file}: ")
@@ -156,5 +168,6 @@ def measure_files(how: Measurement, paths: Sequence[StrPath], *, jobs: int = 1) 
     Raises:
         InputError: see `leukobench.features.workers.in_order`.
     """
-    tasks = (paths[first : first + IMAGES_PER_TASK] for first in range(0, len(paths), IMAGES_PER_TASK))
+    images = [(path, "") for path in paths]
+    tasks = (images[first : first + IMAGES_PER_TASK] for first in range(0, len(images), IMAGES_PER_TASK))
     return in_order(partial(measure_batch, how), tasks, jobs=jobs)

@@ -13,9 +13,10 @@ from tqdm import tqdm
 
 from leukobench.cells.cell import BACKGROUNDS
 from leukobench.cohort.manifest import manifest_checksum, read_manifest
-from leukobench.core.errors import InputError, UnfinishedError
-from leukobench.core.files import only_writer, remove_leftovers, unfinished_path
-from leukobench.features.batch import IMAGES_PER_TASK, Measurement, StrPath, measure_batch, stamp
+from leukobench.core.errors import MEMORY, InputError, UnfinishedError
+from leukobench.core.files import only_writer, unfinished_path
+from leukobench.core.opening import Place
+from leukobench.features.batch import IMAGES_PER_TASK, Batch, Measurement, StrPath, measure_batch, stamp
 from leukobench.features.catalog import DEFAULT_SET, settings_of
 from leukobench.features.journal import Journal
 from leukobench.features.settings import MeasurementSettings
@@ -69,7 +70,8 @@ def extract(
         jobs: Number of parallel processes on this machine.
         backend: Execution backend: `loky` (this machine), `dask` or `ray`.
         scheduler: Address of the cluster, for `dask` (`tcp://host:8786`) and `ray` (`host:6379`).
-        resume: Continue from the measurements of an interrupted extraction, if there are any.
+        resume: Continue from the measurements of an interrupted extraction, if there are any. Images that failed then
+            are tried again.
         strict: Stop at the first image that cannot be measured.
 
     Returns:
@@ -109,9 +111,9 @@ def extract(
         with contextlib.closing(Journal(journal_path, facts.to_json(), resume=resume)) as journal:
             _refuse_changed(journal, how.images, paths)
             with _kept(journal, len(paths), out):
-                _measure_rest(journal, how, paths, strict, jobs=jobs, backend=backend, scheduler=scheduler)
+                listed = list(zip(paths, manifest["sha256"], strict=True))
+                _measure_rest(journal, how, listed, strict, jobs=jobs, backend=backend, scheduler=scheduler)
                 failed = {paths[number]: reason for number, reason in journal.failed.items()}
-                remove_leftovers(out)
                 if len(failed) < len(paths):
                     write_feature_table(journal.measured(paths), how.columns, facts, failed, out)
         journal.remove()
@@ -131,6 +133,8 @@ def _kept(journal: Journal, images: int, out: Path) -> Iterator[None]:
     except OSError as error:  # such as a full disk
         message = f"{error.filename or out}: {error.strerror or error}"
         raise _stopped(message, journal, images) from error
+    except MemoryError as error:
+        raise _stopped(MEMORY, journal, images) from error
     except InputError as error:
         raise _stopped(str(error), journal, images) from error.__cause__
 
@@ -149,8 +153,9 @@ def _refuse_changed(journal: Journal, images: Path, paths: Sequence[str]) -> Non
         return
     with tqdm(total=journal.images, desc="checking measured images", unit="cell", disable=None) as progress:
         for first, batch in journal.batches():
-            for path, measured in zip(paths[first : first + len(batch)], batch.stamps.tolist(), strict=True):
-                if stamp(images / path) != tuple(measured):
+            for place, measured in enumerate(batch.stamps.tolist()):
+                path = paths[first + place]
+                if place not in batch.failed and stamp(images / path) != tuple(measured):
                     raise InputError(
                         f"{images / path}: is not the file that was measured in {journal.path} (size or modification "
                         "time differs); restore the images, or remove that file and extract again"
@@ -158,20 +163,41 @@ def _refuse_changed(journal: Journal, images: Path, paths: Sequence[str]) -> Non
             progress.update(len(batch))
 
 
-def _measure_rest(journal: Journal, how: Measurement, paths: Sequence[str], strict: bool, **workers: Any) -> None:
-    """Measure the images that the journal lacks.
+def _measure_rest(
+    journal: Journal, how: Measurement, listed: Sequence[tuple[str, str]], strict: bool, **workers: Any
+) -> None:
+    """Measure the images that the journal lacks, after those that failed before.
 
     Raises:
         InputError: see `in_order`; or an image cannot be measured and `strict` is true.
+        OSError: the folder of the images has vanished, or see `leukobench.cells.decoding.read_image`.
     """
+    place = Place(how.images)
+    before = list(journal.failed)
+    for numbers, batch in _measured(how, listed, before, **workers):
+        if batch.failed:
+            place.check()
+        if [journal.failed[number] for number in numbers] != [batch.failed.get(i) for i in range(len(numbers))]:
+            journal.replace(numbers, batch)
     if strict and journal.failed:
         number, reason = next(iter(journal.failed.items()))
-        raise InputError(f"{how.images / paths[number]}: {reason} (found by an extraction that was not strict)")
-    tasks = (paths[first : first + IMAGES_PER_TASK] for first in range(journal.images, len(paths), IMAGES_PER_TASK))
-    with tqdm(total=len(paths), initial=journal.images, desc="extracting", unit="cell", disable=None) as progress:
-        for batch in in_order(partial(measure_batch, how), tasks, **workers):
+        raise InputError(f"{how.images / listed[number][0]}: {reason} (found by an extraction that was not strict)")
+    with tqdm(total=len(listed), initial=journal.images, desc="extracting", unit="cell", disable=None) as progress:
+        for _, batch in _measured(how, listed, range(journal.images, len(listed)), **workers):
+            if batch.failed:
+                place.check()
             good = min(batch.failed, default=len(batch)) if strict else len(batch)
             journal.append(batch.first(good))
             progress.update(good)
             if good < len(batch):
-                raise InputError(f"{how.images / paths[journal.images]}: {batch.failed[good]}")
+                raise InputError(f"{how.images / listed[journal.images][0]}: {batch.failed[good]}")
+
+
+def _measured(
+    how: Measurement, listed: Sequence[tuple[str, str]], numbers: Sequence[int], **workers: Any
+) -> Iterator[tuple[Sequence[int], Batch]]:
+    """Measure images by their numbers, and yield each batch with the numbers of its images."""
+    chunks = [numbers[first : first + IMAGES_PER_TASK] for first in range(0, len(numbers), IMAGES_PER_TASK)]
+    tasks = ([listed[number] for number in chunk] for chunk in chunks)
+    with contextlib.closing(in_order(partial(measure_batch, how), tasks, **workers)) as batches:
+        yield from zip(chunks, batches, strict=True)

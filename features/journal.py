@@ -3,7 +3,8 @@
 `features.csv.partial` is a sequence of frames. A frame is the length and the CRC-32 of its content (two 32-bit
 numbers), then the content. The first frame holds the facts of the run as JSON. Each other frame holds a batch of
 images, in manifest order: a line of JSON (number of its first image, reasons of those that failed), then stamps and
-features as arrays. An incomplete or damaged frame ends the journal; the images after it are measured again.
+features as arrays. A frame of images that failed before and were measured again has their numbers instead. An
+incomplete or damaged frame ends the journal; the images after it are measured again.
 """
 
 from __future__ import annotations
@@ -52,11 +53,12 @@ class Journal:
         self.path = path
         self.images = 0
         self.failed: dict[int, str] = {}
+        self._again: dict[int, Batch] = {}  # later measurements of images that failed at first
         self._columns: int = facts["columns"]
         header = json.dumps(facts).encode()
         end = _check_header(path, header)
-        for batch, end in self._batches():  # noqa: B007  the last one's end is needed
-            self._count(batch)
+        for numbers, batch, end in self._entries():  # noqa: B007  the last one's end is needed
+            self._count(numbers, batch)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(path, "ab")  # noqa: SIM115  closed by `close`
         self._file.truncate(end)
@@ -69,14 +71,17 @@ class Journal:
         Raises:
             OSError: the disk is full, or the file cannot be written.
         """
-        entry = {"first": self.images, "failed": batch.failed}
-        self._append(
-            json.dumps(entry).encode()
-            + b"\n"
-            + batch.stamps.astype("<i8").tobytes()
-            + batch.values.astype("<f8").tobytes()
-        )
-        self._count(batch)
+        self._append(_packed({"first": self.images}, batch))
+        self._count(None, batch)
+
+    def replace(self, numbers: Sequence[int], batch: Batch) -> None:
+        """Replace the measurements of images that failed before, by their numbers.
+
+        Raises:
+            OSError: see `append`.
+        """
+        self._append(_packed({"again": list(numbers)}, batch))
+        self._count(numbers, batch)
 
     def batches(self) -> Iterator[tuple[int, Batch]]:
         """Read the journal from the beginning: the number of each batch's first image, and the batch.
@@ -85,9 +90,10 @@ class Journal:
             InputError: the file was damaged after it was written.
         """
         images = 0
-        for batch, _ in self._batches():
-            yield images, batch
-            images += len(batch)
+        for numbers, batch, _ in self._entries():
+            if numbers is None:
+                yield images, self._corrected(images, batch)
+                images += len(batch)
         if images < self.images:
             raise InputError(f"{self.path}: was damaged after {images} images")
 
@@ -116,20 +122,59 @@ class Journal:
         self._file.write(_HEAD.pack(len(content), zlib.crc32(content)) + content)
         self._file.flush()
 
-    def _count(self, batch: Batch) -> None:
-        self.failed |= {self.images + place: reason for place, reason in batch.failed.items()}
-        self.images += len(batch)
+    def _count(self, numbers: Sequence[int] | None, batch: Batch) -> None:
+        """Note which images of a batch failed; `numbers` are those of images that were measured again."""
+        if numbers is None:
+            self.failed |= {self.images + place: reason for place, reason in batch.failed.items()}
+            self.images += len(batch)
+            return
+        for place, number in enumerate(numbers):
+            self.failed.pop(number)
+            self._again[number] = batch.only(place)
+        self.failed |= {numbers[place]: reason for place, reason in batch.failed.items()}
+        self.failed = dict(sorted(self.failed.items()))
 
-    def _batches(self) -> Iterator[tuple[Batch, int]]:
-        """Read the complete batches, each with its end in the file, bytes."""
-        images = 0
+    def _corrected(self, first: int, batch: Batch) -> Batch:
+        """Return a batch with the later measurements of its images; `first` is the number of its first one."""
+        places = [place for place in batch.failed if first + place in self._again]
+        if not places:
+            return batch
+        values, stamps, failed = batch.values.copy(), batch.stamps.copy(), dict(batch.failed)
+        for place in places:
+            again = self._again[first + place]
+            values[place], stamps[place] = again.values[0], again.stamps[0]
+            if again.failed:
+                failed[place] = again.failed[0]
+            else:
+                del failed[place]
+        return Batch(values, stamps, failed)
+
+    def _entries(self) -> Iterator[tuple[list[int] | None, Batch, int]]:
+        """Read the complete batches, each with its end in the file, bytes.
+
+        With those that were measured again come the numbers of their images.
+        """
+        images, failed = 0, set[int]()
         for number, (content, end) in enumerate(_frames(self.path)):
-            if number:
-                first, batch = _unpack(content, self._columns)
-                if first != images:  # two processes wrote to the file at the same time
+            if not number:
+                continue
+            entry, batch = _unpack(content, self._columns)
+            again = entry.get("again")
+            if again is None:
+                if entry["first"] != images:  # two processes wrote to the file at the same time
                     return
+                failed |= {images + place for place in batch.failed}
                 images += len(batch)
-                yield batch, end
+            elif not failed.issuperset(again):
+                return
+            else:
+                failed -= {number for place, number in enumerate(again) if place not in batch.failed}
+            yield again, batch, end
+
+
+def _packed(entry: dict[str, Any], batch: Batch) -> bytes:
+    line = json.dumps(entry | {"failed": batch.failed}).encode() + b"\n"
+    return line + batch.stamps.astype("<i8").tobytes() + batch.values.astype("<f8").tobytes()
 
 
 def _frames(path: Path) -> Iterator[tuple[bytes, int]]:
@@ -145,13 +190,13 @@ def _frames(path: Path) -> Iterator[tuple[bytes, int]]:
             yield content, file.tell()
 
 
-def _unpack(content: bytes, columns: int) -> tuple[int, Batch]:
+def _unpack(content: bytes, columns: int) -> tuple[dict[str, Any], Batch]:
     line, _, arrays = content.partition(b"\n")
     entry = json.loads(line)
     images = len(arrays) // (8 * (2 + columns))
     stamps = np.frombuffer(arrays, "<i8", images * 2).reshape(images, 2)
     values = np.frombuffer(arrays, "<f8", offset=stamps.nbytes).reshape(images, columns)
-    return entry["first"], Batch(values, stamps, {int(place): reason for place, reason in entry["failed"].items()})
+    return entry, Batch(values, stamps, {int(place): reason for place, reason in entry["failed"].items()})
 
 
 def _check_header(path: Path, header: bytes) -> int:

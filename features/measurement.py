@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from leukobench.cells.cell import Cell
-from leukobench.core.errors import InputError
+from leukobench.core.errors import MEMORY, InputError
 from leukobench.features.catalog import DEFAULT_SET, compute, settings_of
 from leukobench.features.settings import MeasurementSettings, SettingChanges
 
@@ -84,4 +84,6 @@ def undefined_refused() -> Iterator[None]:
     try:
         yield
     except (ArithmeticError, LookupError, ValueError, cv2.error) as error:
+        if isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem:
+            raise MemoryError(MEMORY) from None
         raise InputError(" ".join(f"cannot be measured ({type(error).__name__}: {error})".split())) from error

@@ -73,7 +73,7 @@ class MeasurementSettings:
             raise InputError(f"a size of {self.size} px; expected {MIN_SIZE} to {MAX_SIZE}")
 
     def as_facts(self) -> dict[str, Any]:
-        """Return the settings for `features.json`."""
+        """Return the settings for `features.csv.json`."""
         return asdict(self) | {"distances": list(self.distances)}
 
 

@@ -1,28 +1,24 @@
 """Execution backends: the processes of this machine, or the workers of a Dask or Ray cluster.
 
-On this machine joblib (loky) runs the processes. A cluster is used through its own futures instead of joblib's backends
-for it: the one for Dask waits forever once a worker cannot load or survive a task, and the one for Ray holds all
-results back until the last. Both clusters repeat the tasks of a worker that died.
+On this machine `core.processes` runs them with joblib (loky). A cluster is used through its own futures instead of
+joblib's backends for it: the one for Dask waits forever once a worker cannot load or survive a task, and the one for
+Ray holds all results back until the last. Both clusters repeat the tasks of a worker that died.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import signal
 import socket
-import threading
-import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import BrokenExecutor
+from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from operator import methodcaller
 from typing import Any, TypeVar, cast
 
-from joblib import Parallel, delayed
+from joblib import delayed
 
 from leukobench.core.errors import InputError
+from leukobench.core.processes import in_processes
 
 BACKENDS = ("loky", "dask", "ray")  # the first is this machine
 WINDOW = 256  # tasks submitted to a cluster at a time: enough to keep it busy, few enough to hold in memory
@@ -54,86 +50,19 @@ def in_order(
 
     Raises:
         InputError: the function raised it, `jobs` is 0, there is no such backend or its extra is not installed,
-            nothing answers at the address, or a task killed every worker that tried it.
+            nothing answers at the address, or a task killed every worker of a cluster that tried it.
+        ChildProcessError: a worker process on this machine was killed.
     """
     if jobs == 0:
         raise InputError("jobs is 0; expected 1 or more processes")
     if backend not in BACKENDS:
         raise InputError(f"no backend {backend!r}; there is {', '.join(BACKENDS)}")
     if backend == BACKENDS[0]:
-        return _on_this_machine(function, tasks, jobs)
+        return in_processes((delayed(function)(task) for task in tasks), jobs)
     if scheduler is None:
         raise InputError(f"the backend {backend} needs the address of a scheduler")
     run_on_cluster = _on_dask if backend == "dask" else _on_ray
     return run_on_cluster(function, tasks, scheduler)
-
-
-def _on_this_machine(
-    function: Callable[[Task], Result], tasks: Iterable[Task], jobs: int
-) -> Generator[Result, None, None]:
-    if jobs == 1:
-        yield from map(function, tasks)
-        return
-    calls = (delayed(function)(task) for task in tasks)
-    try:
-        with _interrupts_ignored():
-            results = Parallel(n_jobs=jobs, return_as="generator", batch_size=1, pre_dispatch="3 * n_jobs")(calls)
-        with _manager_silenced(), _closed_quietly(results):
-            for result in results:  # noqa: UP028  `yield from` would close the results before the block does
-                yield result
-    except BrokenExecutor:
-        raise InputError("a worker process was killed; if memory ran out, use fewer parallel processes") from None
-
-
-@contextlib.contextmanager
-def _closed_quietly(results: Generator[Any, None, None]) -> Iterator[None]:
-    """Close the results at the end of the block without joblib's warning that some were not used."""
-    try:
-        yield
-    finally:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*could benefit from adjusting the input task iterator")
-            results.close()
-
-
-@contextlib.contextmanager
-def _manager_silenced() -> Iterator[None]:
-    """Keep loky's managing thread from printing how it was stopped: it may fail on workers that are already gone.
-
-    joblib raises every error of a task or worker in the calling thread. After an early stop the hook stays, because the
-    thread may fail later; it is installed once, and affects no other thread.
-    """
-    before = threading.excepthook
-    if isinstance(before, _ManagerHook):
-        yield
-        return
-    threading.excepthook = _ManagerHook(before)
-    yield
-    threading.excepthook = before
-
-
-class _ManagerHook:
-    """A `threading.excepthook` that ignores the managing thread of loky."""
-
-    def __init__(self, other: Callable[[threading.ExceptHookArgs], Any]) -> None:
-        self.other = other
-
-    def __call__(self, problem: threading.ExceptHookArgs, /) -> None:
-        if problem.thread is None or problem.thread.name != "ExecutorManagerThread":
-            self.other(problem)
-
-
-@contextlib.contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Ignore Ctrl-C while processes are started: they inherit this, so that only the parent answers Ctrl-C."""
-    if threading.current_thread() is not threading.main_thread():  # Python allows it in no other thread
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _on_dask(

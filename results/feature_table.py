@@ -1,7 +1,7 @@
 """The feature table, which the extractor writes and classifiers read: one row an image, one column a feature.
 
 features.csv           `path`, then one column a feature (or features.parquet)
-features.json          feature set, its version, settings, background and manifest
+features.csv.json      feature set, its version, settings, background, manifest, and the table's checksum
 features.failures.csv  only if images failed: `path` and `reason`
 """
 
@@ -23,10 +23,11 @@ from tqdm import tqdm
 
 import leukobench
 from leukobench.core.errors import InputError
-from leukobench.core.files import read_json, refuse_existing, whole_file, write_json
+from leukobench.core.files import read_json, refuse_existing, sha256_of, whole_file, write_json
 from leukobench.results.failures import failures_path, read_failures, write_failures
 
 SUFFIXES = (".csv", ".parquet")
+CHECKSUM = "table_sha256"  # key of the facts in their file
 FORMAT = 2  # version of the format of feature tables; leukobench 0.1 wrote none
 CSV_ROWS = 1024  # formatted at a time
 PARQUET_ROWS = 8192  # of a row group: 16 MB at 250 features
@@ -36,7 +37,7 @@ Block = tuple[Sequence[str], np.ndarray]  # paths, and their features [shape=(pa
 
 @dataclass(frozen=True, kw_only=True)
 class TableFacts:
-    """The content of `features.json`: how the cells of a feature table were measured.
+    """The content of `features.csv.json`: how the cells of a feature table were measured.
 
     Attributes:
         feature_set: Name of the feature set.
@@ -59,7 +60,7 @@ class TableFacts:
     format: int = FORMAT
 
     def to_json(self) -> dict[str, Any]:
-        """Return the content of `features.json`."""
+        """Return the content of `features.csv.json` but for the table's checksum."""
         return json.loads(json.dumps(asdict(self)))
 
     @classmethod
@@ -103,7 +104,7 @@ class FeatureTable:
 
     Attributes:
         values: One row an image, indexed by `path`, one column a feature.
-        facts: How the cells were measured; None if the table has no `features.json`, such as one of another program.
+        facts: How the cells were measured; None without `features.csv.json`, such as for a table of another program.
         failed: Reason of each failed image, by path.
     """
 
@@ -113,8 +114,8 @@ class FeatureTable:
 
 
 def facts_path(table: Path) -> Path:
-    """Return the path of the `features.json` of a feature table."""
-    return table.with_suffix(".json")
+    """Return the path of the facts of a feature table: `features.csv` -> `features.csv.json`."""
+    return table.with_name(f"{table.name}.json")
 
 
 def check_destination(path: Path, *, resumed: bool = False) -> None:
@@ -133,7 +134,7 @@ def check_destination(path: Path, *, resumed: bool = False) -> None:
 def write_feature_table(
     blocks: Iterable[Block], columns: Sequence[str], facts: TableFacts | None, failed: dict[str, str], path: Path
 ) -> None:
-    """Write a feature table, and before it the two files next to it.
+    """Write a feature table and the two files next to it; the table gets its name last.
 
     About a thousand rows are in memory at a time. The bytes do not depend on the sizes of the blocks, and every number
     reads back unchanged.
@@ -141,17 +142,22 @@ def write_feature_table(
     Args:
         blocks: The rows, in blocks of any size.
         columns: Names of the features.
-        facts: Content of `features.json`; None for no such file.
+        facts: Content of `features.csv.json`; None for no such file.
         failed: Reason of each failed image, by path.
         path: `.csv` or `.parquet`.
     """
     refuse_existing(path)
     write_failures(failed, path)
-    if facts is not None:
-        write_json(facts.to_json(), facts_path(path), replace=True)
     write = _write_csv if path.suffix == ".csv" else _write_parquet
     with whole_file(path) as unfinished:
         write(tqdm(blocks, desc="writing", unit="block", disable=None), columns, unfinished)
+        if facts is not None:
+            write_facts(facts, unfinished, facts_path(path))
+
+
+def write_facts(facts: TableFacts, table: Path, path: Path) -> None:
+    """Write the facts of a complete table, with its checksum, to `path`."""
+    write_json(facts.to_json() | {CHECKSUM: sha256_of(table)}, path, replace=True)
 
 
 def _write_csv(blocks: Iterable[Block], columns: Sequence[str], path: Path) -> None:
@@ -200,7 +206,7 @@ def read_feature_table(path: Path) -> FeatureTable:
 
     Raises:
         InputError: not a feature table, a duplicated path or column, a value that is not a finite number, or a
-            `features.json` that cannot be read.
+            `features.csv.json` that cannot be read or is of another table.
     """
     try:
         if path.suffix == ".parquet":
@@ -222,10 +228,23 @@ def read_feature_table(path: Path) -> FeatureTable:
     for column in values.columns:
         if not pd.api.types.is_numeric_dtype(values[column]) or not np.isfinite(values[column]).all():
             raise InputError(f"{path}: the column {column!r} contains values that are not finite numbers; fix it")
-    return FeatureTable(values.astype(float), _read_facts(facts_path(path)), read_failures(path))
+    return FeatureTable(values.astype(float), _read_facts(path), read_failures(path))
 
 
-def _read_facts(path: Path) -> TableFacts | None:
+def _read_facts(table: Path) -> TableFacts | None:
+    path, old = facts_path(table), table.with_suffix(".json")
     if not path.exists():
+        if old.exists():
+            raise InputError(
+                f"{old}: was written by leukobench 0.4 or older, and does not tell which table it describes; "
+                f"extract again, or remove it if it is not of {table.name}"
+            )
         return None
-    return TableFacts.from_json(read_json(path, "extract again"), path)
+    content = read_json(path, "extract again")
+    facts = TableFacts.from_json(content, path)
+    if content.get(CHECKSUM) != sha256_of(table):
+        raise InputError(
+            f"{path}: describes another table than {table} (the checksum differs); extract again, "
+            "or remove it if the table was changed on purpose"
+        )
+    return facts

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -15,6 +19,22 @@ from leukobench.cohort.synthetic import generate_cohort
 from leukobench.features.extractor import extract
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@contextlib.contextmanager
+def interrupted_after(seconds: int) -> Iterator[None]:
+    """Fail with a TimeoutError if a block waits for something that never comes."""
+
+    def give_up(*_: object) -> NoReturn:
+        raise TimeoutError(f"still waiting after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -297,10 +297,10 @@ def test_extract_takes_every_setting_and_records_it(cohort: Path, tmp_path: Path
     )
     result = leukobench(*arguments, tmp_path / "a.csv", *options)
     assert result.exit_code == 0, result.output
-    assert json.loads((tmp_path / "a.json").read_text())["settings"] == settings
+    assert json.loads((tmp_path / "a.csv.json").read_text())["settings"] == settings
     result = leukobench(*arguments, tmp_path / "b.csv", "--size", "native")
     assert result.exit_code == 0, result.output
-    assert json.loads((tmp_path / "b.json").read_text())["settings"]["size"] is None
+    assert json.loads((tmp_path / "b.csv.json").read_text())["settings"]["size"] is None
 
 
 def test_the_settings_offered_are_those_that_there_are() -> None:

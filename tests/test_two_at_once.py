@@ -212,7 +212,7 @@ def test_the_first_ends_as_if_no_second_had_tried_and_then_its_result_stands(coh
         first.communicate(timeout=60)
         assert first.returncode == 0
     assert out.read_bytes() == (cohort / "features.csv").read_bytes()
-    assert {path.name for path in tmp_path.iterdir()} == {"features.csv", "features.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"features.csv", "features.csv.json"}
     with pytest.raises(InputError, match="already exists"), only_writer(out):
         pass
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from leukobench.cohort.partition import write_split
 from leukobench.cohort.splitting import SplitOptions, split_by_subject
 from leukobench.cohort.synthetic import generate_cohort
 from leukobench.comparison.runs import Comparison, compare
-from leukobench.core.files import refuse_existing
+from leukobench.core.files import make_folder, refuse_existing
+from leukobench.core.opening import UNFINISHED
 from leukobench.features.extractor import extract
 
 NETWORK = "small-lightxception"
@@ -53,7 +56,35 @@ def run_demo(
     Raises:
         InputError: `folder` exists, or the cohort is too small to split.
     """
+    with _new_folder(folder):
+        return _run(folder, subjects, cells_per_subject, epochs, seed, jobs, say)
+
+
+@contextlib.contextmanager
+def _new_folder(folder: Path) -> Iterator[None]:
+    """Make a folder, in place of one that a killed demo has left; remove it if the block fails."""
+    if (folder / UNFINISHED).exists():
+        shutil.rmtree(folder)
     refuse_existing(folder)
+    make_folder(folder)
+    (folder / UNFINISHED).touch()
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    (folder / UNFINISHED).unlink()
+
+
+def _run(
+    folder: Path,
+    subjects: int,
+    cells_per_subject: int,
+    epochs: int | None,
+    seed: int,
+    jobs: int,
+    say: Callable[[str], None],
+) -> Demo:
     images, manifest, partition, table = (
         folder / name for name in ("images", "manifest.csv", "split.csv", "features.csv")
     )

@@ -108,7 +108,7 @@ def explain_by_features(
     reference = read_reference(run_folder)
     try:
         if trained.facts is None:
-            raise InputError("its feature table had no features.json with the settings of the measurement")
+            raise InputError("its feature table had no features.csv.json with the settings of the measurement")
         how = Measurement.from_facts(trained.facts, Path.cwd())
         lacking = sorted(set(trained.columns) - set(how.columns))
         if lacking:
@@ -128,7 +128,7 @@ def explain_by_features(
 
 def _measured(how: Measurement, images: Sequence[Path]) -> np.ndarray:
     """Measure all images. [shape=(images, features)]"""
-    batch = measure_batch(how, [str(path) for path in images])
+    batch = measure_batch(how, [(str(path), "") for path in images])
     if batch.failed:
         place, reason = next(iter(batch.failed.items()))
         raise InputError(f"{images[place]}: {reason}")

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,7 +29,7 @@ from tqdm import tqdm
 
 from leukobench.classifiers.training import train_classifier
 from leukobench.cohort.manifest import POSITIVE, manifest_checksum, read_manifest
-from leukobench.cohort.partition import Folds, write_split
+from leukobench.cohort.partition import Folds, read_split, write_split
 from leukobench.cohort.split_levels import (
     REFERENCE,
     SplitLevel,
@@ -44,10 +43,12 @@ from leukobench.core.errors import InputError
 from leukobench.core.files import (
     make_folder,
     only_writer,
+    read_json,
     refuse_existing,
     refuse_unfinished,
     rename_folder,
     sha256_of,
+    sweep,
     unfinished_path,
     write_json,
 )
@@ -162,7 +163,7 @@ def leakage(
         models.append(_network(Path(images), manifest, options))
     with only_writer(out), _work_folder(out, arguments, resume) as work:
         paths = _write_splits(splits, work / "splits")
-        runs = _train_all(models, paths, work / "runs")
+        runs = _train_all(models, paths, work / "runs", splits)
         found = [each for model in models for each in level_biases(model.name, _test_rows(runs, model.name, units))]
         rows = pd.DataFrame(_row(*key, run, splits[key[1]][key[2]]) for key, run in runs.items())
         said = statements(rows, found, same)
@@ -246,11 +247,13 @@ def _work_folder(out: Path, arguments: dict[str, Any], resume: bool) -> Iterator
     refuse_unfinished(out, resume=resume)
     work = unfinished_path(out)
     begun = work / ARGUMENTS
-    if begun.is_file() and json.loads(begun.read_text(encoding="utf-8")) != arguments:
+    make_folder(work)
+    for folder in (work, work / "splits", work / "runs"):
+        sweep(folder)
+    if any(work.iterdir()) and read_json(begun, f"remove {work} and measure again") != arguments:
         raise InputError(
             f"{work}: was written with other arguments; use the same arguments, choose another name, or remove it"
         )
-    make_folder(work)
     write_json(arguments, begun, replace=True)
     try:
         yield work
@@ -260,28 +263,55 @@ def _work_folder(out: Path, arguments: dict[str, Any], resume: bool) -> Iterator
 
 
 def _write_splits(splits: Mapping[int, Mapping[SplitLevel, Folds]], folder: Path) -> dict[tuple[int, SplitLevel], Path]:
-    """Write the folds of each seed and level, unless they exist, and return the paths of their folders."""
+    """Write the folds of each seed and level, unless they exist, and return the paths of their folders.
+
+    Raises:
+        InputError: an existing folder has other folds.
+    """
     paths = {}
     for seed, of_seed in splits.items():
         for level, made in of_seed.items():
             paths[seed, level] = folder / f"{level}_seed_{seed}"
             if not paths[seed, level].is_dir():
                 write_split(made, paths[seed, level])
+            elif read_split(paths[seed, level]).checksums != made.checksums:
+                raise InputError(f"{paths[seed, level]}: is not the split of these arguments; remove it")
+    _remove_others(folder, paths.values())
     return paths
 
 
-def _train_all(models: Sequence[_Model], paths: Mapping[tuple[int, SplitLevel], Path], folder: Path) -> Runs:
-    """Train every model on every split, unless its run exists."""
+def _remove_others(folder: Path, wanted: Iterable[Path]) -> None:
+    """Remove what killed processes left in a folder: locks, checkpoints of finished trainings."""
+    for path in set(folder.iterdir()) - set(wanted):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _train_all(
+    models: Sequence[_Model],
+    paths: Mapping[tuple[int, SplitLevel], Path],
+    folder: Path,
+    splits: Mapping[int, Mapping[SplitLevel, Folds]],
+) -> Runs:
+    """Train every model on every split, unless its run exists.
+
+    Raises:
+        InputError: an existing run was trained on another split.
+    """
     runs = {}
     with tqdm(total=len(models) * len(paths), desc="leakage", unit="run", disable=None) as bar:
         for (seed, level), split in paths.items():
             for model in models:
                 run_folder = folder / f"{model.name}_{split.name}"
                 exists = run_folder.is_dir()
-                runs[model.name, seed, level] = (
-                    read_run_folder(run_folder) if exists else model.train(split, run_folder, seed)
-                )
+                run = read_run_folder(run_folder) if exists else model.train(split, run_folder, seed)
+                if not splits[seed][level].checksums.items() <= run.info.checksums.items():
+                    raise InputError(f"{run_folder}: was trained on another split than {split}; remove it")
+                runs[model.name, seed, level] = run
                 bar.update()
+    _remove_others(folder, (run.folder for run in runs.values()))
     return runs
 
 

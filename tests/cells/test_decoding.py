@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import errno
 import os
+import struct
 import subprocess
 import sys
 import warnings
+import zlib
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from PIL import Image
 
 from leukobench.cells.decoding import MAX_PIXELS, contiguous, read_image
 from leukobench.core.errors import InputError
+from tests.conftest import interrupted_after
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (20, 30), dtype=np.uint8)
@@ -228,12 +232,79 @@ def test_damaged_headers_never_end_in_another_error(tmp_path: Path) -> None:
                 assert "\n" not in str(error)
 
 
+@pytest.mark.parametrize("form", ["EPS", "GIF", "PDF", "PPM", "TGA", "ICO", "PCX"])
+def test_only_the_promised_formats_are_opened_whatever_the_name(
+    tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(RGB).save(tmp_path / "x.bmp", form)
+    started: list[object] = []
+    monkeypatch.setattr(subprocess, "Popen", lambda *command, **_: started.append(command))
+    with pytest.raises(InputError, match="is not an image that can be read"):
+        read_image(tmp_path / "x.bmp")
+    assert started == []
+
+
+def png(pixels: np.ndarray, rows: int, colour: int = 2, bits: int = 8) -> bytes:
+    """A PNG whose compressed stream is complete and holds the first rows of the image."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    height, width = pixels.shape[:2]
+    raw = b"".join(b"\0" + row.tobytes() for row in pixels[:rows])
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
+
+
+def test_half_a_png_in_a_complete_stream_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "whole.png").write_bytes(png(RGB, len(RGB)))
+    assert np.array_equal(read_image(tmp_path / "whole.png").rgb, RGB)
+    for rows in (1, len(RGB) // 2, len(RGB) - 1):
+        (tmp_path / "half.png").write_bytes(png(RGB, rows))
+        with pytest.raises(InputError, match=r"half\.png: cannot be read \(is incomplete: "):
+            read_image(tmp_path / "half.png")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+@pytest.mark.parametrize("side", [1, 5, 33])
+def test_complete_pngs_of_every_kind_are_read(tmp_path: Path, mode: str, side: int) -> None:
+    grey = Image.fromarray(RNG.integers(0, 65536, (side, side + 2)).astype(np.uint16))
+    image = (
+        grey if mode == "I;16" else Image.fromarray(RNG.integers(0, 256, (side, side + 2, 3), np.uint8)).convert(mode)
+    )
+    image.save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png").rgb.shape == (side, side + 2, 3)
+
+
 def test_an_empty_file_and_a_folder_are_called_so(tmp_path: Path) -> None:
     (tmp_path / "empty.bmp").touch()
     (tmp_path / "folder.bmp").mkdir()
     for name, reason in {"empty": "is empty", "folder": "Is a directory", "missing": "No such file"}.items():
         with pytest.raises(InputError, match=reason):
             read_image(tmp_path / f"{name}.bmp")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has neither named pipes nor /dev/zero")
+def test_a_pipe_and_a_device_are_refused_without_waiting_for_their_end(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.bmp")
+    (tmp_path / "zeros.bmp").symlink_to("/dev/zero")
+    with interrupted_after(10):
+        for name in ("pipe", "zeros"):
+            with pytest.raises(InputError, match=r"\.bmp: cannot be read \(Not a regular file\)"):
+                read_image(tmp_path / f"{name}.bmp")
+
+
+@pytest.mark.parametrize("number", ["EIO", "EMFILE", "ENFILE", "ENOMEM", "ESTALE"])
+def test_a_failure_of_the_surroundings_is_not_called_one_of_the_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(getattr(errno, number), "failed", "a.png")
+
+    Image.fromarray(RGB).save(tmp_path / "a.png")
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(OSError, match="failed"):
+        read_image(tmp_path / "a.png")
 
 
 def test_a_file_that_may_not_be_read_is_called_so(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 import leukobench
 from leukobench.cli import main
 from leukobench.core.files import sha256_of
-from leukobench.results.feature_table import FORMAT
+from leukobench.results.feature_table import FORMAT, facts_path
 
 FACTS = {
     "feature_set": "patel",
@@ -34,7 +34,8 @@ def invoke(*arguments: object) -> Result:
 
 def write_table(folder: Path, values: pd.DataFrame, name: str = "table.csv", **facts: object) -> Path:
     values.to_csv(folder / name, index=False)
-    (folder / name).with_suffix(".json").write_text(json.dumps(FACTS | facts))
+    content = FACTS | facts | {"table_sha256": sha256_of(folder / name)}
+    facts_path(folder / name).write_text(json.dumps(content))
     return folder / name
 
 
@@ -108,7 +109,7 @@ def test_a_table_with_other_columns_is_refused_by_name(trained: Path, tmp_path: 
 def test_a_table_without_facts_is_refused(trained: Path, tmp_path: Path) -> None:
     shutil.copy(trained / "table.csv", tmp_path / "bare.csv")
     line = refused(invoke("predict", trained / "run", tmp_path / "bare.csv", "-o", tmp_path / "out.csv"))
-    assert "has no bare.json that says how it was measured" in line
+    assert "has no bare.csv.json that says how it was measured" in line
 
 
 @pytest.mark.parametrize(
@@ -155,6 +156,8 @@ def broken(kind: str, values: pd.DataFrame, split: pd.DataFrame) -> tuple[pd.Dat
         values.loc[3, first] = "large"
     elif kind == "infinite value":
         values.loc[3, first] = float("inf")
+    elif kind == "huge value":
+        values.loc[3, first] = 1e300
     elif kind == "path twice":
         values = pd.concat([values, values.iloc[:1]])
     elif kind == "no overlap":
@@ -180,6 +183,7 @@ def broken(kind: str, values: pd.DataFrame, split: pd.DataFrame) -> tuple[pd.Dat
         ("missing value", "table.csv: the column 'color_mean_red' contains values that are not finite numbers"),
         ("text in a column", "table.csv: the column 'color_mean_red' contains values that are not finite numbers"),
         ("infinite value", "table.csv: the column 'color_mean_red' contains values that are not finite numbers"),
+        ("huge value", "table.csv: the column 'color_mean_red' has values of 1e+100 or more"),
         ("path twice", "is duplicated"),
         ("no overlap", "split.csv: names 40 of 40 images that"),
         ("two rows", "split.csv: the training part has 0 subject groups of one class"),
@@ -252,3 +256,13 @@ def test_a_setting_or_recipe_that_does_not_fit_the_table_is_refused(
     result = invoke(command, cohort / "features.csv", "--split", cohort / "split.csv", *option, "-o", tmp_path / "r")
     assert says in refused(result)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_test_part_of_one_class_is_reported_without_what_it_leaves_undefined(cohort: Path, tmp_path: Path) -> None:
+    split = pd.read_csv(cohort / "split.csv", dtype=str, keep_default_na=False)
+    split[(split["part"] != "test") | (split["label"] == "all")].to_csv(tmp_path / "split.csv", index=False)
+    files = (cohort / "features.csv", "--split", tmp_path / "split.csv", "-o", tmp_path / "run")
+    result = invoke("train-knn", *files, *QUICK, "--no-importance")
+    assert result.exit_code == 0, result.output
+    assert "test AUROC undefined, accuracy " in result.output
+    assert ", specificity undefined on" in result.output

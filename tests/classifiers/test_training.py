@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,7 @@ from leukobench.core.errors import InputError
 from leukobench.core.files import only_writer
 from leukobench.features.extractor import extract
 from leukobench.results.calibration import calibrated, fit_calibration
-from leukobench.results.feature_table import TableFacts
+from leukobench.results.feature_table import TableFacts, facts_path, write_facts
 from leukobench.results.run import RunFolder, read_run_folder
 
 WRITTEN = (
@@ -259,7 +258,7 @@ def test_the_recipe_of_clinton_says_that_their_split_leaks(cohort: Path, tmp_pat
     facts = TableFacts(
         feature_set="clinton19", feature_set_version="1", settings={}, background="black", columns=19, manifest=""
     )
-    table.with_suffix(".json").write_text(json.dumps(facts.to_json()))
+    write_facts(facts, table, facts_path(table))
     manifest = cohort / "manifest.csv"
     write_split(split_by_image(read_manifest(manifest), 0.15, SplitOptions(seed=121)), tmp_path / "image.csv")
     leaky = train_classifier(table, tmp_path / "image.csv", tmp_path / "leaky", recipe="clinton-svm")

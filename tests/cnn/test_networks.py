@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import click
@@ -25,6 +26,7 @@ from leukobench.cnn.recipe_catalog import RECIPES, network_recipe
 from leukobench.cnn.recipe_changes import as_texts, change_recipe
 from leukobench.cnn.recipes import Augmentation, PublishedCounts
 from leukobench.cnn.scaling import SCALINGS
+from leukobench.cnn.stored import refuse_unknown_classes
 from leukobench.commands.networks import Change
 from leukobench.core.errors import InputError
 
@@ -45,6 +47,7 @@ PUBLISHED = {
 def test_networks_have_the_published_numbers_of_parameters_and_shapes(name: str) -> None:
     parameters, trainable, side, maps, outputs = PUBLISHED[name]
     network = build(network_recipe(name), None)
+    refuse_unknown_classes(json.loads(network.whole.to_json()))  # it can be stored and loaded again
     assert network.whole.count_params() == parameters
     assert trainable is None or count(network.whole.trainable_weights) == trainable
     assert network.whole.input_shape == (None, side, side, 3)

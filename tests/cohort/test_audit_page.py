@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 import shutil
 import subprocess
@@ -49,6 +50,17 @@ def pictures(html: str) -> list[np.ndarray]:
     encoded = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', html)
     decoded = [cv2.imdecode(np.frombuffer(base64.b64decode(one), np.uint8), cv2.IMREAD_GRAYSCALE) for one in encoded]
     return [picture.astype(float) for picture in decoded]
+
+
+def checksum(script: str) -> str:
+    """A script in a Content-Security-Policy."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def test_only_the_script_of_the_page_itself_may_run(page: Path) -> None:
+    html = (page / "audit.html").read_text(encoding="utf-8")
+    (script,) = re.findall("<script>(.*?)</script>", html, re.DOTALL)
+    assert f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {checksum(script)};" in html
 
 
 def test_every_tie_is_shown_with_both_cells_in_one_position(page: Path) -> None:
@@ -106,8 +118,10 @@ def test_a_rejected_pair_parts_the_group_on_the_page(page: Path, tmp_path: Path)
     if browser is None:
         pytest.skip("no Chromium on this machine")
     html = (page / "audit.html").read_text(encoding="utf-8")
-    click = "<script>document.querySelector('input[name=tie1][value=no]').click()</script></body>"
-    (tmp_path / "page.html").write_text(html.replace("</body>", click), encoding="utf-8")
+    click = "document.querySelector('input[name=tie1][value=no]').click()"
+    html = html.replace("</body>", f"<script>{click}</script></body>")
+    html = html.replace("script-src ", f"script-src {checksum(click)} ")  # the page itself allows its own script only
+    (tmp_path / "page.html").write_text(html, encoding="utf-8")
     arguments = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
     shown = subprocess.run(
         [browser, *arguments, (tmp_path / "page.html").as_uri()],

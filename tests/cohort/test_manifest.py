@@ -8,14 +8,16 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
+from leukobench.cli import main
 from leukobench.cohort.identity import natural_order, subject_groups
 from leukobench.cohort.indexing import index_folder
 from leukobench.cohort.manifest import COLUMNS, read_manifest, shipped_manifest_path, write_manifest
 from leukobench.cohort.ties import accepted, find_ties, read_ties
 from leukobench.core.errors import InputError, UnfinishedError
 from leukobench.core.files import sha256_of
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, interrupted_after
 
 
 def image(path: Path, value: int) -> None:
@@ -152,6 +154,29 @@ def test_an_interrupted_index_continues_where_it_was(cohort: Path, tmp_path: Pat
     assert resumed["sha256"].tolist() == [complete["sha256"][0], *checksums[1:], *complete["sha256"][10:]]
     assert not kept.exists()
     assert read_manifest(out).equals(resumed)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has neither named pipes nor /dev/zero")
+def test_an_entry_that_is_no_readable_file_costs_its_own_row_and_is_listed(cohort: Path, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    shutil.copytree(cohort / "images", images)
+    whole, folder = index_folder(images), next(images.rglob("*.bmp")).parent
+    os.mkfifo(folder / "UID_1_90_1_all.bmp")
+    (folder / "UID_1_91_1_all.bmp").symlink_to("/dev/zero")
+    (folder / "UID_1_92_1_all.bmp").mkdir()
+    (folder / "UID_1_93_1_all.bmp").symlink_to("nowhere")
+    with interrupted_after(20):
+        result = CliRunner().invoke(main, ["manifest", str(images), "-o", str(tmp_path / "manifest.csv")])
+        found = index_folder(images)
+    assert result.exit_code == 0, result.output
+    assert (
+        f"left out: 4 images (first: {folder / 'UID_1_90_1_all.bmp'}: cannot be read (Not a regular file))"
+        in result.output
+    )
+    assert found.equals(whole)
+    assert read_manifest(tmp_path / "manifest.csv").equals(whole)
+    reasons = [text.rpartition("(")[2] for text in found.attrs["unreadable"].values()]
+    assert reasons == ["Not a regular file)", "Not a regular file)", "Is a directory)", "No such file or directory)"]
 
 
 def test_a_manifest_is_not_overwritten(cohort: Path, tmp_path: Path) -> None:

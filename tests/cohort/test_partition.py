@@ -186,6 +186,10 @@ def test_a_cross_validation_is_a_folder_of_partitions(cohort: Path, tmp_path: Pa
     shutil.copy(cohort / "split.csv", tmp_path / "folds" / "fold_3.csv")
     with pytest.raises(InputError, match="were not made together"):
         read_split(tmp_path / "folds")
+    (tmp_path / "one").mkdir()
+    shutil.copy(tmp_path / "folds" / "fold_0.csv", tmp_path / "one")
+    with pytest.raises(InputError, match="contains one fold only, which is no cross-validation"):
+        read_split(tmp_path / "one")
     with pytest.raises(InputError, match=r"contains no fold_0\.csv"):
         read_split(tmp_path)
 

@@ -24,7 +24,7 @@ from leukobench.comparison.thumbnails import most_wrong
 from leukobench.comparison.verdict import cautions, verdicts
 from leukobench.core.errors import InputError
 from leukobench.core.files import sha256_of
-from leukobench.results.feature_table import TableFacts, read_feature_table
+from leukobench.results.feature_table import CHECKSUM, TableFacts, read_feature_table
 from leukobench.results.run import read_run_folder
 from leukobench.workflows.prediction import predict
 from tests.comparison.cohorts import make_rows, make_run
@@ -247,15 +247,15 @@ def test_links_in_the_folder_of_images_are_the_users_own_and_are_followed(tmp_pa
 
 def test_a_value_of_another_type_in_features_json_is_refused_in_one_line(cohort: Path, tmp_path: Path) -> None:
     shutil.copyfile(cohort / "features.csv", tmp_path / "features.csv")
-    content = json.loads((cohort / "features.json").read_text())
-    assert set(content) == {field.name for field in dataclasses.fields(TableFacts)}
+    content = json.loads((cohort / "features.csv.json").read_text())
+    assert set(content) == {field.name for field in dataclasses.fields(TableFacts)} | {CHECKSUM}
     for name in content:
         for value in (None, [], 1e300, True):
-            (tmp_path / "features.json").write_text(json.dumps(content | {name: value}))
-            with pytest.raises(InputError, match=r"features\.json: ") as caught:
+            (tmp_path / "features.csv.json").write_text(json.dumps(content | {name: value}))
+            with pytest.raises(InputError, match=r"features\.csv\.json: ") as caught:
                 read_feature_table(tmp_path / "features.csv")
             assert len(str(caught.value).splitlines()) == 1
     for text in ("[" * 100_000, "[]", ""):
-        (tmp_path / "features.json").write_text(text)
-        with pytest.raises(InputError, match=r"features\.json: "):
+        (tmp_path / "features.csv.json").write_text(text)
+        with pytest.raises(InputError, match=r"features\.csv\.json: "):
             read_feature_table(tmp_path / "features.csv")

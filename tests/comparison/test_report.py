@@ -70,6 +70,7 @@ def test_the_report_is_one_well_formed_file_that_needs_no_network(report: Path) 
     assert set(page.links) <= {"data:,", *(f"#{name}" for name in page.ids)}
     assert all(image["src"].startswith("data:image/png;base64,") and image["alt"] for image in page.images)
     assert not re.search(r"https?://|@import|url\(", text)
+    assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'none';" in text
     assert "&lt;b&gt;svm" in text
     assert "<b>svm" not in text
     assert "not a medical device" in text

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import stat
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,10 +23,11 @@ from leukobench.cohort.partition import write_split
 from leukobench.cohort.splitting import SplitOptions, split_in_folds
 from leukobench.comparison.runs import compare
 from leukobench.core.errors import InputError
-from leukobench.core.files import sha256_of, whole_file, whole_folder, write_csv
+from leukobench.core.files import only_writer, sha256_of, whole_file, whole_folder, write_csv
 from leukobench.features.extractor import extract
 from leukobench.workflows.leakage import leakage
 from tests.comparison.cohorts import make_run
+from tests.conftest import REPOSITORY
 
 
 class Disk:
@@ -201,6 +203,46 @@ def test_a_file_system_without_hard_links_keeps_existing_files_too(
         write_csv(pd.DataFrame({"a": [2]}), tmp_path / "table.csv")
     assert (tmp_path / "table.csv").read_text() == "a\n1\n"
     assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
+
+
+WRITING = """
+import pathlib, sys
+from leukobench.core.files import whole_file, whole_folder
+
+out = pathlib.Path(sys.argv[1])
+with whole_file(out / "table.csv") as table, whole_folder(out / "run") as run:
+    table.write_text("a")
+    (run / "model.txt").write_text("b")
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_writer_leaves_is_removed_at_the_next_start_and_what_a_living_one_writes_is_not(
+    tmp_path: Path,
+) -> None:
+    foreign = {".a.0123abcd.partial", ".b.csv.12.partial"}  # other programs use such names, too
+    for name in foreign:
+        (tmp_path / name).touch()
+    command = [sys.executable, "-c", WRITING, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=REPOSITORY, **pipes) as writer:
+        assert writer.stdout.readline() == "writing\n"
+        names = {path.name for path in tmp_path.iterdir()}
+        with only_writer(tmp_path / "other"):
+            assert {path.name for path in tmp_path.iterdir()} == names | {".other.lock"}
+        writer.kill()
+    assert {path.name for path in tmp_path.iterdir()} == names
+    assert len(names - foreign) == 4
+    with only_writer(tmp_path / "other"):
+        assert {path.name for path in tmp_path.iterdir()} == foreign | {".other.lock"}
+
+
+def test_a_full_disk_is_named_by_the_result_when_a_library_tells_no_name(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left on device") as caught, whole_folder(tmp_path / "run"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert caught.value.filename == str(tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture

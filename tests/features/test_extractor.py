@@ -17,6 +17,7 @@ from leukobench.cells.decoding import read_image
 from leukobench.cohort.indexing import index_folder
 from leukobench.cohort.manifest import read_manifest, write_manifest
 from leukobench.core.errors import InputError
+from leukobench.core.files import sha256_of
 from leukobench.features.batch import Measurement, measure_batch
 from leukobench.features.catalog import VERSION, compute, features_of
 from leukobench.features.extractor import extract
@@ -60,12 +61,14 @@ def test_cells_on_white_have_the_features_of_those_on_black(cohort: Path, tmp_pa
         image = np.where(image.any(axis=2, keepdims=True), image, np.uint8(255))
         (tmp_path / "white" / path).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(tmp_path / "white" / path)
-    extract(tmp_path / "white", cohort / "manifest.csv", tmp_path / "a.csv", background="white")
+    manifest = tmp_path / "manifest.csv"
+    write_manifest(index_folder(tmp_path / "white", near=False), manifest)
+    extract(tmp_path / "white", manifest, tmp_path / "a.csv", background="white")
     table, black = read_feature_table(tmp_path / "a.csv"), read_feature_table(cohort / "features.csv")
     pd.testing.assert_frame_equal(table.values, black.values)
     assert (table.facts.background, black.facts.background) == ("white", "black")
     with pytest.raises(InputError, match=r"none of 40 images could be measured; the first: .* is not cut out on black"):
-        extract(tmp_path / "white", cohort / "manifest.csv", tmp_path / "b.csv")
+        extract(tmp_path / "white", manifest, tmp_path / "b.csv")
 
 
 def test_nothing_is_written_where_every_image_fails(cohort: Path, tmp_path: Path) -> None:
@@ -95,7 +98,7 @@ def test_what_was_measured_and_how_is_recorded_beside_the_table(cohort: Path, tm
         channel="b", levels=8, quantisation="cell", distances=(1, 2, 4), stain="reinhard", size=128
     )
     extract(cohort / "images", cohort / "manifest.csv", tmp_path / "a.csv", settings=settings)
-    assert json.loads((tmp_path / "a.json").read_text()) == {
+    assert json.loads((tmp_path / "a.csv.json").read_text()) == {
         "feature_set": "patel",
         "feature_set_version": VERSION,
         "settings": {
@@ -111,8 +114,20 @@ def test_what_was_measured_and_how_is_recorded_beside_the_table(cohort: Path, tm
         "leukobench": leukobench.__version__,
         "manifest": hashlib.sha256((cohort / "manifest.csv").read_bytes()).hexdigest()[:16],
         "format": 2,
+        "table_sha256": sha256_of(tmp_path / "a.csv"),
     }
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.csv.json"]
+
+
+def test_an_image_that_is_not_the_one_of_the_manifest_is_not_measured(cohort: Path, tmp_path: Path) -> None:
+    images, paths = tmp_path / "images", read_manifest(cohort / "manifest.csv")["path"]
+    shutil.copytree(cohort / "images", images)
+    shutil.copy(images / paths[3], images / paths[8])
+    done = extract(images, cohort / "manifest.csv", tmp_path / "a.csv")
+    assert done.images == 39
+    assert done.failed == {
+        paths[8]: "is not the image of the manifest (another SHA-256); restore it, or index it again"
+    }
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -147,7 +162,7 @@ def test_a_cell_that_a_formula_cannot_take_costs_its_row_only(cohort: Path, monk
         images=cohort / "images", background="black", feature_set="", settings=None, columns=("geometry_area",)
     )
     monkeypatch.setattr("leukobench.features.measurement.compute", undefined)
-    batch = measure_batch(SimpleNamespace(version=leukobench.__version__, **vars(how)), paths)
+    batch = measure_batch(SimpleNamespace(version=leukobench.__version__, **vars(how)), [(path, "") for path in paths])
     assert batch.failed == {
         0: "geometry_area is not a finite number (nan)",
         1: "cannot be measured (ZeroDivisionError: float division by zero)",

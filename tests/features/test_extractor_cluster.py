@@ -62,11 +62,11 @@ def test_a_cluster_writes_the_same_table_though_a_worker_is_killed(
     half_way = read_manifest(cohort / "manifest.csv")["path"][20]
     killed = tmp_path / "killed"
 
-    def measure_but_be_killed_once(how: Measurement, paths: Sequence[str]) -> Batch:
-        if half_way in paths and not killed.exists():
+    def measure_but_be_killed_once(how: Measurement, images: Sequence[tuple[str, str]]) -> Batch:
+        if half_way in dict(images) and not killed.exists():
             killed.write_text(str(os.getpid()))
             os.kill(os.getpid(), signal.SIGKILL)
-        return measure_batch(how, paths)
+        return measure_batch(how, images)
 
     monkeypatch.setattr(leukobench.features.extractor, "IMAGES_PER_TASK", 4)
     monkeypatch.setattr(leukobench.features.extractor, "measure_batch", measure_but_be_killed_once)
@@ -132,5 +132,5 @@ def test_a_missing_extra_is_told(monkeypatch: pytest.MonkeyPatch, backend: str, 
 
 
 def test_a_worker_process_that_is_killed_ends_in_one_line() -> None:
-    with pytest.raises(InputError, match="a worker process was killed"):
+    with pytest.raises(ChildProcessError, match="a worker process was killed"):
         list(in_order(os._exit, [1, 1], jobs=2))

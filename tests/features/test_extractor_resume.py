@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import leukobench.features.batch
+from leukobench.cells.cell import Cell
 from leukobench.cohort.manifest import read_manifest, write_manifest
-from leukobench.core.errors import InputError
+from leukobench.core.errors import InputError, UnfinishedError
 from leukobench.core.files import unfinished_path
 from leukobench.features.extractor import extract
 from leukobench.features.settings import MeasurementSettings
+from leukobench.results.feature_table import read_feature_table
 from tests.conftest import REPOSITORY
 
 # the command extract with 4 images a task, which stops itself: as soon as frame number `frame` is written, of which the
@@ -35,6 +41,8 @@ def torn(self, content):
     append(self, content)
     if written == frame and how == "ctrl-c":
         os.killpg(0, signal.SIGINT)  # a terminal sends it to the workers too
+    elif written == frame and how == "terminate":
+        os.killpg(0, signal.SIGTERM)
     elif written == frame:
         os.truncate(self.path, begin + cut)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -48,7 +56,7 @@ def while_writing(blocks, rows):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs tests in the background ignores it
-    if how in ("kill", "ctrl-c"):
+    if how in ("kill", "ctrl-c", "terminate"):
         Journal._append = torn
     elif how == "kill while writing":
         leukobench.results.feature_table._recut = while_writing
@@ -141,10 +149,12 @@ def test_a_run_may_be_stopped_again_and_end_with_other_processes(whole: Path, tm
     assert_same_files(tmp_path, whole / "whole" / "csv")
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_ctrl_c_keeps_what_was_measured_and_says_how_to_go_on(whole: Path, tmp_path: Path, jobs: int) -> None:
+@pytest.mark.parametrize(("how", "jobs"), [("ctrl-c", 1), ("ctrl-c", 2), ("terminate", 1), ("terminate", 2)])
+def test_ctrl_c_and_sigterm_keep_what_was_measured_and_say_how_to_go_on(
+    whole: Path, tmp_path: Path, how: str, jobs: int
+) -> None:
     out = tmp_path / "features.csv"
-    run = stopped(whole, out, "--jobs", jobs, frame=4, how="ctrl-c")
+    run = stopped(whole, out, "--jobs", jobs, frame=4, how=how)
     error = run.stderr.splitlines()[-1]
     assert error.startswith(f"Error: {out}: interrupted; ")
     assert error.endswith(f" of 40 images are kept in {out}.partial; to resume it, rerun the command with --resume")
@@ -254,3 +264,64 @@ def test_a_full_disk_is_one_line_and_what_it_took_is_kept(whole: Path, tmp_path:
     assert "Traceback" not in run.stderr
     resume(whole, out)
     assert_same_files(tmp_path, whole / "whole" / "csv")
+
+
+def test_images_that_failed_are_tried_again(whole: Path, cohort: Path, tmp_path: Path) -> None:
+    out, paths = tmp_path / "features.csv", read_manifest(whole / "manifest.csv")["path"]
+    images = tmp_path / "images"
+    shutil.copytree(whole / "images", images)
+    stopped(whole, out, frame=9, cut=40)
+    shutil.copy(cohort / "images" / paths[5], images / paths[5])  # of 32 images in the journal, the one that failed
+    extract(images, whole / "manifest.csv", out, resume=True)
+    found, expected = read_feature_table(out), read_feature_table(cohort / "features.csv")
+    assert list(found.failed) == [paths[30]]
+    assert found.values.equals(expected.values.drop(index=paths[30]))
+
+
+def failing_at(number: int, fail: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let something happen before the image of a number is read."""
+    read, count = leukobench.features.batch.read_cell, iter(range(10**6))
+
+    def read_or_fail(*arguments: object) -> Cell:
+        if next(count) == number:
+            fail()
+        return read(*arguments)
+
+    monkeypatch.setattr(leukobench.features.batch, "read_cell", read_or_fail)
+
+
+def no_more_files() -> None:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), "cell.bmp")
+
+
+def no_memory() -> None:
+    raise MemoryError
+
+
+@pytest.mark.parametrize(
+    ("fail", "told"), [(no_more_files, "cell.bmp: Too many open files"), (no_memory, "memory ran out; use fewer")]
+)
+def test_a_failure_of_the_surroundings_stops_and_is_none_of_the_image(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fail: Callable[[], object], told: str
+) -> None:
+    out = tmp_path / "features.csv"
+    with monkeypatch.context() as patch:
+        failing_at(34, fail, patch)
+        with pytest.raises(UnfinishedError, match=f"{told}.*; 32 of 40 images are kept in"):
+            extract(whole / "images", whole / "manifest.csv", out)
+    resume(whole, out)
+    assert_same_files(tmp_path, whole / "whole" / "csv")
+
+
+def test_a_folder_that_vanishes_stops_and_its_images_are_not_called_missing(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, out = tmp_path / "images", tmp_path / "out" / "features.csv"
+    shutil.copytree(whole / "images", images)
+    with monkeypatch.context() as patch:
+        failing_at(34, lambda: images.rename(tmp_path / "unmounted"), patch)
+        with pytest.raises(UnfinishedError, match=f"{images}: The folder of the images has vanished; 32 of 40"):
+            extract(images, whole / "manifest.csv", out)
+    (tmp_path / "unmounted").rename(images)
+    extract(images, whole / "manifest.csv", out, resume=True)
+    assert_same_files(tmp_path / "out", whole / "whole" / "csv")

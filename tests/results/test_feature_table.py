@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +113,7 @@ def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
 def test_facts_that_are_no_json_are_refused(tmp_path: Path) -> None:
     write_feature_table([(["a.bmp"], np.ones((1, 1)))], ["a_x"], FACTS, {}, tmp_path / "a.csv")
     facts_path(tmp_path / "a.csv").write_text('{"columns": ')
-    with pytest.raises(InputError, match=r"a.json: cannot be read"):
+    with pytest.raises(InputError, match=r"a.csv.json: cannot be read"):
         read_feature_table(tmp_path / "a.csv")
 
 
@@ -138,11 +139,30 @@ def test_facts_read_back_unchanged(tmp_path: Path) -> None:
     assert "manifest" not in FACTS.measurement
 
 
+def test_facts_belong_to_one_table(tmp_path: Path) -> None:
+    for number, name in enumerate(("a.csv", "a.parquet")):
+        write_feature_table(
+            blocks(np.full((3, 1), number), 3), ["a_x"], replace(FACTS, background=name), {}, tmp_path / name
+        )
+    for name in ("a.csv", "a.parquet"):
+        assert read_feature_table(tmp_path / name).facts.background == name
+    (tmp_path / "a.csv").write_text((tmp_path / "a.csv").read_text() + "more.bmp,3\n")
+    with pytest.raises(
+        InputError, match=r"a\.csv\.json: describes another table than .*a\.csv \(the checksum differs\)"
+    ):
+        read_feature_table(tmp_path / "a.csv")
+    facts_path(tmp_path / "a.csv").rename(tmp_path / "a.json")
+    with pytest.raises(
+        InputError, match=r"a\.json: was written by leukobench 0\.4 or older.*; extract again, or remove"
+    ):
+        read_feature_table(tmp_path / "a.csv")
+
+
 def test_a_table_of_version_0_1_is_refused_in_one_line(tmp_path: Path) -> None:
     write_feature_table(blocks(np.ones((3, 1)), 3), ["a_x"], FACTS, {}, tmp_path / "a.csv")
     old = {name: value for name, value in FACTS.to_json().items() if name != "format"} | {"leukobench": "0.1.0"}
     facts_path(tmp_path / "a.csv").write_text(json.dumps(old))
-    with pytest.raises(InputError, match=r"a\.json: was written by leukobench 0\.1\.0, .*extract again"):
+    with pytest.raises(InputError, match=r"a\.csv\.json: was written by leukobench 0\.1\.0, .*extract again"):
         read_feature_table(tmp_path / "a.csv")
 
 
@@ -150,5 +170,5 @@ def test_a_table_of_version_0_1_is_refused_in_one_line(tmp_path: Path) -> None:
 def test_malformed_facts_are_refused(tmp_path: Path, facts: object) -> None:
     write_feature_table(blocks(np.ones((3, 1)), 3), ["a_x"], None, {}, tmp_path / "a.csv")
     facts_path(tmp_path / "a.csv").write_text(json.dumps(facts))
-    with pytest.raises(InputError, match=r"a\.json: .*extract again"):
+    with pytest.raises(InputError, match=r"a\.csv\.json: .*extract again"):
         read_feature_table(tmp_path / "a.csv")

@@ -178,8 +178,8 @@ def test_a_run_without_reference_cells_must_be_trained_again(run: RunFolder, coh
 def test_a_table_that_images_cannot_be_measured_like_is_named(run: RunFolder, cohort: Path, tmp_path: Path) -> None:
     image, table = images_of(cohort, run)[0], run.info.parameters["table"]
     for name, parameters, says in (
-        ("bare", {"table": table | {"settings": {}}}, "features.json does not say how the cells of the table were"),
-        ("unknown", {"table": None}, "features.json"),
+        ("bare", {"table": table | {"settings": {}}}, "its facts do not say how the cells of the table were"),
+        ("unknown", {"table": None}, "features.csv.json"),
         (
             "later",
             {"table": table | {"feature_set_version": "9.0"}},

@@ -168,7 +168,24 @@ def test_an_interrupted_measurement_resumes(tied: Path, tmp_path: Path) -> None:
             leakage(*files, tmp_path / "interrupted", **arguments | other, resume=True)
     with pytest.raises(UnfinishedError, match="contains the unfinished results of an interrupted call"):
         leakage(*files, tmp_path / "interrupted", **arguments)
+    work = tmp_path / "interrupted.partial"
+    content = (work / "arguments.json").read_text()
+    (work / "arguments.json").unlink()
+    with pytest.raises(InputError, match=r"arguments\.json: cannot be read .*; remove .* and measure again"):
+        leakage(*files, tmp_path / "interrupted", **arguments, resume=True)
+    (work / "arguments.json").write_text(content)
+    for left in (".knn_image_seed_0.lock", "network_image_seed_0.partial"):  # as killed trainings leave them
+        (work / "runs" / left).touch()
+    other = work / "runs" / "knn_subject-id_seed_1"
+    info = (other / "run.json").read_text()
+    found = json.loads(info)
+    found["checksums"]["fold_0"] = "0" * 64
+    (other / "run.json").write_text(json.dumps(found))
+    with pytest.raises(InputError, match="was trained on another split than"):
+        leakage(*files, tmp_path / "interrupted", **arguments, resume=True)
+    (other / "run.json").write_text(info)
     done = leakage(*files, tmp_path / "interrupted", **arguments, resume=True)
+    assert all(path.name.startswith("knn_") for path in (done.folder / "runs").iterdir())
     assert (tmp_path / "interrupted" / "runs" / "knn_image_seed_0" / "run.json").stat().st_mtime_ns == kept
     assert done.table.equals(whole.table)
     for name in ("leakage.md", "leakage.png", "leakage.svg"):

@@ -1,0 +1,227 @@
+"""Faults at the n-th operation on the disk: a child process fails, is killed, or loses power there.
+
+The operations are the opening of a file for writing, fsync, rename, link, mkdir, unlink and the reservation of space. A
+power cut leaves the state that a disk may have: a file has the content of its last fsync, or is empty without one, and
+a name whose folder was not synced is there or not.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import errno
+import io
+import os
+import resource
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+TOO_LONG = 120  # s; a child process that takes longer is ended by SIGALRM
+POWER_CUT = 99  # exit code of a child process that lost power
+OPERATIONS = ("fsync", "rename", "replace", "link", "mkdir", "unlink", "posix_fallocate")
+REASONS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT)
+
+
+@dataclass
+class Disk:
+    """Counts the operations on the files of a folder, and does something before the n-th.
+
+    Attributes:
+        root: The folder.
+        at: Number of the operation, from 1; 0: none.
+        act: What is done before it, with the path.
+    """
+
+    root: Path
+    at: int = 0
+    act: Callable[[str], None] = lambda path: None
+    count: int = 0
+
+    def __post_init__(self) -> None:
+        # content of files at their last fsync; what was there before is on the disk
+        self.synced = {str(path): path.read_bytes() for path in self.root.rglob("*") if path.is_file()}
+        self.loose: dict[str, str | None] = {}  # names that their folder does not have on the disk yet: their old name
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Watch the operations of this process in the block."""
+        before = {name: getattr(os, name) for name in OPERATIONS}
+        opened = io.open
+        for name, call in before.items():
+            setattr(os, name, self._counting(name, call))
+        io.open = builtins.open = self._counting_open(opened)  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            io.open = builtins.open = opened
+            for name, call in before.items():
+                setattr(os, name, call)
+
+    def _mine(self, path: object) -> bool:
+        return isinstance(path, str | os.PathLike) and f"{path}/".startswith(f"{self.root}/")
+
+    def _operation(self, path: str) -> None:
+        self.count += 1
+        if self.count == self.at:
+            self.act(path)
+
+    def _counting(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(first: Any, *others: Any, **options: Any) -> Any:
+            path = os.readlink(f"/proc/self/fd/{first}") if isinstance(first, int) else first
+            if self._mine(path):
+                self._operation(str(path))
+            result = call(first, *others, **options)
+            if self._mine(path):
+                self._done(name, str(path), str(others[0]) if others else "")
+            return result
+
+        return wrapper
+
+    def _counting_open(self, opened: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(file: Any, mode: str = "r", *others: Any, **options: Any) -> Any:
+            if self._mine(file) and set(mode) & set("wax+"):
+                self._operation(str(file))
+                if not os.path.exists(file):
+                    self.loose[str(file)] = None
+            return opened(file, mode, *others, **options)
+
+        return wrapper
+
+    def _done(self, name: str, path: str, other: str) -> None:
+        if name == "fsync" and os.path.isdir(path):
+            self.loose = {each: old for each, old in self.loose.items() if os.path.dirname(each) != path}
+        elif name == "fsync":
+            self.synced[path] = Path(path).read_bytes()
+        elif name in ("rename", "replace", "link"):
+            self.loose[other] = path
+            for known in [each for each in self.synced if each == path or each.startswith(f"{path}/")]:
+                self.synced[other + known[len(path) :]] = self.synced[known]
+        elif name == "mkdir":
+            self.loose[path] = None
+
+    def after_power_cut(self, to: Path, rng: np.random.Generator) -> None:
+        """Write to another folder what the disk may hold if the power is cut now."""
+        shutil.copytree(self.root, to, symlinks=True)
+        for path in [each for each in to.rglob("*") if each.is_file()]:
+            there = str(self.root / path.relative_to(to))
+            path.write_bytes(self.synced.get(there, b""))
+        for name, old in self.loose.items():
+            path = to / Path(name).relative_to(self.root)
+            if not path.exists() or rng.random() < 0.5:
+                continue
+            before = to / Path(old).relative_to(self.root) if old else None
+            if before is not None and not before.exists() and before.parent.exists():
+                path.rename(before)
+            elif path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended in a child process.
+
+    Attributes:
+        code: Exit code; negative: the signal that killed it.
+        output: What it printed.
+        operations: How many operations on the disk it did.
+    """
+
+    code: int
+    output: str
+    operations: int
+
+    @property
+    def one_line(self) -> bool:
+        """Whether it ended well, or with one line that tells the error."""
+        lines = [line for line in self.output.splitlines() if line.startswith("Error: ")]
+        return "Traceback" not in self.output and (self.code in (0, POWER_CUT) or self.code < 0 or len(lines) == 1)
+
+
+def apart(work: Callable[[], object]) -> None:
+    """Do something in a child process, so that this one starts no threads and can fork again.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    process = os.fork()
+    if not process:
+        try:
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    if os.waitpid(process, 0)[1]:
+        raise RuntimeError("the child process failed")
+
+
+def run(command: list[str], root: Path, log: Path, *, at: int = 0, how: str = "", seed: int = 0) -> Outcome:
+    """Run a command of leukobench in a child process.
+
+    Args:
+        command: The command and its arguments.
+        root: Folder whose operations count.
+        log: File for the output, outside it.
+        at: Number of the operation before which something happens.
+        how: What happens: `fail`, `kill` or `cut`; or `full`: no file grows over `at` bytes.
+        seed: Seed of what is drawn.
+    """
+    process = os.fork()
+    if process:
+        status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        text = log.read_text(errors="replace")
+        head, _, operations = text.rpartition("\noperations ")
+        return Outcome(status, head if operations else text, int(operations or 0))
+    try:
+        _child(command, root, log, at, how, np.random.default_rng(seed))
+    finally:
+        os._exit(70)
+
+
+def _child(command: list[str], root: Path, log: Path, at: int, how: str, rng: np.random.Generator) -> None:
+    from leukobench.cli import main
+
+    signal.alarm(TOO_LONG)
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+    disk = Disk(root, 0 if how == "full" else at)
+
+    def act(path: str) -> None:
+        if how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if how == "cut":
+            disk.at = 0
+            disk.after_power_cut(root.with_name(f"{root.name}.after"), rng)
+            os._exit(POWER_CUT)
+        reason = int(rng.choice(REASONS))
+        raise OSError(reason, os.strerror(reason), path)
+
+    disk.act = act
+    code = 0
+    if how == "full":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (at, resource.RLIM_INFINITY))
+    with disk.watched():
+        try:
+            main(command, standalone_mode=True, prog_name="leukobench")
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else int(bool(stop.code))
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+            code = 71
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.write(2, f"\noperations {disk.count}".encode())
+    os._exit(code)

@@ -1,0 +1,97 @@
+"""A short form of benchmarks/faults.py, limits of memory, and equal results whatever surrounds the process."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from leukobench.cohort.indexing import index_folder
+from leukobench.cohort.manifest import write_manifest
+from tests.conftest import REPOSITORY
+
+LIMITED = """
+import resource, sys
+from leukobench.cells.decoding import read_image
+from leukobench.cli import main
+
+if __name__ == "__main__":
+    import leukobench.features.extractor  # libraries need memory of their own
+
+    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[1]),) * 2)
+    main(sys.argv[2:])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the names of open files and the memory on Linux")
+def test_kills_write_faults_and_power_cuts_lose_nothing_and_damaged_files_are_refused_in_one_line() -> None:
+    small = {"kills": 10, "writes": 3, "cuts": 5, "images": 40, "tables": 40, "models": 20, "run-files": 60}
+    options = [text for name, number in small.items() for text in (f"--{name}", str(number))]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.faults", *options], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    rows = re.findall(r"^\| (.+?) +\| +(\d+) \| +(\d+) \|", done.stdout, re.MULTILINE)
+    assert [int(findings) for _, _, findings in rows] == [0] * len(rows)
+    assert sum(int(trials) for _, trials, _ in rows) == sum(small.values()) + 5 * small["writes"]  # six commands
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit of the address space is kept on Linux")
+def test_too_little_memory_ends_in_one_line_that_says_what_to_lower(tmp_path: Path) -> None:
+    images, manifest, out = tmp_path / "images", tmp_path / "manifest.csv", tmp_path / "features.csv"
+    (images / "all").mkdir(parents=True)
+    large = Image.new("RGB", (8000, 8000))
+    large.paste((90, 40, 120), (100, 100, 200, 180))
+    large.save(images / "all" / "subject1.png")
+    write_manifest(index_folder(images, subject_regex=r"subject\d", near=False), manifest)
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(100 << 20), "extract", images, "--manifest", manifest, "-o", out],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert re.search("^Error: memory ran out; use fewer parallel processes", done.stderr.splitlines()[-1])
+    assert not out.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the locale C.UTF-8 is there on Linux")
+def test_results_do_not_depend_on_workers_folder_locale_time_zone_and_hash_seed(cohort: Path, tmp_path: Path) -> None:
+    """Three commands in two surroundings; only the block of times, and the command itself, differ in run.json."""
+    surroundings = (
+        {"PYTHONHASHSEED": "1", "TZ": "UTC", "LC_ALL": "C", "jobs": "1"},
+        {"PYTHONHASHSEED": "4242", "TZ": "Pacific/Kiritimati", "LC_ALL": "C.UTF-8", "jobs": "2"},
+    )
+    results = []
+    for number, settings in enumerate(surroundings):
+        folder = tmp_path / f"place {number}"
+        folder.mkdir()
+        jobs = settings.pop("jobs")
+        program = "import sys; from leukobench.cli import main\nif __name__ == '__main__': main(sys.argv[1:])"
+        manifest, table, split, run = (folder / name for name in ("m.csv", "f.csv", "s.csv", "run"))
+        options = ("--C", "1,3", "--gamma", "scale", "--kernel", "rbf", "--no-importance")
+        for command in (
+            ("manifest", cohort / "images", "-o", manifest, "--jobs", jobs),
+            ("split", manifest, "-o", split, "--test-size", 0.3),
+            ("extract", cohort / "images", "--manifest", manifest, "-o", table, "--jobs", jobs),
+            ("train-svm", table, "--split", split, "-o", run, "--jobs", jobs, *options),
+        ):
+            subprocess.run(
+                [sys.executable, "-c", program, *map(str, command)],
+                cwd=folder,
+                env=os.environ | settings | {"PYTHONPATH": os.pathsep.join(sys.path)},
+                check=True,
+                capture_output=True,
+            )
+        files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.csv")}
+        results.append(files | {"metrics": (run / "metrics.json").read_bytes()})
+    assert results[0] == results[1]
+    assert len(results[0]) > 5
