@@ -19,6 +19,7 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from leukobench.cells.cell import BACKGROUNDS, Cell, read_cell
+from leukobench.cohort.layout import refuse_other_folder
 from leukobench.core.errors import InputError
 from leukobench.core.files import whole_folder
 
@@ -175,6 +176,7 @@ def _read_all(
     pixels.flush()
     failed = {paths[row]: reason for row, reason in zip(rows, reasons, strict=True) if reason}
     if len(failed) == len(paths):
+        refuse_other_folder(folder, paths)
         first, reason = next(iter(failed.items()))
         raise InputError(f"{folder}: none of {len(paths)} images could be read; the first: {first}: {reason}")
     (out / "failed.json").write_text(json.dumps(failed), encoding="utf-8")
