@@ -17,6 +17,7 @@ from leukobench.core.errors import InputError, UnfinishedError
 
 COMMANDS = {  # in the order in which a study needs them; a command's module is loaded when it is called
     "demo": "demo:demo",
+    "benchmark": "benchmark:benchmark",
     "manifest": "cohort:manifest",
     "verify": "cohort:verify",
     "audit": "cohort:audit",

@@ -37,6 +37,7 @@ def command_named(name: str) -> click.Command:
 def test_every_command_of_the_plan_is_there() -> None:
     assert COMMANDS == [
         "audit",
+        "benchmark",
         "cache",
         "compare",
         "croissant",
