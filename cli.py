@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import platform
 import signal
 import sys
 import threading
-from importlib import import_module
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,6 +20,7 @@ from leukobench.core.errors import MEMORY, InputError, UnfinishedError
 
 COMMANDS = {  # in the order in which a study needs them; a command's module is loaded when it is called
     "demo": "demo:demo",
+    "benchmark": "benchmark:benchmark",
     "manifest": "cohort:manifest",
     "verify": "cohort:verify",
     "audit": "cohort:audit",
@@ -35,7 +37,18 @@ COMMANDS = {  # in the order in which a study needs them; a command's module is 
     "explain": "models:explain",
     "recipes": "recipes:recipes",
     "features": "features:features",
+    "cache": "cache:cache",
 }
+LIBRARIES = (
+    "numpy",
+    "scipy",
+    "pandas",
+    "scikit-learn",
+    "scikit-image",
+    "opencv-python-headless",
+    "keras",
+    "tensorflow",
+)
 
 
 class Commands(click.Group):
@@ -102,8 +115,29 @@ def _give_up_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _version(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
+    """Print the versions that a bug report needs, without loading a library."""
+    if not asked:
+        return
+    click.echo(f"leukobench, version {leukobench.__version__}")
+    click.echo(f"Python {platform.python_version()}, {platform.platform()}")
+    for library in LIBRARIES:
+        try:
+            click.echo(f"{library} {metadata.version(library)}")
+        except metadata.PackageNotFoundError:
+            click.echo(f"{library}: not installed")
+    context.exit()
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(leukobench.__version__, prog_name="leukobench")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Show the versions of leukobench and of its libraries and exit.",
+)
 def main() -> None:
     """Classify leukemic blasts and normal cells with handcrafted features and with deep networks, and compare both.
 

@@ -19,6 +19,7 @@ from leukobench.classifiers.settings import (
     check_values,
 )
 from leukobench.core.errors import InputError
+from leukobench.core.text import nearest
 
 # The search keeps the kernel matrix of four fifths of the cells in memory: at 20,000 cells, 2 GB in every process. From
 # about this number on the approximate kernel is also faster (benchmarks/classical.py).
@@ -105,7 +106,8 @@ class ClassicalRecipe:
         for name, given in settings.items():
             if name not in self.settings:
                 raise InputError(
-                    f"no setting {name!r} of the recipe {self.name}; expected one of {', '.join(self.settings)}"
+                    f"no setting {name!r} of the recipe {self.name}{nearest(name, self.settings)}; "
+                    f"expected one of {', '.join(self.settings)}"
                 )
             values = check_values(ALL_SETTINGS[name], given)
             if name in grid:
@@ -201,5 +203,7 @@ def classical_recipe(name: str, family: str | None = None) -> ClassicalRecipe:
     """
     names = [known for known, recipe in RECIPES.items() if family in (None, recipe.family)]
     if name not in names:
-        raise InputError(f"no {family or 'classical'} recipe {name!r}; expected one of {', '.join(names)}")
+        raise InputError(
+            f"no {family or 'classical'} recipe {name!r}{nearest(name, names)}; expected one of {', '.join(names)}"
+        )
     return RECIPES[name]

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from leukobench.cells.cell import BACKGROUNDS, Cell, read_cell
 from leukobench.cnn.cache import cache_folder, cached, new_array
+from leukobench.cohort.layout import refuse_other_folder
 from leukobench.core.errors import InputError
 from leukobench.core.opening import Place
 
@@ -168,6 +169,7 @@ def _read_all(
     if failed:
         place.check()
     if len(failed) == len(paths):
+        refuse_other_folder(folder, paths)
         first, reason = next(iter(failed.items()))
         raise InputError(f"{folder}: none of {len(paths)} images could be read; the first: {first}: {reason}")
     (out / "failed.json").write_text(json.dumps(failed), encoding="utf-8")

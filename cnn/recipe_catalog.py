@@ -7,6 +7,7 @@ from typing import Any
 
 from leukobench.cnn.recipes import Augmentation, PublishedCounts, Recipe
 from leukobench.core.errors import InputError
+from leukobench.core.text import nearest
 
 # Clinton, Somes, Chu & Javed 2020: whole networks from ImageNet weights
 _CLINTON: dict[str, Any] = {
@@ -316,5 +317,5 @@ def network_recipe(name: str) -> Recipe:
     'mobilenet'
     """
     if name not in RECIPES:
-        raise InputError(f"no network recipe {name!r}; choose from {', '.join(RECIPES)}")
+        raise InputError(f"no network recipe {name!r}{nearest(name, RECIPES)}; choose from {', '.join(RECIPES)}")
     return RECIPES[name]

@@ -13,6 +13,7 @@ from leukobench.cnn.pooling import POOLINGS
 from leukobench.cnn.recipes import AVERAGES, CLASS_WEIGHTS, KEPT, SCHEDULES, TRAINED, VIEWS, Augmentation, Recipe
 from leukobench.cnn.scaling import SCALINGS
 from leukobench.core.errors import InputError
+from leukobench.core.text import nearest
 
 # cannot be changed: what describes the recipe, and `pretrained`, which follows from the initial weights
 _FIXED = ("name", "source", "description", "split", "reported", "left_open", "published", "pretrained")
@@ -83,7 +84,10 @@ def _read_json(text: str) -> Any:
 def _change(recipe: Recipe, name: str, value: Any) -> Recipe:
     field, _, entry = name.partition(".")
     if field not in _CHANGEABLE:
-        raise InputError(f"{name}: a recipe has no such value to change; choose from {', '.join(_CHANGEABLE)}")
+        raise InputError(
+            f"{name}: a recipe has no such value to change{nearest(name, _names(recipe))}; choose from "
+            f"{', '.join(_CHANGEABLE)}"
+        )
     if entry:
         value = _with_entry(getattr(recipe, field), field, entry, value)
     elif field == "augmentation" and isinstance(value, Mapping):
@@ -92,6 +96,13 @@ def _change(recipe: Recipe, name: str, value: Any) -> Recipe:
         value = tuple(value)
     _check(recipe, field, value, name)
     return dataclasses.replace(recipe, **{field: value})
+
+
+def _names(recipe: Recipe) -> list[str]:
+    """Return the names of all values that can be changed, entries of mappings included."""
+    entries = {"optimizer": recipe.optimizer, "options": recipe.options}
+    names = [f"{field}.{entry}" for field, values in entries.items() for entry in values]
+    return [*_CHANGEABLE, *names, *(f"augmentation.{each.name}" for each in dataclasses.fields(Augmentation))]
 
 
 def _with_entry(whole: Any, field: str, entry: str, value: Any) -> Any:

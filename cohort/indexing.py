@@ -8,7 +8,7 @@ import csv
 import os
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -54,6 +54,7 @@ from leukobench.core.files import (
 )
 from leukobench.core.opening import Place, of_surroundings
 from leukobench.core.processes import in_processes
+from leukobench.core.text import listed
 
 # UID_<subject>_<image>_<cell>_<label>, the dataset's own names: UID_H24_17_9_hem.bmp
 _CNMC_NAME = re.compile(r"UID_(?P<subject>H?\d+)_\d+_\d+_(?P<label>all|hem)\.\w+", re.IGNORECASE)
@@ -94,6 +95,7 @@ def index_folder(
     near: bool = True,
     background: str = BACKGROUNDS[0],
     rejected: str | os.PathLike[str] | None = None,
+    ignored: Sequence[str] = (),
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     jobs: int = 1,
@@ -120,6 +122,7 @@ def index_folder(
         background: What surrounds the cell, `"black"`, `"white"` or `"smear"`, see `read_cell`; for the search.
         rejected: Table (CSV) of pairs, `path` and `other`, which were looked at and do not show one cell. With the
             column `accepted` as in a table of ties, only its rows that say `no` count.
+        ignored: Folders in `images` to leave out, by their relative path, or by their name at any depth.
         out: Manifest file to write; None: no file. The ties are written beside it, `NAME.ties.csv`. During the call,
             checksums and fingerprints are saved in `NAME.csv.partial`.
         resume: Whether to continue an interrupted call with the same `out`, if there is one.
@@ -132,8 +135,9 @@ def index_folder(
         a pipe, a device or a broken link with the name of an image, or a file that may not be read.
 
     Raises:
-        InputError: no image in the folder, or none that can be read, images whose label or subject is unknown, a
-            malformed pattern or table, a tie between a blast and a normal cell, or `out` or the table of ties exists.
+        InputError: no image in the folder, or none that can be read, no folder to ignore, images whose label or subject
+            is unknown, a malformed pattern or table, a tie between a blast and a normal cell, or `out` or the table of
+            ties exists.
         UnfinishedError: an interrupted call left checksums, and `resume` is false.
 
     Example:
@@ -147,7 +151,7 @@ def index_folder(
     sources = Sources({positive.lower(): POSITIVE, negative.lower(): NEGATIVE}, subject_regex, _subjects(subjects))
     _check_pattern(subject_regex)
     apart = None if rejected is None else read_rejected(rejected)
-    files = image_files(images)
+    files = image_files(images, ignored)
     for wrong, reason in path_faults(pd.Series(files, dtype=object)):
         if wrong.any():
             raise InputError(f"{images}: {files[int(wrong.argmax())]!r} {reason}; rename the file")
@@ -390,14 +394,18 @@ def _own_subject(path: str, name: str, sources: Sources) -> str:
 
 
 def _refuse_unknown(rows: list[dict[str, Any]], images: Path) -> None:
-    """Raise InputError where images outside the final test have no label or no subject."""
+    """Raise one InputError for all images outside the final test that have no label or no subject."""
     remedies = {
         "label": "put each class in a folder of its own, and name both folders (positive, negative)",
         "subject": "give a pattern of the subject in the path (subject_regex), or a table (subjects)",
     }
+    wrong, todo = [], []
     for column, remedy in remedies.items():
         unknown = [row["path"] for row in rows if row["phase"] != "final" and not row[column]]
         if unknown:
-            raise InputError(
-                f"{images}: {len(unknown)} of {len(rows)} images have no {column} (first: {unknown[0]}); {remedy}"
-            )
+            wrong.append(f"{len(unknown)} of {len(rows)} images have no {column} (first: {unknown[0]})")
+            todo.append(remedy)
+    if wrong:
+        folders = sorted({row["path"].split("/")[0] for row in rows if "/" in row["path"]})
+        seen = f"; the folders in it: {listed(folders)}" if folders else ""
+        raise InputError(f"{images}: {' and '.join(wrong)}; {'; '.join(todo)}; or ignore their folder (ignored){seen}")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -124,6 +124,20 @@ def find_images(images: Path, paths: Iterable[str]) -> Found:
     return Found(files, extra, _in_words(layouts))
 
 
+def refuse_other_folder(images: Path, paths: Sequence[str]) -> None:
+    """Raise InputError if none of the paths of a manifest is in a folder.
+
+    Args:
+        images: The folder.
+        paths: Paths relative to it; none at all are accepted.
+    """
+    if paths and not any((images / path).exists() for path in paths):
+        raise InputError(
+            f"{images}: does not match the manifest: none of its {counted(len(paths), 'image')} is there (first: "
+            f"{paths[0]}); name the folder that the manifest was made from"
+        )
+
+
 def _undoubled(path: str) -> list[str]:
     """Split a path into its parts; a folder inside one of the same name counts once."""
     parts = PurePosixPath(path).parts
@@ -137,17 +151,23 @@ def _unambiguous(paths: set[str]) -> dict[str, str]:
     return {meant: path for path, meant in canonical.items() if meant and times[meant] == 1}
 
 
-def image_files(images: Path) -> list[str]:
+def image_files(images: Path, ignored: Sequence[str] = ()) -> list[str]:
     """Return the relative paths of the images in a folder and its subfolders, by file name, sorted.
 
     Linked folders are searched too; hidden folders and files are skipped. A folder named like an image counts as one,
     so that the user learns that it cannot be read.
 
+    Args:
+        images: The folder.
+        ignored: Folders in it that are not searched, by their relative path, or by their name at any depth.
+
     Raises:
-        InputError: there is no image, or one whose name cannot be written in a table.
+        InputError: there is no image, or one whose name cannot be written in a table; a folder to ignore is not there.
     """
     found: list[str] = []
     seen: set[str] = set()
+    absent = dict.fromkeys(PurePosixPath(folder).as_posix() for folder in ignored)
+    skipped = set(absent)
     for folder, subfolders, names in os.walk(images, followlinks=True):
         real = os.path.realpath(folder)
         if real in seen:  # a link to a folder above it
@@ -156,9 +176,19 @@ def image_files(images: Path) -> list[str]:
         seen.add(real)
         named_like_images = [name for name in subfolders if name.lower().endswith(IMAGE_SUFFIXES)]
         subfolders[:] = [name for name in subfolders if not name.startswith(".") and name not in named_like_images]
+        below = {name: {name, Path(folder, name).relative_to(images).as_posix()} & skipped for name in subfolders}
+        for matched in below.values():
+            for name in matched:
+                absent.pop(name, None)
+        subfolders[:] = [name for name in subfolders if not below[name]]
         for name in names + named_like_images:
             if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
                 found.append(Path(folder, name).relative_to(images).as_posix())
+    if absent:
+        raise InputError(
+            f"{images}: has no folder {next(iter(absent))!r} to ignore; name a folder in it, "
+            "such as masks or day1/masks"
+        )
     if not found:
         raise InputError(f"{images}: contains no image ({', '.join(IMAGE_SUFFIXES)}); name the folder of the images")
     unwritable = sorted(path for path in found if printable(path) != path)

@@ -247,7 +247,8 @@ def summary(partition: Partition, manifest: pd.DataFrame) -> list[str]:
     for part in PARTS:
         rows = partition.part(part)
         counts = ", ".join(f"{(rows['label'] == label).sum()} {label}" for label in LABELS)
-        lines.append(f"{part:10}  {len(rows):6} images ({counts}) of {rows['subject_group'].nunique()} subject groups")
+        people = counted(rows["subject_group"].nunique(), "subject group")
+        lines.append(f"{part:10}  {len(rows):6} image{'s' * (len(rows) != 1)} ({counts}) of {people}")
     left_out = _left_out(partition, manifest)
     if unused := len(labelled(manifest)) - len(partition.rows) - len(left_out):
         lines.append(f"{'not used':10}  {unused:6} labelled images")

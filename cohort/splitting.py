@@ -233,6 +233,7 @@ def assign_folds(group: pd.Series, label: pd.Series, folds: int, seed: int) -> p
         if len(units) < folds:
             raise InputError(
                 f"{folds} folds need {folds} subject groups of each class; the cohort has {len(units)} of {of_class}"
+                + (f"; choose at most {len(units)} folds (folds={len(units)})" if len(units) > 1 else "; add subjects")
             )
         for fold, names in enumerate(_balanced_folds(units, folds, f"fold/{seed}")):
             fold_of |= dict.fromkeys(names, fold)
@@ -435,5 +436,10 @@ def refuse_missing_class(label: pd.Series, part: pd.Series, group: pd.Series, ex
                 groups = group[label == of_class].nunique()
                 raise InputError(
                     f"the {name} part would contain no {of_class} image: the cohort has {groups} subject "
-                    f"group{'s' * (groups != 1)} of that class; add subjects or change the sizes"
+                    f"group{'s' * (groups != 1)} of that class; "
+                    + (
+                        "make no validation part (validation_size=0) or add subjects"
+                        if groups == 2 and "validation" in expected
+                        else "add subjects or change the sizes"
+                    )
                 )

@@ -7,7 +7,25 @@ from typing import Any
 
 import click
 
-from leukobench.commands.options import FILE, FOLDER, background_option, jobs_option, output, resume_option, seed_option
+from leukobench.commands.options import (
+    FILE,
+    FOLDER,
+    background_option,
+    jobs_option,
+    options_named,
+    output,
+    resume_option,
+    seed_option,
+)
+
+# what the library says of its arguments, and how to say it on the command line
+MANIFEST_OPTIONS = {
+    "(positive, negative)": "(--positive, --negative)",
+    "(subject_regex)": "(--subject-regex)",
+    "(subjects)": "(--subjects)",
+    "(ignored)": "(--ignore)",
+}
+SPLIT_OPTIONS = {"(folds=": "(--folds ", "(validation_size=0)": "(--validation-size 0)"}
 
 
 @click.command()
@@ -34,6 +52,14 @@ from leukobench.commands.options import FILE, FOLDER, background_option, jobs_op
     help="Table (CSV) of pairs of images that show two different cells, with the columns path and other; they do not "
     "join subject IDs. If it has the column accepted, as a table of ties, only its rows with accepted = no are used.",
 )
+@click.option(
+    "--ignore",
+    "ignored",
+    metavar="FOLDER",
+    multiple=True,
+    help="Folder in IMAGES to leave out, such as masks or day1/masks; may be given several times. A name without / "
+    "counts at any depth.",
+)
 @resume_option
 @jobs_option
 def manifest(images: Path, out: Path, **options: Any) -> None:
@@ -58,12 +84,14 @@ def manifest(images: Path, out: Path, **options: Any) -> None:
     from leukobench.cohort.ties import read_ties, summary, ties_path
     from leukobench.core.text import counted
 
-    table = index_folder(images, out=out, **options)
+    with options_named(MANIFEST_OPTIONS):
+        table = index_folder(images, out=out, **options)
     known = labelled(table)
     counts = ", ".join(f"{count} {label}" for label, count in known["label"].value_counts().items())
     click.echo(
-        f"{out}: {len(table)} images ({counts or 'none labelled'}) of {known['subject'].nunique()} subjects "
-        f"in {known['subject_group'].nunique()} subject groups"
+        f"{out}: {counted(len(table), 'image')} ({counts or 'none labelled'}) of "
+        f"{counted(known['subject'].nunique(), 'subject')} in "
+        f"{counted(known['subject_group'].nunique(), 'subject group')}"
     )
     click.echo(f"{ties_path(out)}: {summary(read_ties(ties_path(out)))}")
     if unreadable := list(table.attrs["unreadable"].values()):
@@ -267,7 +295,8 @@ def split_command(manifest: Path | None, out: Path, **options: Any) -> None:
     from leukobench.cohort.splitting import split
 
     cohort = read_manifest(manifest)
-    made = split(cohort, **options)
+    with options_named(SPLIT_OPTIONS):
+        made = split(cohort, **options)
     write_split(made, out)
     for repeat, folds in made.repeats.items() if isinstance(made, Repeats) else [(None, made)]:
         for fold, partition in folds.by_fold():

@@ -7,9 +7,8 @@ from typing import Any
 
 import click
 
-from leukobench.commands.options import FILE, FOLDER, jobs_option, output, resume_option, seed_option
+from leukobench.commands.options import FILE, FOLDER, jobs_option, options_named, output, resume_option, seed_option
 from leukobench.commands.printing import print_comparison
-from leukobench.core.errors import InputError
 
 # what the library says of its arguments, and how to say it on the command line
 OPTIONS = {
@@ -57,14 +56,9 @@ def compare(runs: tuple[Path, ...], out: Path, images: Path | None, **options: A
     """
     from leukobench.comparison.runs import compare as compare_runs
 
-    try:
+    with options_named(OPTIONS):
         comparison = compare_runs(runs, **options)
         report = comparison.report(out, images=images)
-    except InputError as error:
-        message = str(error)
-        for argument, option in OPTIONS.items():
-            message = message.replace(argument, option)
-        raise InputError(message) from None
     print_comparison(comparison, report)
 
 

@@ -22,7 +22,7 @@ from leukobench.commands.options import (
 @click.argument("images", type=FOLDER)
 @click.option("--manifest", type=FILE, required=True, help="Manifest of the images, from `manifest`.")
 @output("Feature table (.csv or .parquet)")
-@click.option("--set", "feature_set", default="patel", show_default=True, help="Feature set; see `features`.")
+@click.option("--set", "feature_set", default="leukobench", show_default=True, help="Feature set; see `features`.")
 @click.option(
     "--channel",
     help="Intensity for texture and statistical features: grey, red, green, blue, hue, saturation, value, lightness, "
@@ -91,6 +91,7 @@ def extract(
               leukobench extract /shared/slides --manifest manifest.csv -o features.parquet \\
                   --backend dask --scheduler tcp://head:8786 --resume
     """
+    from leukobench.core.text import counted
     from leukobench.features.catalog import settings_of
     from leukobench.features.extractor import extract as extract_table
     from leukobench.results.failures import failures_path
@@ -110,7 +111,7 @@ def extract(
         resume=resume,
         strict=strict,
     )
-    click.echo(f"{out}: {done.features} features of {done.images} cells")
+    click.echo(f"{out}: {counted(done.features, 'feature')} of {counted(done.images, 'cell')}")
     if done.failed:
         path, reason = next(iter(done.failed.items()))
         raise click.ClickException(
@@ -131,17 +132,20 @@ def features(feature_set: str) -> None:
     \b
     clinton19   19 features of Clinton et al. 2020 with corrected formulas; red channel, 4 grey levels, at 128 px.
                 Their energy is scikit-image's, sqrt(sum p^2): the square root of the angular second moment
-    patel       27 features of Patel & Mishra 2015, the default of `extract`
+    patel       27 features of Patel & Mishra 2015
     full        all features (for energy, its square); texture and statistics of grey, texture at 1, 2 and 4 px
-    leukobench  as full; texture and statistics of blue, the channel with the best results on unseen subjects
+    leukobench  the default of `extract`: as full; texture and statistics of blue, the channel with the best results on
+                unseen subjects
     \b
     Example:  leukobench features --set patel
     """
+    from leukobench.core.text import wrapped
     from leukobench.features.catalog import features_of, settings_of
 
-    for feature in features_of(feature_set):
-        sets = ", ".join(feature.sets)
-        code = feature.ibsi or "-"
-        click.echo(f"{feature.name:48} {code:4} {feature.unit:20} {feature.formula}  [{feature.source}] ({sets})")
+    rows = [
+        (each.name, each.ibsi or "-", each.unit, each.formula, each.source, ", ".join(each.sets))
+        for each in features_of(feature_set)
+    ]
+    click.echo("\n".join(wrapped([("name", "IBSI", "unit", "formula", "source", "sets"), *rows])))
     own = settings_of(feature_set).as_facts().items()
     click.echo(f"settings of {feature_set}: " + ", ".join(f"{name} {value}" for name, value in own))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
+from leukobench.core.errors import InputError
 from leukobench.core.opening import UNFINISHED
 
 OUT = "leukobench.out"  # key of the output in a context's `meta`, for the message of an interrupted command
@@ -45,6 +48,25 @@ class Size(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
         return value if value == "native" else click.INT.convert(value, param, ctx)
+
+
+@contextmanager
+def options_named(said: Mapping[str, str]) -> Iterator[None]:
+    """Name the options of the command where the library names its arguments in an error.
+
+    Args:
+        said: What the library says, and how to say it on the command line.
+
+    Raises:
+        InputError: the same error in the words of the command line.
+    """
+    try:
+        yield
+    except InputError as error:
+        message = str(error)
+        for argument, option in said.items():
+            message = message.replace(argument, option)
+        raise type(error)(message) from None
 
 
 def output(kind: str, required: bool = True) -> Any:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from leukobench.core.text import counted
+
 if TYPE_CHECKING:
     from leukobench.results.run import RunFolder
 
@@ -20,12 +22,12 @@ def print_run(run: RunFolder) -> None:
     click.echo(
         f"{run.folder}: test AUROC {shown['auroc']}, accuracy {shown['accuracy']}, "
         f"sensitivity {shown['sensitivity']}, specificity {shown['specificity']} "
-        f"on {len(rows)} cells of {rows['subject_group'].nunique()} subject groups ({subjects})"
+        f"on {counted(len(rows), 'cell')} of {counted(rows['subject_group'].nunique(), 'subject group')} ({subjects})"
     )
     if run.info.note:
         click.echo(f"note: {run.info.note}")
     if run.info.excluded:
-        click.echo(f"left out {len(run.info.excluded)} images that could not be read; see run.json")
+        click.echo(f"left out {counted(len(run.info.excluded), 'image')} that could not be read; see run.json")
 
 
 def print_comparison(comparison: Any, report: Path) -> None:

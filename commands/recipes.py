@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 
 import click
 
@@ -25,14 +26,15 @@ def recipes(name: str | None) -> None:
 
     from leukobench.classifiers.recipes import RECIPES as CLASSICAL
     from leukobench.cnn.recipe_catalog import RECIPES as NETWORKS
+    from leukobench.core.text import nearest, wrapped
 
     known = CLASSICAL | NETWORKS
     if name is None:
-        for recipe in known.values():
-            family = getattr(recipe, "family", "cnn")
-            click.echo(f"{recipe.name:26} {family:4} {recipe.description}")
-            if getattr(recipe, "reported", ""):
-                click.echo(f"{'':32}reported: {recipe.reported}")
+        rows = [
+            (recipe.name, getattr(recipe, "family", "cnn"), recipe.description, _reported(recipe.reported))
+            for recipe in known.values()
+        ]
+        click.echo("\n".join(wrapped([("name", "family", "description", "reported by its source"), *rows])))
     elif name in NETWORKS:
         from leukobench.cnn.counts import count
 
@@ -48,4 +50,11 @@ def recipes(name: str | None) -> None:
     elif name in known:
         click.echo(json.dumps(known[name].as_json(), indent=2))
     else:
-        raise click.BadParameter(f"no recipe {name!r}; expected one of {', '.join(known)}", param_hint="NAME")
+        raise click.BadParameter(
+            f"no recipe {name!r}{nearest(name, known)}; expected one of {', '.join(known)}", param_hint="NAME"
+        )
+
+
+def _reported(metrics: str | Mapping[str, float]) -> str:
+    """Return the metrics that a source reported, as text."""
+    return (metrics if isinstance(metrics, str) else ", ".join(f"{name} {metrics[name]}" for name in metrics)) or "-"

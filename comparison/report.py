@@ -110,6 +110,7 @@ def _html(comparison: ComparedRuns, pictures: dict[str, str], wrong: dict[str, l
         verdicts=verdicts(comparison),
         cautions=cautions(comparison),
         pairs=[(pair, result(pair)) for pair in comparison.differences],
+        main=[(some, tables.main_table(comparison, some)) for some in _side_by_side(comparison)],
         levels=[
             (level, [(some, tables.level_table(comparison, level, some)) for some in _side_by_side(comparison)])
             for level in LEVELS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+import numpy as np
 import pandas as pd
 
 from leukobench.cohort.manifest import POSITIVE
@@ -17,6 +18,7 @@ from leukobench.comparison.results import (
     row_thresholds,
     training_seconds,
 )
+from leukobench.comparison.verdict import cautions
 from leukobench.comparison.weighted_metrics import SCORE_METRICS, THRESHOLDED_METRICS
 
 NOTHING = "-"
@@ -127,11 +129,57 @@ def _long_rows(comparison: ComparedRuns) -> Iterator[dict[str, object]]:
                 yield at | {"metric": metric, "value": count}
 
 
+MAIN = {  # of the main table of the report, with the threshold of each
+    "auroc": None,
+    "subject_weighted_auroc": None,
+    "balanced_accuracy": FIXED,
+    "sensitivity": FIXED,
+    "specificity": FIXED,
+    "brier": None,
+}
+ONE_PERSON = "one person, no interval"
+
+
+def main_table(comparison: ComparedRuns, names: Iterable[str]) -> list[tuple[str, list[tuple[str, bool]]]]:
+    """Return the main metrics of cells of the named runs as rows: a name, then text and whether it is best of all runs.
+
+    Sensitivity and specificity are at the threshold 0.5, where the better value depends on the other: none is best.
+    """
+    names, rows = list(names), []
+    for key, rule in MAIN.items():
+        shown = (SCORE_METRICS | THRESHOLDED_METRICS)[key] + f" at {rule}" * (rule is not None)
+        of_run = {}
+        for name in comparison.runs:
+            each = comparison.assessment(name)
+            of_run[name] = (each.metrics if rule is None else each.thresholded[rule].metrics)[key]
+        values = [round(each.value, 3) for each in of_run.values()]
+        best = min(values) if key == "brier" else max(values)
+        ranked = len(set(values)) > 1 and key not in ("sensitivity", "specificity")
+        cells = [
+            (_text(comparison, key, of_run[name]), ranked and round(of_run[name].value, 3) == best) for name in names
+        ]
+        rows.append((shown, cells))
+    return rows
+
+
+def _text(comparison: ComparedRuns, metric: str, estimate: Estimate) -> str:
+    """Return a metric with its interval, or why it has none."""
+    positive, negative = (count == 1 for count in comparison.groups_of_class.values())
+    concerned = {
+        **dict.fromkeys(("sensitivity", "subject_sensitivity"), positive),
+        **dict.fromkeys(("specificity", "subject_specificity"), negative),
+    }.get(metric, positive or negative)
+    without = np.isnan(estimate.low) or estimate.low == estimate.high
+    if concerned and without and not np.isnan(estimate.value):
+        return f"{estimate.value:.3f} ({ONE_PERSON})"
+    return str(estimate)
+
+
 def level_table(comparison: ComparedRuns, level: str, names: Iterable[str]) -> list[tuple[str, list[list[str]]]]:
     """Return the metrics of the named runs at a level as titled blocks of rows: a name, then one text a run."""
     found = [comparison.assessment(name, level) for name in names]
     rows = [
-        [shown, *(str(each.metrics[key]) for each in found)]
+        [shown, *(_text(comparison, key, each.metrics[key]) for each in found)]
         for key, shown in SCORE_METRICS.items()
         if key in found[0].metrics
     ]
@@ -142,7 +190,7 @@ def level_table(comparison: ComparedRuns, level: str, names: Iterable[str]) -> l
             continue
         rows = [["threshold", *(each.shown if each else NOTHING for each in at)]] * (rule == CHOSEN)
         rows += [
-            [shown, *(str(each.metrics[key]) if each else NOTHING for each in at)]
+            [shown, *(_text(comparison, key, each.metrics[key]) if each else NOTHING for each in at)]
             for key, shown in THRESHOLDED_METRICS.items()
             if key in found[0].thresholded[FIXED].metrics
         ]
@@ -176,10 +224,13 @@ def headline(comparison: ComparedRuns) -> str:
 
 
 def markdown(comparison: ComparedRuns) -> str:
-    """Return the whole table in Markdown, one table a block."""
+    """Return the whole table in Markdown, one table a block, and the cautions as notes."""
     header = ["metric", *comparison.runs]
     blocks = [(title, markdown_table(pd.DataFrame(rows, columns=header))) for title, rows in _blocks(comparison)]
-    return "\n\n".join(f"**{title}**\n\n{table}" for title, table in blocks)
+    found = [f"**{title}**\n\n{table}" for title, table in blocks]
+    if notes := cautions(comparison):
+        found.append("Notes:\n\n" + "\n".join(f"- {note}" for note in notes))
+    return "\n\n".join(found)
 
 
 def markdown_table(table: pd.DataFrame) -> str:
@@ -193,11 +244,18 @@ def _markdown_cell(text: str) -> str:
 
 
 def latex(comparison: ComparedRuns) -> str:
-    r"""Return the whole table in LaTeX; it takes `\usepackage{booktabs}`."""
+    r"""Return the whole table in LaTeX, with the cautions as notes; it takes `\usepackage{booktabs}`."""
     rows = [(title, *row) for title, rows in _blocks(comparison) for row in rows]
     index = pd.MultiIndex.from_tuples([row[:2] for row in rows])
     table = pd.DataFrame([row[2:] for row in rows], index=index, columns=list(comparison.runs))
-    return table.to_latex(escape=True, multirow=False, column_format="ll" + "c" * len(comparison.runs))
+    text = table.to_latex(escape=True, multirow=False, column_format="ll" + "c" * len(comparison.runs))
+    return text + "".join(f"\\par\\footnotesize Note: {_latex_text(note)}\n" for note in cautions(comparison))
+
+
+def _latex_text(text: str) -> str:
+    """Return a text with the characters escaped that LaTeX reads as commands."""
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    return "".join(special.get(letter, f"\\{letter}" if letter in "&%$#_{}" else letter) for letter in text)
 
 
 def _blocks(comparison: ComparedRuns) -> list[tuple[str, list[list[str]]]]:

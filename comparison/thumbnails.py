@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ class WrongCell:
 def most_wrong(comparison: ComparedRuns, images: Path) -> dict[str, list[WrongCell]]:
     """Return, by run, the misclassified cells whose score is farthest from the true class, the worst first.
 
+    Of identical images the first is shown.
+
     Args:
         comparison: The comparison.
         images: Folder that the paths of the test rows are relative to. The paths come from run folders, which another
@@ -51,17 +54,25 @@ def most_wrong(comparison: ComparedRuns, images: Path) -> dict[str, list[WrongCe
         rows = comparison.rows
         error = (rows[name] - (rows["label"] == POSITIVE)).abs()
         wrong = (rows[name] >= THRESHOLD) != (rows["label"] == POSITIVE)
-        worst = error[wrong].sort_values(ascending=False, kind="stable").index[:MOST]
-        found[name] = [_wrong_cell(images, path, rows.loc[path], name, run.info.background) for path in worst]
+        shown: dict[str, WrongCell] = {}  # by checksum of the pixels: an image with two names is shown once
+        for path in error[wrong].sort_values(ascending=False, kind="stable").index:
+            pixels, cell = _wrong_cell(images, path, rows.loc[path], name, run.info.background)
+            shown.setdefault(pixels, cell)
+            if len(shown) == MOST:
+                break
+        found[name] = list(shown.values())
     return found
 
 
-def _wrong_cell(images: Path, path: str, row: pd.Series, name: str, background: str) -> WrongCell:
+def _wrong_cell(images: Path, path: str, row: pd.Series, name: str, background: str) -> tuple[str, WrongCell]:
+    """Return the SHA-256 of the pixels of a cell, and the cell."""
     file = images / path
     if not file.is_file():
         raise InputError(f"{file}: no such image; images must be the folder that the manifest was made from")
-    picture = Image.fromarray(read_cell(file, background).rgb)
+    rgb = read_cell(file, background).rgb
+    pixels = hashlib.sha256(f"{rgb.shape}".encode() + rgb.tobytes()).hexdigest()
+    picture = Image.fromarray(rgb)
     picture.thumbnail((SIDE, SIDE))
     buffer = io.BytesIO()
     picture.save(buffer, "png", optimize=True)
-    return WrongCell(path, row["subject"], row["label"], float(row[name]), buffer.getvalue())
+    return pixels, WrongCell(path, row["subject"], row["label"], float(row[name]), buffer.getvalue())

@@ -7,6 +7,7 @@ import math
 from leukobench.comparison.intervals import LEVEL, Estimate
 from leukobench.comparison.literature import OURS
 from leukobench.comparison.results import ComparedRuns, Difference
+from leukobench.comparison.selection import grid_edges, validation_gaps
 from leukobench.core.text import counted
 
 MOST_PAIRS = 3  # up to so many pairs have a sentence each; of more pairs, those with the best run
@@ -42,7 +43,7 @@ def cautions(comparison: ComparedRuns) -> list[str]:
             f"Only the {counted(len(comparison.rows), 'cell')} that all runs were tested on are used. Test rows left "
             f"out: {left_out}."
         )
-    return found
+    return [*found, *validation_gaps(comparison), *grid_edges(comparison)]
 
 
 def verdicts(comparison: ComparedRuns) -> list[str]:
@@ -78,8 +79,7 @@ def sentence(comparison: ComparedRuns, pair: Difference) -> str:
     )
     gap = f"{cells}; with subjects weighted equally by {equal}"
     if pair.significant:
-        few = f"; suggestive only, because {subjects} are too few for a conclusion" if comparison.few_groups else ""
-        return f"{pair.better} is better than {pair.other} by {gap}{few}."
+        return f"{pair.better} is better than {pair.other} by {gap}{_few(comparison)}."
     could = pair.auroc.could
     equivalent = (
         f"they are equivalent within {could.margin:g}"
@@ -118,6 +118,11 @@ def p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
+def _few(comparison: ComparedRuns) -> str:
+    subjects = counted(len(comparison.groups), "subject group")
+    return f"; suggestive only, because {subjects} are too few for a conclusion" if comparison.few_groups else ""
+
+
 def _families(comparison: ComparedRuns) -> list[str]:
     """Compare the best run of each family, where there are runs of both and all have the same kind of split."""
     if comparison.leaky and len(comparison.leaky) < len(comparison.runs):
@@ -131,7 +136,7 @@ def _families(comparison: ComparedRuns) -> list[str]:
         return []
     first, second = list(best)[:2]
     pair = next(each for each in comparison.differences if {each.better, each.other} == {best[first], best[second]})
-    result = f"{first} are better" if pair.significant else "no significant difference"
+    result = f"{first} are better{_few(comparison)}" if pair.significant else "no significant difference"
     return [
         f"By family, {first} ({best[first]}) and {second} ({best[second]}): {result}. The best run of each family was "
         "chosen by these same test metrics, so both are optimistically biased."

@@ -14,7 +14,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,16 @@ import pandas as pd
 
 from leukobench.core.errors import InputError, UnfinishedError
 from leukobench.core.opening import sha256_of as sha256_of
+
+_KINDS = {  # columns by which a table of another kind is known, the most special first
+    "table of ties": {"path", "other", "accepted"},
+    "manifest": {"path", "sha256", "size_bytes"},
+    "predictions table": {"path", "score", "predicted"},
+    "partition": {"path", "part", "method"},
+    "list of failures": {"path", "reason"},
+}
+_FEATURES = ("color_", "geometry_", "texture_", "statistics_")
+_MAKERS = {"manifest": "manifest", "partition": "split"}  # the command that makes a kind
 
 
 def refuse_existing(path: Path) -> None:
@@ -237,13 +247,28 @@ def read_csv_columns(
         raise InputError(f"{path}: cannot be read as a {kind} ({' '.join(str(error).split())})") from None
     missing = [column for column in columns if column not in table.columns]
     if missing:
+        found = kind_of_table(table.columns)
         raise InputError(
-            f"{path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
-            f"a {kind} has {', '.join(columns)}"
+            f"{path}: {f'is a {found}; ' * bool(found)}lacks the column{'s' * (len(missing) > 1)} "
+            f"{', '.join(missing)}; "
+            f"a {kind} has {', '.join(columns)}{f'; `{_MAKERS.get(kind)}` makes it' * (kind in _MAKERS)}"
         )
     if table.empty and not may_be_empty:
         raise InputError(f"{path}: contains no row; expected a {kind} with at least one image")
     return table[[*columns, *(column for column in optional if column in table)]]
+
+
+def kind_of_table(columns: Iterable[str]) -> str:
+    """Return which of the tables of leukobench has these columns: `manifest`, `partition` ...; "" for none.
+
+    >>> kind_of_table(["path", "label", "subject", "sha256", "size_bytes"])
+    'manifest'
+    """
+    columns = list(columns)
+    for kind, own in _KINDS.items():
+        if own <= set(columns):
+            return kind
+    return "feature table" if any(each.startswith(_FEATURES) for each in columns) else ""
 
 
 def read_json(path: Path, remedy: str) -> Any:

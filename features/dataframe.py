@@ -71,7 +71,7 @@ def extract_features(
         >>> from leukobench.features.dataframe import extract_features
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     truth = generate_cohort(Path(folder) / "images", subjects=2, cells_per_subject=2)
-        ...     features = extract_features(Path(folder) / "images", levels=16)
+        ...     features = extract_features(Path(folder) / "images", "patel", levels=16)
         >>> features.shape, features.index[0]
         ((4, 27), 'training_data/fold_0/all/UID_1_1_1_all.bmp')
         >>> bool((features["geometry_area"].to_numpy() == truth["area"]).all())  # px^2

@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from leukobench.cells.cell import BACKGROUNDS
+from leukobench.cohort.layout import refuse_other_folder
 from leukobench.cohort.manifest import manifest_checksum, read_manifest
 from leukobench.core.errors import MEMORY, InputError, UnfinishedError
 from leukobench.core.files import only_writer, unfinished_path
@@ -98,7 +99,7 @@ def extract(
         ...     truth = generate_cohort(images, subjects=2, cells_per_subject=2)
         ...     write_manifest(index_folder(images), manifest)
         ...     extract(images, manifest, Path(folder) / "features.csv")
-        Extraction(images=4, features=27, failed={})
+        Extraction(images=4, features=347, failed={})
     """
     images, manifest_path, out = Path(images), Path(manifest_path), Path(out)
     how = Measurement(images.absolute(), feature_set, settings or settings_of(feature_set), background)
@@ -106,6 +107,7 @@ def extract(
     check_destination(out, resumed=resume and journal_path.exists())
     manifest = read_manifest(manifest_path)
     paths = manifest["path"].tolist()
+    refuse_other_folder(images, paths)
     facts = TableFacts(**how.as_facts(), manifest=manifest_checksum(manifest)[:16])
     with only_writer(out):
         with contextlib.closing(Journal(journal_path, facts.to_json(), resume=resume)) as journal:

@@ -24,8 +24,8 @@ def measure(cell: Cell, feature_set: str = DEFAULT_SET, **settings: Unpack[Setti
 
     Args:
         cell: The cell, from `read_cell` or `find_cell`.
-        feature_set: `"patel"` (27 features of Patel & Mishra 2015, with the settings below), `"clinton19"` (19 features
-            of Clinton et al. 2020), `"full"` or `"leukobench"` (347 features).
+        feature_set: `"patel"` (27 features of Patel & Mishra 2015), `"clinton19"` (19 features
+            of Clinton et al. 2020), `"full"` or `"leukobench"` (347 features; the default).
         **settings: Settings to use instead of those of the feature set:
 
             - `channel`: intensity for texture and statistical features, such as `"grey"` or `"blue"`
@@ -54,10 +54,10 @@ def measure(cell: Cell, feature_set: str = DEFAULT_SET, **settings: Unpack[Setti
         >>> y, x = np.mgrid[-60:61, -60:61]
         >>> inside = (x / 50) ** 2 + (y / 30) ** 2 <= 1
         >>> image = np.where(inside[..., None], np.uint8([90, 40, 120]), np.uint8(0))
-        >>> values = measure(find_cell(image))
+        >>> values = measure(find_cell(image), "patel")
         >>> len(values), round(values["geometry_eccentricity"], 2), values["color_mean_blue"]
         (27, 0.8, 120.0)
-        >>> coarse = measure(find_cell(image), levels=16, distances=(1, 2), channel="blue")
+        >>> coarse = measure(find_cell(image), "patel", levels=16, distances=(1, 2), channel="blue")
         >>> [name for name in coarse if "contrast" in name]
         ['texture_contrast_d1', 'texture_contrast_d2']
     """

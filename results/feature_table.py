@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 import leukobench
 from leukobench.core.errors import InputError
-from leukobench.core.files import read_json, refuse_existing, sha256_of, whole_file, write_json
+from leukobench.core.files import kind_of_table, read_json, refuse_existing, sha256_of, whole_file, write_json
 from leukobench.results.failures import failures_path, read_failures, write_failures
 
 SUFFIXES = (".csv", ".parquet")
@@ -216,6 +216,9 @@ def read_feature_table(path: Path) -> FeatureTable:
             values = pyarrow.csv.read_csv(path, convert_options=types).to_pandas()
     except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
         raise InputError(f"{path}: cannot be read as a feature table ({' '.join(str(error).split())})") from None
+    found = kind_of_table(values.columns)
+    if found not in ("", "feature table"):
+        raise InputError(f"{path}: is a {found}; `extract` makes the feature table")
     if "path" not in values.columns or len(values.columns) < 2 or values.empty:
         raise InputError(f"{path}: is not a feature table; expected the column path and one column for each feature")
     if not values.columns.is_unique:

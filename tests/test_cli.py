@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import click
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from leukobench import cli
+from leukobench import __version__, cli
 from leukobench.cells.cell import BACKGROUNDS
 from leukobench.cohort.manifest import read_manifest
 from leukobench.features.settings import CHANNELS, QUANTISATIONS, STAINS
@@ -36,6 +37,8 @@ def command_named(name: str) -> click.Command:
 def test_every_command_of_the_plan_is_there() -> None:
     assert COMMANDS == [
         "audit",
+        "benchmark",
+        "cache",
         "combine",
         "compare",
         "croissant",
@@ -123,9 +126,11 @@ def test_listings_name_what_can_be_chosen() -> None:
     assert "dhuri-mobilenet" in leukobench("recipes").output
     assert json.loads(leukobench("recipes", "clinton-lightxception").output)["input_side"] == 450
     assert json.loads(leukobench("recipes", "leukobench-svm").output)["grid"]["C"]
-    assert "8ZQL 1  " in leukobench("features", "--set", "patel").output
+    assert "8ZQL  1  " in leukobench("features", "--set", "patel").output
     assert "geometry_area" in leukobench("features").output
     assert leukobench("recipes", "nothing").exit_code == 2
+    assert "did you mean 'mir-resnet50'?" in leukobench("recipes", "resnet50").stderr
+    assert len({line.index(" svm ") for line in leukobench("recipes").output.splitlines() if " svm " in line}) == 1
     assert leukobench("features", "--set", "nothing").exit_code == 1
 
 
@@ -135,6 +140,26 @@ def test_a_recipe_shows_its_counts_as_built_beside_the_published_ones() -> None:
     assert counts["trainable"] == {"built": 1_248_060 - counts["base_not_trainable"]["built"]}
     assert counts["layers"]["built"] > 20
     assert "counts" not in json.loads(leukobench("recipes", "leukobench-svm").output)
+
+
+def test_the_version_names_the_libraries() -> None:
+    lines = leukobench("--version").output.splitlines()
+    assert lines[0] == f"leukobench, version {__version__}"
+    assert f"numpy {np.__version__}" in lines
+
+
+def test_the_cache_is_shown_and_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEUKOBENCH_CACHE", str(tmp_path))
+    assert leukobench("cache").output == f"{tmp_path}: empty (0 files)\n"
+    (tmp_path / "images" / "a").mkdir(parents=True)
+    (tmp_path / "images" / "a" / "pixels.npy").write_bytes(bytes(2_500_000))
+    (tmp_path / "diary.txt").touch()
+    assert leukobench("cache").output == f"{tmp_path}: images 2.5 MB (1 file)\n"
+    assert CliRunner().invoke(cli.main, ["cache", "--clear"], input="n\n").exit_code == 1
+    assert (tmp_path / "images").exists()
+    assert leukobench("cache", "--yes").exit_code == 2
+    assert leukobench("cache", "--clear", "--yes").output.endswith("emptied\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["diary.txt"]
 
 
 def broken_inputs(cohort: Path, folder: Path) -> dict[str, tuple[tuple[object, ...], int, str]]:
@@ -153,6 +178,8 @@ def broken_inputs(cohort: Path, folder: Path) -> dict[str, tuple[tuple[object, .
     strangers.to_csv(folder / "strangers.csv", index=False)
     (folder / "exists").mkdir()
     (folder / "holiday").mkdir()
+    (folder / "photos").mkdir()
+    shutil.copy(next(images.rglob("*.bmp")), folder / "photos" / "a.png")
     (folder / "holiday" / "beach.jpg").touch()
     (folder / "binary.csv").write_bytes(bytes(range(128, 256)) * 4)
     return {
@@ -191,7 +218,34 @@ def broken_inputs(cohort: Path, folder: Path) -> dict[str, tuple[tuple[object, .
             1,
             "40 of 40 images that are not in the manifest",
         ),
-        "audit of a partition": (("audit", partition), 1, "lacks the columns"),
+        "audit of a partition": (("audit", partition), 1, "is a partition; lacks the columns"),
+        "manifest instead of features": (
+            ("train-svm", manifest, "--split", partition, "-o", out),
+            1,
+            "is a manifest; `extract` makes the feature table",
+        ),
+        "features instead of a manifest": (("split", table, "-o", out), 1, "is a feature table; lacks the columns"),
+        "images of another folder": (
+            ("extract", folder / "holiday", "--manifest", manifest, "-o", folder / "holiday.csv"),
+            1,
+            "does not match the manifest: none of its 40 images is there",
+        ),
+        "more folds than subjects": (
+            ("split", manifest, "--method", "kfold", "--folds", 7, "-o", out),
+            1,
+            "choose at most 5 folds (--folds 5)",
+        ),
+        "nothing to ignore": (("manifest", images, "--ignore", "masks", "-o", out), 1, "has no folder 'masks'"),
+        "nothing is known of the images": (
+            ("manifest", folder / "photos", "-o", out),
+            1,
+            "1 of 1 images have no label (first: a.png) and 1 of 1 images have no subject (first: a.png); put",
+        ),
+        "short name of a setting": (
+            ("train-cnn", images, "--manifest", manifest, "--split", partition, *network, "--set", "lr=1", "-o", out),
+            1,
+            "did you mean 'optimizer.learning_rate'?",
+        ),
         "record of unknown origin": (
             ("croissant", manifest, "-o", cohort / "croissant.json", "--name", "Cells"),
             1,

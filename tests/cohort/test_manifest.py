@@ -68,6 +68,15 @@ def test_another_folder_takes_the_subject_from_a_pattern(tmp_path: Path) -> None
         index_folder(tmp_path)
 
 
+def test_folders_are_ignored_by_path_or_by_name_at_any_depth(tmp_path: Path) -> None:
+    for number, folder in enumerate(("all", "all/masks", "hem", "hem/masks", "hem/old")):
+        image(tmp_path / folder / f"p{number}.png", 10 * number + 10)
+    found = index_folder(tmp_path, subject_regex=r"p(\d)", ignored=["masks", "hem/old/"])
+    assert found["path"].tolist() == ["all/p0.png", "hem/p2.png"]
+    with pytest.raises(InputError, match="has no folder 'old/hem' to ignore"):
+        index_folder(tmp_path, subject_regex=r"p(\d)", ignored=["masks", "old/hem"])
+
+
 def test_classes_may_have_other_names_and_subjects_may_come_from_a_table(tmp_path: Path) -> None:
     image(tmp_path / "images" / "Blasts" / "a.png", 10)
     image(tmp_path / "images" / "normal" / "b.png", 20)

@@ -66,6 +66,9 @@ def test_the_report_is_one_well_formed_file_that_needs_no_network(report: Path) 
     text = (report / "report.html").read_text(encoding="utf-8")
     page = Page(text)
     assert page.open == []
+    assert text.count("<main>") == 1
+    assert text.count('<table class="figures') == text.count("<caption>") - text.count('<table class="stack')
+    assert "<th>" not in text  # every header says whether it is of a row or of a column
     assert SECTIONS | {"pairs", "wrong", "training", "importance", "papers"} == set(page.ids)
     assert set(page.links) <= {"data:,", *(f"#{name}" for name in page.ids)}
     assert all(image["src"].startswith("data:image/png;base64,") and image["alt"] for image in page.images)
@@ -160,9 +163,9 @@ def test_the_cells_shown_are_the_most_confidently_wrong(tmp_path: Path) -> None:
     score = np.where(rows["label"] == "all", 0.9, 0.1)
     score[[0, 7, 13]] = 0.99, 0.2, 0.6  # H0_0 called all, 1_7 called hem, H2_13 called all
     comparison = compare([make_run(tmp_path / "a", rows=rows, score=score)])
-    for path in rows["path"]:
+    for number, path in enumerate(rows["path"]):
         picture = np.zeros((60, 60, 3), np.uint8)
-        picture[15:45, 20:40] = 120, 60, 140
+        picture[15:45, 20:40] = 120, 60, 140 + number
         (tmp_path / "images").mkdir(exist_ok=True)
         Image.fromarray(picture).save(tmp_path / "images" / path)
     wrong = most_wrong(comparison, tmp_path / "images")["a"]
@@ -173,6 +176,8 @@ def test_the_cells_shown_are_the_most_confidently_wrong(tmp_path: Path) -> None:
     ]
     assert len(wrong) < MOST
     assert wrong[0].png.startswith(b"\x89PNG")
+    shutil.copy(tmp_path / "images" / "H0_0.bmp", tmp_path / "images" / "H2_13.bmp")  # one image with two names
+    assert [cell.path for cell in most_wrong(comparison, tmp_path / "images")["a"]] == ["H0_0.bmp", "1_7.bmp"]
 
 
 @pytest.mark.parametrize("width", [360, 1280])

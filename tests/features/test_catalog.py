@@ -68,7 +68,7 @@ def test_the_sets_hold_what_the_papers_list() -> None:
     assert len(everything) == 347
     assert [feature.name for feature in features_of("leukobench")] == [feature.name for feature in features_of("full")]
     assert settings_of("leukobench") == MeasurementSettings(channel="blue", distances=(1, 2, 4))
-    assert DEFAULT_SET == "patel"
+    assert DEFAULT_SET == "leukobench"
 
 
 def test_distances_make_columns_of_their_own() -> None:

@@ -30,7 +30,7 @@ def test_the_table_is_the_same_for_any_number_of_processes(cohort: Path, tmp_pat
     assert (tmp_path / "two.csv").read_bytes() == (cohort / "features.csv").read_bytes()
     table = pd.read_csv(tmp_path / "two.csv")
     assert table["path"].tolist() == read_manifest(cohort / "manifest.csv")["path"].tolist()
-    assert table.columns.tolist() == ["path", *(feature.name for feature in features_of("patel"))]
+    assert table.columns.tolist() == ["path", *(feature.name for feature in features_of("leukobench"))]
 
 
 def test_parquet_holds_what_csv_holds(cohort: Path, tmp_path: Path) -> None:
@@ -73,6 +73,11 @@ def test_cells_on_white_have_the_features_of_those_on_black(cohort: Path, tmp_pa
 
 def test_nothing_is_written_where_every_image_fails(cohort: Path, tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
+    with pytest.raises(InputError, match="does not match the manifest: none of its 40 images is there"):
+        extract(tmp_path / "images", cohort / "manifest.csv", tmp_path / "a.csv")
+    for path in read_manifest(cohort / "manifest.csv")["path"]:
+        (tmp_path / "images" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "images" / path).touch()
     with pytest.raises(InputError, match="none of 40 images could be measured"):
         extract(tmp_path / "images", cohort / "manifest.csv", tmp_path / "a.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
@@ -81,8 +86,8 @@ def test_nothing_is_written_where_every_image_fails(cohort: Path, tmp_path: Path
 def test_the_numbers_are_those_of_the_catalogue_to_the_last_bit(cohort: Path, tmp_path: Path) -> None:
     settings = MeasurementSettings(channel="red", levels=16, quantisation="cell", distances=(1, 3), size=128)
     manifest = cohort / "manifest.csv"
-    extract(cohort / "images", manifest, tmp_path / "a.csv", settings=settings)
-    extract(cohort / "images", manifest, tmp_path / "b.parquet", settings=settings, jobs=2)
+    extract(cohort / "images", manifest, tmp_path / "a.csv", feature_set="patel", settings=settings)
+    extract(cohort / "images", manifest, tmp_path / "b.parquet", feature_set="patel", settings=settings, jobs=2)
     expected = [
         list(compute(read_cell(cohort / "images" / path), "patel", settings).values())
         for path in read_manifest(manifest)["path"]
@@ -97,7 +102,7 @@ def test_what_was_measured_and_how_is_recorded_beside_the_table(cohort: Path, tm
     settings = MeasurementSettings(
         channel="b", levels=8, quantisation="cell", distances=(1, 2, 4), stain="reinhard", size=128
     )
-    extract(cohort / "images", cohort / "manifest.csv", tmp_path / "a.csv", settings=settings)
+    extract(cohort / "images", cohort / "manifest.csv", tmp_path / "a.csv", feature_set="patel", settings=settings)
     assert json.loads((tmp_path / "a.csv.json").read_text()) == {
         "feature_set": "patel",
         "feature_set_version": VERSION,

@@ -89,16 +89,19 @@ def test_a_broken_image_stops_a_strict_run_on_a_cluster_too(
 ) -> None:
     scheduler = request.getfixturevalue(backend)
     first = read_manifest(cohort / "manifest.csv")["path"][0]
-    with pytest.raises(InputError, match=f"^{tmp_path / first}: "):
+    images = tmp_path / "images"
+    (images / first).parent.mkdir(parents=True)
+    (images / first).touch()
+    with pytest.raises(InputError, match=f"^{images / first}: "):
         extract(
-            tmp_path,
+            images,
             cohort / "manifest.csv",
             tmp_path / "a.csv",
             backend=backend,
             scheduler=scheduler,
             strict=True,
         )
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [images]
 
 
 def test_results_come_in_order_while_tasks_are_still_taken(dask: str) -> None:

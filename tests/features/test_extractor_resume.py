@@ -64,7 +64,7 @@ if __name__ == "__main__":
         Journal.remove = lambda self: os.kill(os.getpid(), signal.SIGKILL)
     elif how == "full disk":
         resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
-    main(["extract", *sys.argv[4:]])
+    main(["extract", "--set", "patel", *sys.argv[4:]])
 """
 
 
@@ -96,7 +96,9 @@ def whole(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "images" / paths[5]).write_bytes(b"no image")
     (folder / "images" / paths[30]).unlink()
     for name in ("features.csv", "features.parquet"):
-        done = extract(folder / "images", folder / "manifest.csv", folder / "whole" / name[9:] / name)
+        done = extract(
+            folder / "images", folder / "manifest.csv", folder / "whole" / name[9:] / name, feature_set="patel"
+        )
         assert list(done.failed) == [paths[5], paths[30]]
     return folder
 
@@ -109,7 +111,7 @@ def assert_same_files(folder: Path, other: Path) -> None:
 
 
 def resume(whole: Path, out: Path, **changes: object) -> None:
-    extract(whole / "images", whole / "manifest.csv", out, resume=True, **changes)
+    extract(whole / "images", whole / "manifest.csv", out, feature_set="patel", resume=True, **changes)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +221,9 @@ def test_another_manifest_is_refused(whole: Path, tmp_path: Path) -> None:
     content = kept(whole, tmp_path / "features.csv")
     write_manifest(read_manifest(whole / "manifest.csv").iloc[::-1], tmp_path / "manifest.csv")
     with pytest.raises(InputError, match=r"is of a run with manifest [0-9a-f]{16}, not [0-9a-f]{16}; resume"):
-        extract(whole / "images", tmp_path / "manifest.csv", tmp_path / "features.csv", resume=True)
+        extract(
+            whole / "images", tmp_path / "manifest.csv", tmp_path / "features.csv", feature_set="patel", resume=True
+        )
     assert unfinished_path(tmp_path / "features.csv").read_bytes() == content
 
 
@@ -230,10 +234,10 @@ def test_other_images_are_refused(whole: Path, tmp_path: Path) -> None:
     changed = tmp_path / "images" / paths[7]
     changed.write_bytes((whole / "images" / paths[8]).read_bytes())
     with pytest.raises(InputError, match=f"{paths[7]}: is not the file that was measured in .*features.csv.partial"):
-        extract(tmp_path / "images", whole / "manifest.csv", out, resume=True)
+        extract(tmp_path / "images", whole / "manifest.csv", out, feature_set="patel", resume=True)
     assert unfinished_path(out).read_bytes() == content
     shutil.copy2(whole / "images" / paths[7], changed)
-    extract(tmp_path / "images", whole / "manifest.csv", out, resume=True)
+    extract(tmp_path / "images", whole / "manifest.csv", out, feature_set="patel", resume=True)
     shutil.rmtree(tmp_path / "images")
     assert_same_files(tmp_path, whole / "whole" / "csv")
 
@@ -248,7 +252,7 @@ def test_strict_does_not_overlook_what_a_run_that_was_not_strict_let_pass(whole:
 def test_an_interrupted_run_is_not_overwritten_unasked(whole: Path, tmp_path: Path) -> None:
     content = kept(whole, tmp_path / "features.csv")
     with pytest.raises(InputError, match="holds the measurements of an interrupted extraction; resume it, or remove"):
-        extract(whole / "images", whole / "manifest.csv", tmp_path / "features.csv")
+        extract(whole / "images", whole / "manifest.csv", tmp_path / "features.csv", feature_set="patel")
     assert unfinished_path(tmp_path / "features.csv").read_bytes() == content
 
 

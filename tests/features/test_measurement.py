@@ -33,7 +33,7 @@ def test_the_values_are_those_of_the_catalogue(cell: Cell, feature_set: str) -> 
 def test_settings_are_native_values(cell: Cell) -> None:
     changes = {"levels": 16, "distances": [1, 2], "channel": "blue", "stain": "macenko", "size": 128}
     expected = MeasurementSettings(channel="blue", levels=16, distances=(1, 2), stain="macenko", size=128)
-    assert measure(cell, **changes) == compute(cell, "patel", expected)
+    assert measure(cell, "patel", **changes) == compute(cell, "patel", expected)
     as_numpy = {"levels": np.int64(16), "distances": np.array([1, 2]), "size": np.int32(128)}
     assert measure(cell, **changes | as_numpy) == measure(cell, **changes)
     assert settings_of("patel", **changes | as_numpy) == expected

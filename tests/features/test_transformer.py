@@ -49,8 +49,9 @@ def test_it_gives_the_numbers_of_the_table(cohort: Path, files: list[Path], tmp_
 
 def test_it_gives_the_numbers_of_the_table_with_other_settings(cohort: Path, files: list[Path], tmp_path: Path) -> None:
     settings = MeasurementSettings(channel="red", levels=16, quantisation="cell", distances=(1, 2), size=None)
-    extract(cohort / "images", cohort / "manifest.csv", tmp_path / "a.csv", settings=settings)
-    transformer = CellFeatures(channel="red", levels=16, quantisation="cell", distances=[1, 2], size="native", jobs=2)
+    extract(cohort / "images", cohort / "manifest.csv", tmp_path / "a.csv", feature_set="patel", settings=settings)
+    changes = {"channel": "red", "levels": 16, "quantisation": "cell", "distances": [1, 2], "size": "native"}
+    transformer = CellFeatures("patel", **changes, jobs=2)
     assert np.array_equal(transformer.transform(files), read_feature_table(tmp_path / "a.csv").values.to_numpy())
     names = [feature.name for feature in features_of("patel", settings)]
     assert transformer.get_feature_names_out().tolist() == names
@@ -62,7 +63,7 @@ def test_any_sequence_of_paths_will_do(files: list[Path], kind: type) -> None:
 
 
 def test_no_path_gives_no_row(files: list[Path]) -> None:
-    assert CellFeatures().transform([]).shape == (0, len(features_of("patel")))
+    assert CellFeatures().transform([]).shape == (0, len(features_of("leukobench")))
 
 
 def test_a_pipeline_learns_from_image_files_as_from_the_table(cohort: Path, files: list[Path]) -> None:
@@ -89,7 +90,7 @@ def test_settings_can_be_searched(cohort: Path, files: list[Path]) -> None:
 def test_pandas_output_carries_the_names(files: list[Path]) -> None:
     frame = CellFeatures().set_output(transform="pandas").fit_transform(pd.Series(files[:3], index=["a", "b", "c"]))
     assert isinstance(frame, pd.DataFrame)
-    assert frame.columns.tolist() == [feature.name for feature in features_of("patel")]
+    assert frame.columns.tolist() == [feature.name for feature in features_of("leukobench")]
 
 
 def test_parameters_are_kept_as_they_were_given_and_cloned() -> None:

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from leukobench import cli
+from leukobench.cnn.training import train_network
+from leukobench.core.errors import InputError
+from leukobench.workflows import benchmark as workflow
+from leukobench.workflows.benchmark import Study, benchmark, steps
+from tests.conftest import REPOSITORY
+
+NAMES = ["manifest", "audit", "folds", "features", "svm", "knn", "comparison", "leakage"]
+
+
+@pytest.fixture(scope="module")
+def study(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A quick study of the generated cohort: the process is killed while it trains the SVM, then it goes on."""
+    study = Study(cohort / "images", tmp_path_factory.mktemp("benchmark") / "study", quick=True)
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from leukobench.workflows import benchmark\n"
+        "benchmark.train_classifier = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "benchmark.benchmark(benchmark.Study(Path(sys.argv[1]), Path(sys.argv[2]), quick=True))\n"
+    )
+    arguments = [sys.executable, "-c", code, str(study.images), str(study.folder)]
+    killed = subprocess.run(arguments, cwd=REPOSITORY, stderr=subprocess.DEVNULL)
+    assert killed.returncode == -9
+    return study
+
+
+def test_a_killed_study_goes_on_and_repeats_no_complete_step(study: Study) -> None:
+    before = {name: study.path(name).stat().st_mtime_ns for name in ("manifest.csv", "features.csv", "folds")}
+    said: list[str] = []
+    page = benchmark(study, said.append)
+    assert {name: study.path(name).stat().st_mtime_ns for name in before} == before
+    assert [line for line in said if line.endswith(": complete")] == [
+        "1 manifest: complete",
+        "2/8 audit: complete",
+        "3/8 folds: complete",
+        "4/8 features: complete",
+    ]
+    assert [step.name for step in steps(study)] == NAMES
+    assert set(json.loads(study.path("steps.json").read_text())["steps"]) == set(NAMES)
+    text = page.read_text(encoding="utf-8")
+    for link in re.findall(r'href="([^"#:]+)"', text):
+        assert (study.folder / link).exists(), link
+    assert "Highest AUROC of 2 runs" in text
+    again: list[str] = []
+    benchmark(study, again.append)
+    assert len(again) == len(NAMES)
+    assert all(line.endswith(": complete") for line in again)
+
+
+def test_every_command_is_kept_and_does_the_same(study: Study, tmp_path: Path) -> None:
+    benchmark(study)
+    lines = study.path("commands.sh").read_text(encoding="utf-8").splitlines()[2:]
+    assert len(lines) == len(NAMES)
+    for line, output in zip(lines, ("manifest.csv", None, "folds", "features.csv", None, "runs/knn"), strict=False):
+        if output is None:
+            continue
+        words = shlex.split(line)
+        assert words[-1] == str(study.path(output))
+        made, kept = tmp_path / Path(output).name, study.path(output)
+        result = CliRunner().invoke(cli.main, [*words[1:-1], str(made)])
+        assert result.exit_code == 0, result.output
+        if kept.is_dir():
+            made, kept = (next(iter(sorted(each.glob("*.csv")))) for each in (made, kept))
+        assert made.read_bytes() == kept.read_bytes()
+
+
+def test_a_study_with_other_settings_is_refused(study: Study) -> None:
+    benchmark(study)
+    other = Study(study.images, study.folder, quick=True, seed=5)
+    with pytest.raises(InputError, match=r"has a study with other settings .*--seed 0.*--seed 5"):
+        benchmark(other)
+    more: list[str] = []
+    benchmark(Study(study.images, study.folder, quick=True, jobs=2), more.append)
+    assert all(line.endswith(": complete") for line in more)
+
+
+def test_a_network_is_left_out_without_time_or_weights_and_joins_the_report_later(
+    cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workflow, "NETWORK", "small-lightxception")
+    monkeypatch.setattr(workflow, "leakage_step", workflow.split_step)  # a quick step in its place
+    study, said = Study(cohort / "images", tmp_path / "study", weights=str(tmp_path / "missing.h5")), []
+    page = benchmark(replace(study, hours=1e-9), said.append)
+    assert "6/8 network: not begun, the time is over; the same command does it later" in said
+    assert "network (not complete)" in page.read_text(encoding="utf-8")
+    benchmark(study, said.append)
+    assert any("network: left out: " in line and "missing.h5" in line for line in said)
+    assert "Highest AUROC of 2 runs" in page.read_text(encoding="utf-8")
+    step = workflow.network_step(study, study.path("runs") / "network")
+
+    def train() -> list[str]:
+        how = {"recipe": "small-lightxception", "weights": "none", "epochs": 1}
+        train_network(study.images, study.path("manifest.csv"), study.path("folds"), step.output, **how)
+        return []
+
+    monkeypatch.setattr(workflow, "network_step", lambda *_: replace(step, run=train))
+    benchmark(study, said.append)
+    assert "Highest AUROC of 3 runs" in page.read_text(encoding="utf-8")
+
+
+def test_the_command_takes_a_folder_of_ones_own(study: Study) -> None:
+    result = CliRunner().invoke(cli.main, ["benchmark", str(study.images), "--quick", "-o", str(study.folder)])
+    assert result.exit_code == 0, result.output
+    assert result.output.rstrip().endswith(f"Open {study.folder / 'index.html'}")

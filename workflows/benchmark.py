@@ -1,0 +1,407 @@
+"""The whole study of a folder of images: from the manifest to the comparison, step by step, each a command of its own.
+
+The folder of a study:
+
+| file | content |
+|---|---|
+| `index.html` | front page: the findings of every step, and links |
+| `commands.sh` | the commands of all steps, in their order; each can be run alone |
+| `steps.json` | the steps that are complete: seconds, and what they found |
+| `manifest.csv`, `audit`, `folds`, `features.csv`, `runs`, `report`, `leakage` | what the commands wrote |
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shlex
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import leukobench
+from leukobench.classifiers.training import train_classifier
+from leukobench.cohort.audit import audit
+from leukobench.cohort.audit_page import write_audit
+from leukobench.cohort.audit_report import lines as audit_lines
+from leukobench.cohort.indexing import index_folder
+from leukobench.cohort.manifest import labelled, read_manifest
+from leukobench.cohort.partition import write_split
+from leukobench.cohort.split_levels import SplitLevel
+from leukobench.cohort.splitting import split
+from leukobench.cohort.ties import read_ties, ties_path
+from leukobench.comparison.runs import compare
+from leukobench.comparison.verdict import cautions, verdicts
+from leukobench.core.errors import InputError
+from leukobench.core.files import make_folder, read_json, whole_file, write_json
+from leukobench.core.pages import page_templates
+from leukobench.core.text import counted, printable
+from leukobench.features.extractor import extract
+from leukobench.workflows.leakage import leakage
+
+FOLDS = 5  # or as many as the class with fewer subject groups has
+VALIDATION = 0.1  # share of the subject groups
+NETWORK = "leukobench"
+PAGE, COMMANDS, STEPS = "index.html", "commands.sh", "steps.json"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a study.
+
+    Attributes:
+        name: Its name.
+        command: The arguments of the `leukobench` command that does the same.
+        output: The file or folder that it writes, complete or not at all; a step is complete if it exists.
+        run: Does the step, and returns what it found, one sentence each.
+        optional: Whether the study goes on without it, if it cannot be done or if there is no time left.
+        derived: Whether it is done again if its command has changed, as that of the comparison does with a further run.
+        shown: What to open in the output, relative to it.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    output: Path
+    run: Callable[[], list[str]]
+    optional: bool = False
+    derived: bool = False
+    shown: str = ""
+
+    @property
+    def shell(self) -> str:
+        """The command as one line that a shell understands."""
+        return printable(shlex.join(("leukobench", *self.command)))
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study is made from, and how.
+
+    Attributes:
+        images: Folder of the images.
+        folder: Folder to write, or that of an interrupted study with the same settings.
+        sources: Settings of `index_folder` that say label and subject: `positive`, `subject_regex` and so on.
+        background: What surrounds the cells.
+        quick: Whether to leave out the network, and all split levels but the image level.
+        hours: No optional step is begun after so many hours; None: no limit.
+        weights: Weights of the network, a file or `imagenet` (downloaded).
+        seed: Random seed.
+        jobs: Number of parallel processes.
+    """
+
+    images: Path
+    folder: Path
+    sources: Mapping[str, Any] = field(default_factory=dict)
+    background: str = "black"
+    quick: bool = False
+    hours: float | None = None
+    weights: str = "imagenet"
+    seed: int = 0
+    jobs: int = 1
+
+    def path(self, name: str) -> Path:
+        """Return the path of a file or folder of the study."""
+        return self.folder / name
+
+
+def benchmark(study: Study, say: Callable[[str], None] = lambda text: None) -> Path:
+    """Do every step of a study that is not complete yet, and write its front page.
+
+    After an interruption, however abrupt, the same call does the rest: complete steps are not done again, and those
+    that keep a journal go on where they stopped.
+
+    Args:
+        study: The study.
+        say: Function that is called with one line of text before and after each step.
+
+    Returns:
+        The front page.
+
+    Raises:
+        InputError: a step that is not optional cannot be done, or the folder has a study with other settings.
+    """
+    make_folder(study.folder)
+    begun, first, done = time.monotonic(), index_step(study), _read_done(study)
+    _do(study, first, done, "1", say)
+    _refuse_other_study(study, steps(study))
+    for number in range(1, len(steps(study))):
+        step = steps(study)[number]  # anew: the comparison names the runs that there are by now
+        of = f"{number + 1}/{len(steps(study))}"
+        late = study.hours is not None and time.monotonic() - begun >= study.hours * 3600
+        if step.optional and late and not step.output.exists():
+            say(f"{of} {step.name}: not begun, the time is over; the same command does it later")
+        else:
+            _do(study, step, done, of, say)
+        _write_page(study, steps(study), done)
+    return study.path(PAGE)
+
+
+def index_step(study: Study) -> Step:
+    """Return the first step; the others depend on the manifest that it writes."""
+    out = study.path("manifest.csv")
+    options = [
+        word
+        for name, value in study.sources.items()
+        for each in (value if isinstance(value, list | tuple) else [value])
+        if each is not None
+        for word in (_OPTIONS[name], str(each))
+    ]
+    command = ("manifest", str(study.images), *options, *_background(study), *_jobs(study), "-o", str(out))
+
+    def run() -> list[str]:
+        table = index_folder(
+            study.images, **study.sources, background=study.background, out=out, resume=True, jobs=study.jobs
+        )
+        return _cohort(table)
+
+    return Step("manifest", command, out, run)
+
+
+def steps(study: Study) -> list[Step]:
+    """Return all steps in their order, once there is a manifest. A further one is a further line."""
+    runs = {name: study.path("runs") / name for name in ("svm", "knn", "network")}
+    return [
+        index_step(study),
+        audit_step(study),
+        split_step(study),
+        extract_step(study),
+        classifier_step(study, "svm", runs["svm"]),
+        classifier_step(study, "knn", runs["knn"]),
+        *([] if study.quick else [network_step(study, runs["network"])]),
+        compare_step(study, list(runs.values())),
+        leakage_step(study),
+    ]
+
+
+def audit_step(study: Study) -> Step:
+    """Return the step that looks for duplicates and shows the ties between subject IDs."""
+    manifest, out = study.path("manifest.csv"), study.path("audit")
+    command = (
+        "audit",
+        str(manifest),
+        "--images",
+        str(study.images),
+        *_background(study),
+        *_jobs(study),
+        "-o",
+        str(out),
+    )
+
+    def run() -> list[str]:
+        cohort = read_manifest(manifest)
+        how: dict[str, Any] = {"background": study.background, "jobs": study.jobs}
+        found = audit(cohort, ties=read_ties(ties_path(manifest)), images=study.images, **how)
+        write_audit(found, out, manifest=cohort, images=study.images, **how)
+        return audit_lines(found)[:1]
+
+    return Step("audit", command, out, run, shown="audit.html")
+
+
+def split_step(study: Study) -> Step:
+    """Return the step that makes the folds, as many as there are subject groups of each class, at most `FOLDS`."""
+    manifest, out = study.path("manifest.csv"), study.path("folds")
+    folds = _folds(manifest)
+    options = ("--folds", str(folds), "--validation-size", str(VALIDATION), "--seed", str(study.seed))
+    command = ("split", str(manifest), "--method", "kfold", *options, "-o", str(out))
+
+    def run() -> list[str]:
+        made = split(read_manifest(manifest), "kfold", folds=folds, validation_size=VALIDATION, seed=study.seed)
+        write_split(made, out)
+        return [f"{folds} folds over subject groups, with seed {study.seed}"]
+
+    return Step("folds", command, out, run)
+
+
+def extract_step(study: Study) -> Step:
+    """Return the step that measures the features."""
+    manifest, out = study.path("manifest.csv"), study.path("features.csv")
+    command = ("extract", str(study.images), "--manifest", str(manifest), *_background(study), *_jobs(study))
+
+    def run() -> list[str]:
+        done = extract(study.images, manifest, out, background=study.background, resume=True, jobs=study.jobs)
+        failed = [f"{counted(len(done.failed), 'image')} could not be measured"] if done.failed else []
+        return [f"{counted(done.features, 'feature')} of {counted(done.images, 'cell')}", *failed]
+
+    return Step("features", (*command, "-o", str(out)), out, run)
+
+
+def classifier_step(study: Study, family: str, out: Path) -> Step:
+    """Return the step that trains SVM or k-NN."""
+    features, folds = study.path("features.csv"), study.path("folds")
+    options = ("--split", str(folds), "--seed", str(study.seed), *_jobs(study), "-o", str(out))
+
+    def run() -> list[str]:
+        trained = train_classifier(
+            features, folds, out, recipe=f"leukobench-{family}", seed=study.seed, jobs=study.jobs
+        )
+        return [_trained(trained)]
+
+    return Step(family, (f"train-{family}", str(features), *options), out, run)
+
+
+def network_step(study: Study, out: Path) -> Step:
+    """Return the step that trains the network."""
+    manifest, folds = study.path("manifest.csv"), study.path("folds")
+    options = ("--manifest", str(manifest), "--split", str(folds), "--recipe", NETWORK, "--weights", study.weights)
+    command = ("train-cnn", str(study.images), *options, *_background(study), "--seed", str(study.seed), *_jobs(study))
+
+    def run() -> list[str]:
+        from leukobench.cnn.training import train_network  # here: a quick study needs no TensorFlow
+
+        trained = train_network(
+            study.images,
+            manifest,
+            folds,
+            out,
+            recipe=NETWORK,
+            weights=study.weights,
+            background=study.background,
+            seed=study.seed,
+            jobs=study.jobs,
+            resume=True,
+        )
+        return [_trained(trained)]
+
+    return Step("network", (*command, "-o", str(out)), out, run, optional=True)
+
+
+def compare_step(study: Study, runs: Sequence[Path]) -> Step:
+    """Return the step that compares the runs that there are by then."""
+    here = [run for run in runs if run.exists()]
+    out = study.path("report")
+    command = ("compare", *map(str, here or runs), "--images", str(study.images), "-o", str(out))
+
+    def run() -> list[str]:
+        comparison = compare([run for run in runs if run.exists()])
+        comparison.report(out, images=study.images)
+        return [*verdicts(comparison), *cautions(comparison)]
+
+    return Step("comparison", command, out, run, derived=True, shown="report.html")
+
+
+def leakage_step(study: Study) -> Step:
+    """Return the step that measures the optimistic bias of lenient splits with the SVM."""
+    features, manifest, out = study.path("features.csv"), study.path("manifest.csv"), study.path("leakage")
+    levels, folds = [SplitLevel.IMAGE] if study.quick else None, _folds(manifest)
+    options = (*(("--level", SplitLevel.IMAGE.value) if study.quick else ()), "--folds", str(folds))
+    command = ("leakage", str(features), str(manifest), *options, "--seed", str(study.seed), *_jobs(study))
+
+    def run() -> list[str]:
+        how: dict[str, Any] = {"levels": levels, "folds": folds, "seed": study.seed, "jobs": study.jobs}
+        return leakage(features, manifest, out, **how, resume=True).statements
+
+    return Step("leakage", (*command, "-o", str(out)), out, run, optional=True)
+
+
+_OPTIONS = {  # of `manifest`
+    "positive": "--positive",
+    "negative": "--negative",
+    "subject_regex": "--subject-regex",
+    "subjects": "--subjects",
+    "ignored": "--ignore",
+}
+
+
+def _do(study: Study, step: Step, done: dict[str, Any], of: str, say: Callable[[str], None]) -> None:
+    """Do a step unless it is complete, and record what it found."""
+    if step.derived and step.output.exists() and done.get(step.name, {}).get("command") != step.shell:
+        shutil.rmtree(step.output)
+    if step.output.exists():
+        say(f"{of} {step.name}: complete")
+        return
+    say(f"{of} {step.name}: {step.shell}")
+    begun = time.monotonic()
+    make_folder(step.output.parent)
+    seconds = None
+    try:
+        found = step.run()
+    except InputError as error:
+        if not step.optional:
+            raise
+        found = [f"left out: {error}"]
+        say(f"{of} {step.name}: {found[0]}")
+    else:
+        seconds = round(time.monotonic() - begun, 1)
+        say(f"{of} {step.name}: {seconds:,.0f} s")
+    done[step.name] = {"command": step.shell, "seconds": seconds, "found": found}
+    write_json({"leukobench": leukobench.__version__, "steps": done}, study.path(STEPS), replace=True)
+
+
+def _read_done(study: Study) -> dict[str, Any]:
+    path = study.path(STEPS)
+    content = read_json(path, "remove it, and repeat the command") if path.exists() else {}
+    recorded = content.get("steps") if isinstance(content, dict) else None
+    if not isinstance(recorded, dict):
+        return {}
+    return {name: each for name, each in recorded.items() if isinstance(each, dict)}
+
+
+def _refuse_other_study(study: Study, planned: Sequence[Step]) -> None:
+    """Check that the folder has no study with other settings; the number of processes may differ.
+
+    Raises:
+        InputError: it has one.
+    """
+    path = study.path(COMMANDS)
+    if path.exists():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        kept = [_setting(line) for line in lines if line.startswith("leukobench")]
+        for one, other in itertools.zip_longest(kept, [_setting(step.shell) for step in planned]):
+            if one != other:
+                raise InputError(
+                    f"{study.folder}: has a study with other settings ({one}; now {other}); choose another folder"
+                )
+
+
+def _setting(command: str) -> str:
+    """Return a command without what may differ between calls: the number of processes, and the runs to compare."""
+    return re.sub(r" --jobs \d+|(?<=leukobench compare ).*", "", command)
+
+
+def _write_page(study: Study, planned: Sequence[Step], done: Mapping[str, Any]) -> None:
+    """Write the front page and the commands."""
+    rows = [
+        {
+            "name": step.name,
+            "command": step.shell,
+            "link": os.path.relpath(step.output / step.shown, study.folder) if step.output.exists() else "",
+            "seconds": done.get(step.name, {}).get("seconds"),
+            "found": done.get(step.name, {}).get("found", []),
+        }
+        for step in planned
+    ]
+    page = page_templates("leukobench.workflows").get_template("benchmark.html.jinja")
+    text = page.render(images=study.images, rows=rows, version=leukobench.__version__)
+    script = "".join(f"{line}\n" for line in ("#!/bin/sh", "set -e", *(step.shell for step in planned)))
+    for name, content in ((PAGE, text), (COMMANDS, script)):
+        with whole_file(study.path(name), replace=True) as unfinished:
+            unfinished.write_text(content, encoding="utf-8")
+
+
+def _background(study: Study) -> tuple[str, ...]:
+    return ("--background", study.background) if study.background != "black" else ()
+
+
+def _jobs(study: Study) -> tuple[str, ...]:
+    return ("--jobs", str(study.jobs)) if study.jobs > 1 else ()
+
+
+def _folds(manifest: Path) -> int:
+    groups = labelled(read_manifest(manifest)).groupby("label")["subject_group"].nunique()
+    return max(2, min(FOLDS, int(groups.min())))
+
+
+def _cohort(manifest: Any) -> list[str]:
+    known = labelled(manifest)
+    return [
+        f"{counted(len(manifest), 'image')} of {counted(known['subject'].nunique(), 'subject')} in "
+        f"{counted(known['subject_group'].nunique(), 'subject group')}"
+    ]
+
+
+def _trained(run: Any) -> str:
+    return f"test AUROC {run.metrics['test']['auroc']:.3f} on the cells of unseen subjects, all folds together"
