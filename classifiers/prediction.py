@@ -16,6 +16,7 @@ from leukobench.classifiers.model import Model
 from leukobench.classifiers.storage import load_model
 from leukobench.core.errors import InputError
 from leukobench.results.feature_table import FeatureTable, TableFacts, facts_path
+from leukobench.results.novelty import NoveltyModel, load_novelty, with_novelty
 from leukobench.results.run import RunFolder, read_run_folder, scores_table
 
 
@@ -28,12 +29,14 @@ class TrainedModel:
         model: The model, with its calibration on the validation part.
         columns: Names of the features that it was trained on, in order.
         facts: How the training table was measured; None where that is not known.
+        novelty: The distribution of its training cells; None in a run of leukobench 0.4.0 or earlier.
     """
 
     folder: Path
     model: Model
     columns: list[str]
     facts: TableFacts | None
+    novelty: NoveltyModel | None
 
     def check(self, table: FeatureTable, path: Path) -> None:
         """Raise InputError where a table was measured in another way than the training table.
@@ -62,14 +65,16 @@ class TrainedModel:
             values: One row an image, indexed by path, one column a feature, in any order.
 
         Returns:
-            `path`, `score` (the probability of `all`) and `predicted`.
+            `path`, `score` (the probability of `all`), `predicted`, and where novelty is known, `novelty` and
+            `out_of_distribution`.
 
         Raises:
             InputError: a column is missing, or there is one that the model was not trained on.
         """
         self._check_columns(values, "the feature table", {})
-        score = self.model.predict_proba(values[self.columns].to_numpy(float))[:, 1]
-        return scores_table([str(path) for path in values.index], score)
+        features = values[self.columns].to_numpy(float)
+        scores = scores_table([str(path) for path in values.index], self.model.predict_proba(features)[:, 1])
+        return with_novelty(scores, self.novelty.novelty(features) if self.novelty else None)
 
     def predict(self, table: FeatureTable, path: Path) -> pd.DataFrame:
         """Score every row of a feature table.
@@ -136,6 +141,7 @@ def trained_model(run: RunFolder, fold: int | None = None) -> TrainedModel:
         model=replace(load_model(run.model_file(".skops", fold)), on_validation=info.calibration_of(fold)),
         columns=columns,
         facts=None if facts is None else TableFacts.from_json(facts, run.folder / "run.json"),
+        novelty=load_novelty(run, fold),
     )
 
 

@@ -27,6 +27,7 @@ from leukobench.core.files import only_writer, refuse_existing, sha256_of, write
 from leukobench.core.plotting import save_figure
 from leukobench.results.calibration import Calibration, calibrate_on_validation, notes_by_fold
 from leukobench.results.feature_table import FeatureTable, facts_path, read_feature_table
+from leukobench.results.novelty import Novelty, novelty_of, save_novelty
 from leukobench.results.run import RunFolder, model_name, predictions_table, write_run
 from leukobench.results.run_info import RunInfo, by_fold, command_line, split_facts
 
@@ -162,6 +163,7 @@ class _Fit:
         raw_score: Its probability of `all` of each row, before the calibration on the validation part. [shape=(n,)]
         calibration: The calibration on the validation part; None if there was none.
         not_calibrated: Why there is no calibration, else "".
+        novelty: How unlike its training cells others are; None where they are of one subject group.
         seconds_fit: Duration of the fit, in s.
         seconds_predict: Duration of the prediction, in s.
     """
@@ -171,6 +173,7 @@ class _Fit:
     raw_score: np.ndarray
     calibration: Calibration | None
     not_calibrated: str
+    novelty: Novelty | None
     seconds_fit: float
     seconds_predict: float
 
@@ -193,15 +196,23 @@ def _read_inputs(recipe: ClassicalRecipe, table_path: Path, split_path: Path) ->
 
 def _fit_models(recipe: ClassicalRecipe, inputs: _Inputs, seed: int, jobs: int) -> dict[int | None, _Fit]:
     """Fit a model on each training part; of a cross-validation also the final model (None) on every image."""
-    fits = {fold: _fit(recipe, inputs, rows, rows["part"] == "train", seed, jobs) for fold, rows in inputs.rows.items()}
+    fits: dict[int | None, _Fit] = {}
+    for fold, rows in inputs.rows.items():
+        fits[fold] = _fit(recipe, inputs, rows, rows["part"] == "train", fold, seed, jobs)
     if isinstance(inputs.split, Folds):
         rows = inputs.final_rows
-        fits[None] = _fit(recipe, inputs, rows, pd.Series(True, index=rows.index), seed, jobs)
+        fits[None] = _fit(recipe, inputs, rows, pd.Series(True, index=rows.index), None, seed, jobs)
     return fits
 
 
 def _fit(
-    recipe: ClassicalRecipe, inputs: _Inputs, rows: pd.DataFrame, training: pd.Series, seed: int, jobs: int
+    recipe: ClassicalRecipe,
+    inputs: _Inputs,
+    rows: pd.DataFrame,
+    training: pd.Series,
+    fold: int | None,
+    seed: int,
+    jobs: int,
 ) -> _Fit:
     """Choose settings and fit on the training rows alone; score all rows, and calibrate on validation rows."""
     cells = inputs.cells(rows)
@@ -213,7 +224,9 @@ def _fit(
     raw_score = fitted.model.predict_proba(cells.features)[:, 1]
     validating, development = ~training & (rows["part"] == "validation"), rows[rows["part"] != "test"]
     calibration, reason = calibrate_on_validation(rows, raw_score, validating, development)
-    return _Fit(fitted, constant, raw_score, calibration, reason, done - start, time.perf_counter() - done)
+    predicted = time.perf_counter()
+    novelty = novelty_of(cells.features, rows, training.to_numpy(), fold)
+    return _Fit(fitted, constant, raw_score, calibration, reason, novelty, done - start, predicted - done)
 
 
 def _importance(fits: dict[int | None, _Fit], inputs: _Inputs, seed: int, jobs: int) -> Importance | None:
@@ -253,6 +266,7 @@ def _run_info(
         changed=tuple(f"{name}={','.join(map(str, values))}" for name, values in changes.items()),
         excluded=inputs.excluded,
         calibration=by_fold({fold: of.calibration for fold, of in fits.items()}),
+        novelty=by_fold({fold: of.novelty.facts if of.novelty else None for fold, of in fits.items()}),
         importance=why.facts if why else None,
         note=_note(fits, inputs),
     )
@@ -260,6 +274,7 @@ def _run_info(
 
 def _save(folder: Path, fits: dict[int | None, _Fit], why: Importance | None, reference: pd.DataFrame) -> None:
     write_csv(reference, folder / REFERENCE)
+    save_novelty(folder, {fold: of.novelty for fold, of in fits.items()})
     for fold, of in fits.items():
         save_model(of.fitted.model, folder / model_name(".skops", fold))
     tried = [

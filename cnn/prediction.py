@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -15,12 +16,14 @@ from tqdm import tqdm
 from leukobench.cnn.backend import keras
 from leukobench.cnn.data import try_square
 from leukobench.cnn.device import choose_devices, computing_on
-from leukobench.cnn.epochs import Inputs
-from leukobench.cnn.fitting import mean_score
-from leukobench.cnn.network import load_network
+from leukobench.cnn.fitting import outputs_of
+from leukobench.cnn.network import HEAD, load_network, positive_score
+from leukobench.cnn.pooling import POOL
 from leukobench.cohort.layout import image_files
 from leukobench.core.errors import InputError
+from leukobench.core.text import counted
 from leukobench.results.calibration import Calibration, calibrated
+from leukobench.results.novelty import NoveltyModel, load_novelty, with_novelty
 from leukobench.results.run import RunFolder, scores_table
 
 _BATCHES = 4  # read at a time, so that memory does not grow with the number of images
@@ -54,7 +57,8 @@ def predict_images(
 
     Returns:
         A table of `path` (of a folder's images relative to it, else as given), `score` (the probability of `all`) and
-        `predicted` for each image that could be read; and the reason for each that could not, by path.
+        `predicted`, and where it is known `novelty`, the mean over networks, with `out_of_distribution`, for each image
+        that could be read; and the reason for each that could not, by path.
 
     Raises:
         InputError: the run is of another model, there is no such fold or device, no image could be read, or memory is
@@ -67,28 +71,28 @@ def predict_images(
     folds: Sequence[int | None] = run.folds if fold is None and run.folds else [fold]
     files = [run.model_file(".keras", each) for each in folds]
     read = partial(try_square, background=background, frame=frame, side=side)
-    scores: list[np.ndarray] = []
+    scores: list[tuple[np.ndarray, np.ndarray | None]] = []
     failed: dict[str, str] = {}
     with (
         computing_on(choose_devices(device), batch_size),
         Parallel(n_jobs=jobs, prefer="threads") as threads,
         tqdm(total=len(paths), desc="predicting", unit="image", disable=None) as bar,
     ):
-        networks = [
-            (load_network(file), run.info.calibration_of(each)) for file, each in zip(files, folds, strict=True)
-        ]
+        ensemble = _Ensemble.of([load_network(file) for file in files], run, folds, batch_size)
         for first in range(0, len(paths), _BATCHES * batch_size):
             chunk = paths[first : first + _BATCHES * batch_size]
             found = threads(delayed(read)(base / path) for path in chunk)
             failed |= {path: each for path, each in zip(chunk, found, strict=True) if isinstance(each, str)}
             pixels = [each for each in found if not isinstance(each, str)]
             if pixels:
-                scores.append(_mean_of_networks(networks, np.stack(pixels), batch_size, views))
+                scores.append(ensemble.score(np.stack(pixels), views))
             bar.update(len(chunk))
     if not scores:
         path, reason = next(iter(failed.items()))
-        raise InputError(f"{base}: none of {len(failed)} images could be read; the first: {path}: {reason}")
-    return scores_table([path for path in paths if path not in failed], np.concatenate(scores)), failed
+        raise InputError(f"none of {counted(len(failed), 'image')} could be read; the first: {base / path}: {reason}")
+    score, novelty = (np.concatenate(each) if each[0] is not None else None for each in zip(*scores, strict=True))
+    table = scores_table([path for path in paths if path not in failed], score)
+    return with_novelty(table, novelty), failed
 
 
 def refuse_other_models(run: RunFolder) -> None:
@@ -109,10 +113,63 @@ def _image_paths(images: AnyPath | Iterable[AnyPath], folder: AnyPath | None) ->
     return Path(folder or ""), paths
 
 
-def _mean_of_networks(
-    networks: Sequence[tuple[keras.Model, Calibration | None]], pixels: np.ndarray, batch_size: int, views: int
-) -> np.ndarray:
-    """Return the mean over networks of their calibrated probabilities. [shape=(n,)]"""
-    inputs, rows = Inputs.of_images(pixels, views).views, np.arange(len(pixels))
-    scores = [calibrated(mean_score(model, inputs, rows, batch_size), calibration) for model, calibration in networks]
-    return np.mean(scores, axis=0)
+@dataclass(frozen=True)
+class _Member:
+    """One network of an ensemble: its convolutional part, up to the pooled features, and what follows.
+
+    Attributes:
+        base: Images to pooled features; the same object in all networks whose convolutional parts have equal weights.
+        head: Pooled features to outputs.
+        calibration: Calibration on validation.
+        novelty: The distribution of the training cells.
+    """
+
+    base: keras.Model
+    head: keras.Model
+    calibration: Calibration | None
+    novelty: NoveltyModel | None
+
+
+@dataclass(frozen=True)
+class _Ensemble:
+    """The networks of a run. A convolutional part that several have in common runs once."""
+
+    members: Sequence[_Member]
+    batch_size: int
+
+    @classmethod
+    def of(
+        cls, networks: Sequence[keras.Model], run: RunFolder, folds: Sequence[int | None], batch_size: int
+    ) -> _Ensemble:
+        bases: list[keras.Model] = []
+        members: list[_Member] = []
+        for network, fold in zip(networks, folds, strict=True):
+            base = keras.Model(network.input, network.get_layer(POOL).output)
+            same = next((other for other in bases if _equal_weights(other, base)), None)
+            if same is None:
+                bases.append(base)
+            head, calibration = network.get_layer(HEAD), run.info.calibration_of(fold)
+            members.append(_Member(same or base, head, calibration, load_novelty(run, fold)))
+        return cls(members, batch_size)
+
+    def score(self, pixels: np.ndarray, views: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the mean over networks of calibrated probabilities, and of novelty, if all have one. [shape=(n,)]"""
+        rows = np.arange(len(pixels))
+        pooled = {
+            id(base): [outputs_of(base, pixels, rows, self.batch_size, orientation=view) for view in range(views)]
+            for base in {id(member.base): member.base for member in self.members}.values()
+        }
+        scores, novelties = [], []
+        for member in self.members:
+            of_views = pooled[id(member.base)]
+            raw = [positive_score(outputs_of(member.head, each, rows, self.batch_size)) for each in of_views]
+            scores.append(calibrated(np.mean(raw, axis=0), member.calibration))
+            if member.novelty:
+                novelties.append(member.novelty.novelty(of_views[0]))
+        known = len(novelties) == len(self.members)
+        return np.mean(scores, axis=0), np.mean(novelties, axis=0) if known else None
+
+
+def _equal_weights(first: keras.Model, second: keras.Model) -> bool:
+    pairs = zip(first.get_weights(), second.get_weights(), strict=True)
+    return all(np.array_equal(one, other) for one, other in pairs)

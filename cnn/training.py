@@ -19,7 +19,7 @@ from leukobench.cnn.checkpoint import Checkpoint, UnfinishedTraining
 from leukobench.cnn.data import Images, load_images
 from leukobench.cnn.device import computing
 from leukobench.cnn.epochs import Examples, Inputs, balanced_weights, draw_offline_augmentation
-from leukobench.cnn.fitting import Fitting, Validation, mean_score
+from leukobench.cnn.fitting import Fitting, Validation, mean_score, outputs_of
 from leukobench.cnn.frozen import base_outputs
 from leukobench.cnn.network import Network, build, targets_for
 from leukobench.cnn.plots import network_training_figure
@@ -32,6 +32,7 @@ from leukobench.core.errors import InputError
 from leukobench.core.files import only_writer, refuse_existing, sha256_of
 from leukobench.core.plotting import save_figure
 from leukobench.results.calibration import Calibration, calibrate_on_validation, notes_by_fold
+from leukobench.results.novelty import Novelty, novelty_of, save_novelty
 from leukobench.results.run import RunFolder, model_name, predictions_table, reported_rows, write_run
 from leukobench.results.run_info import RunInfo, by_fold, command_line, split_facts
 
@@ -143,6 +144,7 @@ def train_network(
             excluded={path: reason for path, reason in prepared.failed.items() if path in set(table["path"])},
             seconds=trained.seconds,
             calibration=by_fold({each.fold: each.calibration for each in trained.folds}),
+            novelty=by_fold({each.fold: each.novelty.facts if each.novelty else None for each in trained.folds}),
             note="; ".join(notes_by_fold({each.fold: each.not_calibrated for each in trained.folds})),
             model_parameters=first.whole.count_params(),
             command=command,
@@ -161,6 +163,7 @@ class TrainedFold:
         network: The network.
         calibration: Its calibration on the validation part; None if there was none.
         not_calibrated: Why there is no calibration, else "".
+        novelty: How unlike its training cells others are; None where they are of one subject group.
         predictions: See `leukobench.results.run.PREDICTION_COLUMNS`.
         history: One row an epoch.
     """
@@ -169,6 +172,7 @@ class TrainedFold:
     network: Network
     calibration: Calibration | None
     not_calibrated: str
+    novelty: Novelty | None
     predictions: pd.DataFrame
     history: pd.DataFrame
 
@@ -227,9 +231,12 @@ class NetworkTraining:
             development = partition_rows[partition_rows["part"] != "test"]
             calibration, reason = calibrate_on_validation(rows, raw_score, rows["part"] == "validation", development)
             predictions = predictions_table(rows, raw_score, fold, calibration)
+            pooled = self.pooled_features(network, inputs, places)
+            training_rows = (partition_rows["part"] == "train").to_numpy()
+            novelty = novelty_of(pooled, partition_rows, training_rows, fold)
             table = pd.DataFrame(history)
             table = table if fold is None else table.assign(fold=fold)
-            folds.append(TrainedFold(fold, network, calibration, reason, predictions, table))
+            folds.append(TrainedFold(fold, network, calibration, reason, novelty, predictions, table))
         return TrainedFolds(folds, seconds)
 
     def prepare(self, network: Network, images: Images, split: Split) -> Inputs:
@@ -254,6 +261,12 @@ class NetworkTraining:
     def predict(self, network: Network, inputs: Inputs, places: np.ndarray) -> np.ndarray:
         """Return the probability of `all` of the images at `places` of the inputs. [shape=(n,)]"""
         return mean_score(network.fitted, inputs.views, places, self.recipe.batch_size, "predicting")
+
+    def pooled_features(self, network: Network, inputs: Inputs, places: np.ndarray) -> np.ndarray:
+        """Return the pooled features of the images at `places`, in their own orientation. [shape=(n, features)]"""
+        if self.recipe.frozen:
+            return np.asarray(inputs.plain[places])
+        return outputs_of(network.base, inputs.plain, places, self.recipe.batch_size)
 
     def _examples(self, inputs: Inputs, places: np.ndarray, rows: pd.DataFrame) -> Examples:
         """Return what is trained on: the training part, with the sample weights and the offline augmentation."""
@@ -338,6 +351,7 @@ def _write(out: Path, info: RunInfo, trained: TrainedFolds) -> RunFolder:
     def save(folder: Path) -> None:
         for each in trained.folds:
             each.network.whole.save(folder / model_name(".keras", each.fold))
+        save_novelty(folder, {each.fold: each.novelty for each in trained.folds})
         save_figure(network_training_figure(history, f"{info.recipe}, seed {info.seed}"), folder / "history")
 
     libraries = ("keras", keras.backend.backend(), "numpy", "pandas", "scikit-learn")

@@ -7,25 +7,60 @@ from typing import Any
 
 import click
 
-from leukobench.commands.options import FILE, FOLDER, jobs_option, output
+from leukobench.commands.options import FILE, FOLDER, NewPath, jobs_option, output
+from leukobench.core.text import counted
 
 
 @click.command()
 @click.argument("run", type=FOLDER)
-@click.argument("source", type=click.Path(exists=True, path_type=Path))
+@click.argument("images", type=click.Path(exists=True, path_type=Path), nargs=-1, required=True)
 @output("Predictions (CSV)")
-@click.option("--manifest", type=FILE, help="Predict the images of this manifest only, not all of the folder.")
+@click.option("--manifest", type=FILE, help="Predict the images of this manifest only, not all of the folder IMAGES.")
 @click.option("--fold", type=int, help="For a cross-validation run: use the model of this fold.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Networks: batch size; by default as trained.")
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "gpu"]), help="Networks: as for `train-cnn`; by default auto."
 )
 @jobs_option
-def predict(run: Path, source: Path, out: Path, **options: Any) -> None:
+@click.option("--html", type=NewPath(), help="Contact sheet (HTML) to write: the cells as small pictures, with scores.")
+@click.option(
+    "--order",
+    type=click.Choice(["score", "novelty"]),
+    default="score",
+    show_default=True,
+    help="Order of the cells on the contact sheet.",
+)
+@click.option(
+    "--most",
+    type=click.IntRange(min=1),
+    default=500,
+    show_default=True,
+    help="Largest number of cells on the contact sheet.",
+)
+@click.option(
+    "--refer",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="SHARE",
+    help="Mark cells to be looked at by eye: those whose scores are least certain, this share of the validation cells.",
+)
+@click.option(
+    "--sensitivity",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Mark instead the cells predicted hem that may be blasts, so that this sensitivity is reached on validation.",
+)
+def predict(run: Path, images: tuple[Path, ...], out: Path, **options: Any) -> None:
     """Predict new cells with the model of the folder RUN; labels are not needed.
 
-    SOURCE is a folder of images. They are read, and for SVM and k-NN measured, as the training images were. For SVM and
-    k-NN, SOURCE may also be a feature table that was extracted like the training table.
+    IMAGES are folders, image files, or lists of images (.txt: one path a line, relative to the current folder). They
+    are read, and for SVM and k-NN measured, as the training images were. For SVM and k-NN, IMAGES may also be one
+    feature table (.csv or .parquet) that was extracted like the training table.
+
+    Cells unlike the training cells are flagged in the column out_of_distribution: their probability means little. The
+    column novelty has their distance from the training cells in the space of features, divided by the one that 5% of
+    the cells of unseen training subjects exceed.
+
+    With --refer or --sensitivity, the column refer marks the cells that a person should look at: those whose score lies
+    between thresholds that were chosen on the validation part of RUN, and all that are unlike the training cells.
 
     Probabilities are calibrated as in training. If RUN is a cross-validation, SVM and k-NN use the final model, which
     was fitted on all images and has no validation part to be calibrated on; for networks, the calibrated scores of all
@@ -35,6 +70,9 @@ def predict(run: Path, source: Path, out: Path, **options: Any) -> None:
 
     \b
     Example:  leukobench predict runs/svm new_images -o predictions.csv --jobs 2
+              leukobench predict runs/svm one.bmp two.bmp more.txt -o predictions.csv
+              leukobench predict runs/svm new_images --refer 0.2 -o predictions.csv
+              leukobench predict runs/svm new_images --html sheet.html --order novelty -o predictions.csv
               leukobench predict runs/svm new.csv -o predictions.csv
               leukobench predict runs/mobilenet C-NMC_Leukemia/testing_data -o final.csv --jobs 2
               leukobench predict runs/folds C-NMC_Leukemia --manifest new.csv --fold 0 -o fold_0.csv
@@ -42,9 +80,21 @@ def predict(run: Path, source: Path, out: Path, **options: Any) -> None:
     from leukobench.results.failures import failures_path
     from leukobench.workflows import prediction
 
-    done = prediction.predict(run, source, out, **options)
+    done = prediction.predict(run, images, out, **options)
     counts = ", ".join(f"{count} {label}" for label, count in done.scored["predicted"].value_counts().items())
-    click.echo(f"{out}: {len(done.scored)} cells predicted ({counts})")
+    unlike = ""
+    if "out_of_distribution" in done.scored:
+        unlike = f"; {int(done.scored['out_of_distribution'].sum()):,} unlike the training cells (out-of-distribution)"
+    else:
+        click.echo(
+            f"{run}: stores no distribution of its training cells, so none is flagged as unlike them; train again"
+        )
+    if "refer" in done.scored:
+        unlike += f"; {int(done.scored['refer'].sum()):,} to be looked at by eye"
+    click.echo(f"{out}: {counted(len(done.scored), 'cell')} predicted ({counts}){unlike}")
+    if options["html"]:
+        shown = min(len(done.scored), options["most"])
+        click.echo(f"{options['html']}: contact sheet of {shown:,} of {counted(len(done.scored), 'cell')}")
     if done.failed:
         path, reason = next(iter(done.failed.items()))
         raise click.ClickException(

@@ -8,6 +8,9 @@
                      validation image of others: path and fold together name a row
     metrics.json     metrics of each part
     history.csv      networks only: one row an epoch
+    novelty.npz      distribution of the training cells of each model, with the threshold above which a cell is
+                     out-of-distribution (`leukobench.results.novelty`); novelty_fold_0.npz and so on
+    novelty.csv      the novelty of the cells of predictions.csv
     reference.csv    SVM and k-NN only: the training cells that explanations compare a cell with
     members/         combined runs only: the run folders that are combined (`leukobench.workflows.combination`)
 

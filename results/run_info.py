@@ -42,6 +42,8 @@ class RunInfo:
         excluded: Reason of each image that was left out, by path.
         calibration: Calibration of each model on the validation part, by fold (see `by_fold`); None for a model that
             was not calibrated there.
+        novelty: Threshold of out-of-distribution cells of each model, by fold, and the share of flagged cells of each
+            subject group, see `leukobench.results.novelty.Novelty`; None for a model without.
         importance: Settings and results of the permutation importance; None if it was not computed.
         note: Caution for readers of the metrics; "" for none.
         model_parameters: Number of parameters of a network; None for other models.
@@ -67,6 +69,7 @@ class RunInfo:
     changed: Sequence[str] = ()
     excluded: Mapping[str, str] = field(default_factory=dict)
     calibration: Mapping[str, Calibration | None] = field(default_factory=dict)
+    novelty: Mapping[str, Any] = field(default_factory=dict)
     importance: Mapping[str, Any] | None = None
     note: str = ""
     model_parameters: int | None = None
@@ -146,7 +149,7 @@ _KINDS: Mapping[str, tuple[_Fits, str]] = {
         ("family", "recipe", "background", "split", "note", "command", "device", "leukobench"), (_text, "text")
     ),
     **dict.fromkeys(("seed", "shared_subject_groups"), (_count, "a whole number")),
-    **dict.fromkeys(("parameters", "calibration"), (_table(), "a table of names and values")),
+    **dict.fromkeys(("parameters", "calibration", "novelty"), (_table(), "a table of names and values")),
     **dict.fromkeys(("excluded", "versions", "files"), (_table(_text), "a table of names and values in text")),
     "checksums": (_table(_or_none(_text), "manifest"), "a table of checksums, one of them of the manifest"),
     "seconds": (_table(_seconds, "predict"), "a table of durations in numbers, one of them of predict"),

@@ -34,6 +34,7 @@ from leukobench.results.calibration import (
     log_odds,
     notes_by_fold,
 )
+from leukobench.results.novelty import with_novelty
 from leukobench.results.run import RunFolder, predictions_table, read_run_folder, scores_table, write_run
 from leukobench.results.run_info import RunInfo, by_fold, command_line
 
@@ -119,11 +120,13 @@ def combined_scores(
 
     Args:
         run: The combined run.
-        scored: For each fold, the `path` and `score` of the images by each member.
-        folds: The folds; None without cross-validation. Over several, the mean of calibrated probabilities is taken.
+        scored: For each fold, the table of the images by each member.
+        folds: The folds; None without cross-validation. Over several, the means of calibrated probabilities and of
+            novelty are taken.
 
     Returns:
-        `path`, `score` and `predicted` of the images that every member scored.
+        `path`, `score` and `predicted` of the images that every member scored, and where every member knows it the
+        novelty, the largest by a member, see `leukobench.results.novelty`.
     """
     scores = []
     for fold, tables in zip(folds, scored, strict=True):
@@ -132,7 +135,13 @@ def combined_scores(
         raw_score = mean_probability([common.iloc[:, number].to_numpy() for number in range(len(by_path))])
         scores.append(pd.Series(calibrated(raw_score, run.info.calibration_of(fold)), index=common.index))
     mean = pd.concat(scores, axis=1, join="inner").mean(axis=1)
-    return scores_table(list(mean.index), mean.to_numpy())
+    table = scores_table(list(mean.index), mean.to_numpy())
+    measured = [[each.set_index("path").get("novelty") for each in tables] for tables in scored]
+    if any(each is None for tables in measured for each in tables):
+        return table
+    of_members = [pd.concat(of_folds, axis=1).mean(axis=1) for of_folds in zip(*measured, strict=True)]
+    largest = pd.concat(of_members, axis=1).max(axis=1).reindex(mean.index)
+    return with_novelty(table, largest.to_numpy())
 
 
 def _common_rows(members: Sequence[RunFolder]) -> pd.DataFrame:

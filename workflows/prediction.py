@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
-from leukobench.cohort.manifest import read_manifest
 from leukobench.core.errors import InputError
 from leukobench.core.files import only_writer, refuse_existing, write_csv
 from leukobench.results.failures import failures_path, write_failures
+from leukobench.results.referral import Referral, refer_for_sensitivity, refer_share
 from leukobench.results.run import RunFolder, read_run_folder
 from leukobench.workflows.combination import COMBINED, combined_scores, members_of
+from leukobench.workflows.contact_sheet import MOST, write_contact_sheet
+from leukobench.workflows.image_sources import ImageSources, image_sources
 
 StrPath = str | os.PathLike[str]
+TABLE_SUFFIXES = (".csv", ".parquet")
+_OF_IMAGES = {"cnn": "a network", COMBINED: "several models"}
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,9 @@ class Predictions:
     """Predictions of images.
 
     Attributes:
-        scored: `path`, `score` (the probability of `all`) and `predicted`, one row an image.
+        scored: `path`, `score` (the probability of `all`) and `predicted`, one row an image; of runs that store the
+            distribution of their training cells also `novelty` and `out_of_distribution`, see
+            `leukobench.results.novelty`; and `refer`, if that was asked for.
         failed: Reason of each image that could not be read or measured, by path.
     """
 
@@ -34,7 +40,7 @@ class Predictions:
 
 def predict(
     run: RunFolder | StrPath,
-    source: StrPath,
+    images: StrPath | Sequence[StrPath],
     out: StrPath,
     *,
     manifest: StrPath | None = None,
@@ -42,36 +48,59 @@ def predict(
     batch_size: int | None = None,
     device: str | None = None,
     jobs: int = 1,
+    refer: float | None = None,
+    sensitivity: float | None = None,
+    html: StrPath | None = None,
+    order: str = "score",
+    most: int = MOST,
 ) -> Predictions:
     """Predict new cells with a trained run, and write a table; failed images are listed in a file next to it.
 
     Args:
         run: The run, or its folder.
-        source: Folder of images; for SVM and k-NN also a feature table.
+        images: A folder of images, or several folders, images, and lists of images, see
+            `leukobench.workflows.image_sources.image_sources`; for SVM and k-NN also a feature table (.csv, .parquet).
         out: Table (CSV) to write.
-        manifest: Manifest of the images to predict; None for all images of the folder.
+        manifest: Manifest of the images to predict, whose paths are relative to the one folder `images`; None for all
+            images of the folder.
         fold: Of a cross-validation, the fold whose model predicts. By default the final model, or the mean over the
             folds of networks and combined runs.
         batch_size: Batch size of networks.
         device: Device of networks, one of `leukobench.cnn.device.DEVICES`.
         jobs: Number of parallel processes.
+        refer: Share of cells to refer, see `leukobench.results.referral.refer_share`; None: no column `refer`.
+        sensitivity: Sensitivity to reach by referral, see `refer_for_sensitivity` there; instead of `refer`.
+        html: Contact sheet to write, see `leukobench.workflows.contact_sheet`; None for none.
+        order: Order of the cells on it.
+        most: Largest number of cells on it.
 
     Raises:
         InputError: an argument that is for the other kind of run, an unusable source, or `out` exists.
     """
-    out, source = Path(out), Path(source)
-    for path in (out, failures_path(out)):
+    out = Path(out)
+    given = [images] if isinstance(images, str | os.PathLike) else list(images)
+    for path in (out, failures_path(out), *([Path(html)] if html else [])):
         refuse_existing(path)
     trained = run if isinstance(run, RunFolder) else read_run_folder(run)
     _refuse_network_options(trained, batch_size, device)
+    referral = _referral(trained, refer, sensitivity, fold)
     with only_writer(out):
-        if source.is_dir():
-            images = source if manifest is None else [source / path for path in read_manifest(manifest)["path"]]
-            done = predict_images(trained, images, fold=fold, batch_size=batch_size, device=device, jobs=jobs)
-            if manifest is not None:
-                done = _relative_to(source, done)
+        tables = [Path(each) for each in given if Path(each).suffix.lower() in TABLE_SUFFIXES and Path(each).is_file()]
+        if tables:
+            if html:
+                raise InputError(f"{tables[0]}: is a table; a contact sheet shows images; predict the images")
+            if len(given) > 1:
+                raise InputError(f"{tables[0]}: is a table; predict it alone, or name images, folders and lists only")
+            done = _predict_table(trained, tables[0], fold, manifest is not None)
         else:
-            done = _predict_table(trained, source, fold, manifest is not None)
+            sources = image_sources(given, manifest)
+            done = predict_images(trained, sources.files, fold=fold, batch_size=batch_size, device=device, jobs=jobs)
+            done = _named(sources, done)
+        if referral is not None:
+            done = replace(done, scored=referral.apply(done.scored))
+        if html:
+            files = dict(zip(sources.names, map(Path, sources.files), strict=True))
+            write_contact_sheet(trained, done.scored, files, Path(html), order=order, most=most)
         write_failures(done.failed, out)
         write_csv(done.scored, out)
     return done
@@ -155,10 +184,19 @@ def _refuse_network_options(run: RunFolder, batch_size: int | None, device: str 
         )
 
 
+def _referral(run: RunFolder, share: float | None, sensitivity: float | None, fold: int | None) -> Referral | None:
+    if share is not None and sensitivity is not None:
+        raise InputError("refer and sensitivity both say which cells to refer; give one of them")
+    if share is not None:
+        return refer_share(run, share, fold)
+    return None if sensitivity is None else refer_for_sensitivity(run, sensitivity, fold)
+
+
 def _predict_table(run: RunFolder, table: Path, fold: int | None, of_manifest: bool) -> Predictions:
-    if run.info.family in ("cnn", COMBINED):
+    if run.info.family in _OF_IMAGES:
         raise InputError(
-            f"{table}: is a file; {run.folder} is a run of {run.info.recipe}, which predicts images; name a folder"
+            f"{table}: is a table; {run.folder} is a run of {_OF_IMAGES[run.info.family]}, which predicts images; name "
+            "a folder, images, or a list of images (.txt)"
         )
     if of_manifest:
         raise InputError(f"{table}: is a feature table; a manifest selects images of a folder; omit one of them")
@@ -168,9 +206,8 @@ def _predict_table(run: RunFolder, table: Path, fold: int | None, of_manifest: b
     return Predictions(trained_model(run, fold).predict(read_feature_table(table), table), {})
 
 
-def _relative_to(folder: Path, done: Predictions) -> Predictions:
-    """Return predictions with paths relative to the folder, as in the manifest."""
-    scored = done.scored.assign(path=[Path(path).relative_to(folder).as_posix() for path in done.scored["path"]])
-    return Predictions(
-        scored, {Path(path).relative_to(folder).as_posix(): reason for path, reason in done.failed.items()}
-    )
+def _named(sources: ImageSources, done: Predictions) -> Predictions:
+    """Return predictions under the names that the sources give to their files."""
+    names = dict(zip(sources.files, sources.names, strict=True))
+    scored = done.scored.assign(path=done.scored["path"].map(names))
+    return Predictions(scored, {names[file]: reason for file, reason in done.failed.items()})

@@ -47,7 +47,7 @@ class Run(RunFolder):
         ... )
         >>> new = run.predict("images/training_data/fold_0")
         >>> list(new.columns), bool(new["score"].between(0, 1).all())
-        (['path', 'score', 'predicted'], True)
+        (['path', 'score', 'predicted', 'novelty', 'out_of_distribution'], True)
     """
 
     def predict(
@@ -70,8 +70,10 @@ class Run(RunFolder):
             jobs: Number of parallel processes (networks: threads).
 
         Returns:
-            `path`, `score` (the probability of `all`) and `predicted`, one row an image. `attrs["failures"]` has the
-            reason of each image that could not be read, by path.
+            One row an image: `path`, `score` (the probability of `all`), `predicted`, `novelty` (distance from the
+            training cells; above 1 for cells unlike them) and `out_of_distribution` (whether it is). The last two are
+            missing for a run of leukobench 0.4.0 or earlier. `attrs["failures"]` has the reason of each image that
+            could not be read, by path.
 
         Raises:
             InputError: no image could be read, there is no such fold, or an argument is for the other kind of run.

@@ -64,7 +64,7 @@ def test_another_table_of_the_same_making_is_scored_as_the_run_scored_it(trained
     result = invoke("predict", trained / "run", table, "-o", tmp_path / "predictions.csv")
     assert result.exit_code == 0, result.output
     scored = pd.read_csv(tmp_path / "predictions.csv")
-    assert list(scored.columns) == ["path", "score", "predicted"]
+    assert list(scored.columns) == ["path", "score", "predicted", "novelty", "out_of_distribution"]
     assert scored["path"].tolist() == shuffled["path"].tolist()
     known = pd.read_csv(trained / "run" / "predictions.csv").set_index("path").loc[scored["path"]]
     assert scored["score"].to_numpy() == pytest.approx(known["score"].to_numpy(), abs=1e-9)

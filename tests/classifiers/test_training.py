@@ -32,6 +32,8 @@ WRITTEN = (
     "predictions.csv",
     "metrics.json",
     "search.csv",
+    "novelty.npz",
+    "novelty.csv",
     "search.png",
     "search.svg",
     "importance.csv",
@@ -215,7 +217,7 @@ def test_the_recorded_command_repeats_the_run(
     arguments[where + 1] = str(tmp_path / "b")
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
-    for name in ("predictions.csv", "search.csv", "metrics.json"):
+    for name in ("predictions.csv", "search.csv", "novelty.npz", "novelty.csv", "metrics.json"):
         assert (tmp_path / "b" / name).read_bytes() == (tmp_path / "a" / name).read_bytes()
     again = read_run_folder(tmp_path / "b").info
     assert (again.changed, again.parameters, again.seed) == (run.info.changed, run.info.parameters, 3)

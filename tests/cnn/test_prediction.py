@@ -104,7 +104,7 @@ def test_images_without_labels_get_the_scores_that_training_wrote_for_them(
     assert result.exit_code == 0, result.output
     assert "40 cells predicted" in result.output
     scored = pd.read_csv(tmp_path / "scores.csv")
-    assert list(scored.columns) == ["path", "score", "predicted"]
+    assert list(scored.columns) == ["path", "score", "predicted", "novelty", "out_of_distribution"]
     assert scored["path"].tolist() == sorted(known)
     written = run.predictions.set_index("path").loc[scored["path"].map(known)]
     assert scored["score"].to_numpy() == pytest.approx(written["score"].to_numpy(), abs=1e-6)
@@ -195,12 +195,15 @@ def test_a_source_or_an_option_for_the_other_kind_of_run_is_refused(
     before = sorted(tmp_path.rglob("*"))
     images, table, svm = cohort / "images", cohort / "features.csv", tmp_path / "svm"
     for arguments, says in (
-        ((run.folder, table), f"{table}: is a file; {run.folder} is a run of a network, which predicts images"),
+        ((run.folder, table), f"{table}: is a table; {run.folder} is a run of a network, which predicts images"),
         ((svm, table, "--device", "cpu"), "batch_size and device apply to networks only"),
         ((svm, images, "--batch-size", 8), "batch_size and device apply to networks only"),
         ((run.folder, images, "--fold", 1), "contains no model_fold_1.keras; it is not a cross-validation"),
         ((run.folder, tmp_path / "empty"), "contains no image"),
-        ((run.folder, tmp_path / "broken"), "none of 1 images could be read; the first: cell.bmp: "),
+        (
+            (run.folder, tmp_path / "broken"),
+            f"none of 1 image could be read; the first: {tmp_path / 'broken' / 'cell.bmp'}: ",
+        ),
         ((tmp_path / "empty", images), "is no run folder"),
     ):
         line = refused(leukobench("predict", *arguments, "-o", tmp_path / "scores.csv"))

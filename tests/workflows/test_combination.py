@@ -67,6 +67,14 @@ def test_without_a_fold_the_mean_over_the_folds_predicts(runs: Path, cohort: Pat
     np.testing.assert_allclose(run.predict(images)["score"], mean, atol=1e-8)
 
 
+def test_the_novelty_is_the_largest_of_a_member(runs: Path, cohort: Path) -> None:
+    images = [cohort / "images" / path for path in lb.load_run(runs / "both").part("test", 0)["path"]]
+    found = lb.load_run(runs / "both").predict(images, fold=0)
+    members = [lb.load_run(runs / name).predict(images, fold=0)["novelty"] for name in ("svm", "knn")]
+    np.testing.assert_allclose(found["novelty"], np.maximum(*members), atol=1e-6)
+    assert found["out_of_distribution"].equals(found["novelty"] > 1)
+
+
 def test_combined_runs_are_compared_and_explained(runs: Path, cohort: Path, tmp_path: Path) -> None:
     comparison = lb.compare([runs / "svm", runs / "knn", runs / "both"])
     assert set(comparison.table["run"]) == {"svm", "knn", "both"}
