@@ -90,9 +90,9 @@ def predict_images(
     if not scores:
         path, reason = next(iter(failed.items()))
         raise InputError(f"none of {counted(len(failed), 'image')} could be read; the first: {base / path}: {reason}")
-    score, novelty = (np.concatenate(each) if each[0] is not None else None for each in zip(*scores, strict=True))
-    table = scores_table([path for path in paths if path not in failed], score)
-    return with_novelty(table, novelty), failed
+    table = scores_table([path for path in paths if path not in failed], np.concatenate([score for score, _ in scores]))
+    novelties = [novelty for _, novelty in scores if novelty is not None]
+    return with_novelty(table, np.concatenate(novelties) if novelties else None), failed
 
 
 def refuse_other_models(run: RunFolder) -> None:
@@ -148,8 +148,9 @@ class _Ensemble:
             same = next((other for other in bases if _equal_weights(other, base)), None)
             if same is None:
                 bases.append(base)
+                same = base
             head, calibration = network.get_layer(HEAD), run.info.calibration_of(fold)
-            members.append(_Member(same or base, head, calibration, load_novelty(run, fold)))
+            members.append(_Member(same, head, calibration, load_novelty(run, fold)))
         return cls(members, batch_size)
 
     def score(self, pixels: np.ndarray, views: int) -> tuple[np.ndarray, np.ndarray | None]:
