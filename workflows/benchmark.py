@@ -41,6 +41,7 @@ from leukobench.core.files import make_folder, read_json, whole_file, write_json
 from leukobench.core.pages import page_templates
 from leukobench.core.text import counted, printable
 from leukobench.features.extractor import extract
+from leukobench.workflows.combination import combine
 from leukobench.workflows.leakage import leakage
 
 FOLDS = 5  # or as many as the class with fewer subject groups has
@@ -163,7 +164,7 @@ def index_step(study: Study) -> Step:
 
 def steps(study: Study) -> list[Step]:
     """Return all steps in their order, once there is a manifest. A further one is a further line."""
-    runs = {name: study.path("runs") / name for name in ("svm", "knn", "network")}
+    runs = {name: study.path("runs") / name for name in ("svm", "knn", "network", "combined")}
     return [
         index_step(study),
         audit_step(study),
@@ -172,6 +173,7 @@ def steps(study: Study) -> list[Step]:
         classifier_step(study, "svm", runs["svm"]),
         classifier_step(study, "knn", runs["knn"]),
         *([] if study.quick else [network_step(study, runs["network"])]),
+        *([] if study.quick else [combine_step(study, [runs["svm"], runs["network"]], runs["combined"])]),
         compare_step(study, list(runs.values())),
         leakage_step(study),
     ]
@@ -267,6 +269,15 @@ def network_step(study: Study, out: Path) -> Step:
         return [_trained(trained)]
 
     return Step("network", (*command, "-o", str(out)), out, run, optional=True)
+
+
+def combine_step(study: Study, runs: Sequence[Path], out: Path) -> Step:
+    """Return the step that combines the SVM and the network."""
+
+    def run() -> list[str]:
+        return [_trained(combine(runs, out))]
+
+    return Step("combination", ("combine", *map(str, runs), "-o", str(out)), out, run, optional=True)
 
 
 def compare_step(study: Study, runs: Sequence[Path]) -> Step:
