@@ -95,7 +95,7 @@ def test_a_network_is_left_out_without_time_or_weights_and_joins_the_report_late
     monkeypatch.setattr(workflow, "leakage_step", workflow.split_step)  # a quick step in its place
     study, said = Study(cohort / "images", tmp_path / "study", weights=str(tmp_path / "missing.h5")), []
     page = benchmark(replace(study, hours=1e-9), said.append)
-    assert "6/8 network: not begun, the time is over; the same command does it later" in said
+    assert "7/9 network: not begun, the time is over; the same command does it later" in said
     assert "network (not complete)" in page.read_text(encoding="utf-8")
     benchmark(study, said.append)
     assert any("network: left out: " in line and "missing.h5" in line for line in said)
