@@ -20,7 +20,7 @@ OPTIONS = {
 
 
 @click.command()
-@click.argument("runs", type=FOLDER, nargs=-1, required=True)
+@click.argument("runs", type=click.Path(exists=True, path_type=Path), nargs=-1, required=True)
 @output("Report folder")
 @click.option("--images", type=FOLDER, help="Folder of the images: show the most confidently misclassified cells.")
 @click.option("--common", is_flag=True, help="Compare on the test images that all runs share.")
@@ -45,14 +45,16 @@ OPTIONS = {
 def compare(runs: tuple[Path, ...], out: Path, images: Path | None, **options: Any) -> None:
     """Compare RUNS that were tested on the same images, with confidence intervals and tests.
 
-    RUNS are run folders; no model is loaded. A folder of run folders repeat_0, repeat_1, ... is a repeated
-    cross-validation. Intervals and tests are over subject groups, because the cells of one subject are not independent.
-    Of a cross-validation, the AUROC compares cells within a fold. For each pair that does not differ significantly, the
-    report says which difference these subjects could have shown. The report is one HTML file, with its tables as CSV,
-    Markdown and LaTeX and its figures as PNG and SVG in the same folder.
+    RUNS are run folders; no model is loaded. Beside them, a table (CSV) of the scores of any other model can be given:
+    path, label, score (the probability of `all`) and, to be checked, subject. A folder of run folders repeat_0,
+    repeat_1, ... is a repeated cross-validation. Intervals and tests are over subject groups, because the cells of one
+    subject are not independent. Of a cross-validation, the AUROC compares cells within a fold. For each pair that does
+    not differ significantly, the report says which difference these subjects could have shown. The report is one HTML
+    file, with its tables as CSV, Markdown and LaTeX and its figures as PNG and SVG in the same folder.
 
     \b
     Example:  leukobench compare runs/svm runs/knn runs/mobilenet --images C-NMC_Leukemia -o report
+              leukobench compare runs/svm theirs.csv -o report
     """
     from leukobench.comparison.runs import compare as compare_runs
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from leukobench.cohort.manifest import LABELS
 from leukobench.cohort.partition import PARTS
 from leukobench.comparison.intervals import FEW_GROUPS
+from leukobench.comparison.other_models import OTHER
 from leukobench.comparison.results import CHOSEN, ComparedRuns
 from leukobench.core.text import counted
 from leukobench.results.run import RunFolder
@@ -135,6 +136,8 @@ def _each(runs: dict[str, RunFolder], says: Callable[[RunFolder], str]) -> str:
 
 
 def _disjoint(run: RunFolder) -> str:
+    if run.info.family == OTHER:
+        return "unknown: scores of another program"
     if not run.info.leaky:
         return "subject-level split: no subject group is in two parts"
     return (

@@ -13,6 +13,7 @@ import pandas as pd
 from leukobench.cohort.identity import natural_order
 from leukobench.comparison.agreement import agreement_table
 from leukobench.comparison.assessing import assess
+from leukobench.comparison.other_models import read_other_model
 from leukobench.comparison.paired_tests import MARGIN
 from leukobench.comparison.results import ComparedRuns
 from leukobench.comparison.tables import cell_level_table, pairs_table, runs_table, subjects_table
@@ -143,7 +144,9 @@ def compare(
 
     Args:
         runs: Complete run folders, as `Run` objects or paths; they must have been tested on the same images. A folder
-            that contains the run folders `repeat_0`, `repeat_1` and so on is a repeated cross-validation.
+            that contains the run folders `repeat_0`, `repeat_1` and so on is a repeated cross-validation. Beside at
+            least one run folder, also tables (CSV) of the scores of other models: `path`, `label`, `score` (the
+            probability of `all`) and, to be checked, `subject`.
         common: Whether to compare on the images that all runs were tested on, and leave the others out.
         allow_leaky: Whether runs whose parts share subjects may be listed beside runs with a subject-level
             split.
@@ -195,10 +198,22 @@ def compare(
         raise InputError("runs: is empty; give at least one run")
     if not margin > 0:
         raise InputError(f"margin={margin}: must be above 0, such as {MARGIN}")
-    read = [_read_repeats(run) for run in runs]
+    read = _read(runs)
     return Comparison(
         **vars(assess(read, common=common, allow_leaky=allow_leaky, sensitivity=sensitivity, margin=margin))
     )
+
+
+def _read(runs: Sequence[RunFolder | str | os.PathLike[str]]) -> list[list[RunFolder]]:
+    """Read the repeats of each run; tables of scores with the help of the first run folder."""
+    tables = [None if isinstance(run, RunFolder) or not Path(run).is_file() else Path(run) for run in runs]
+    folders = [_read_repeats(run) for run, table in zip(runs, tables, strict=True) if table is None]
+    if not folders:
+        raise InputError(
+            f"{tables[0]}: is a table of scores; compare it with at least one run folder, which gives subject groups"
+        )
+    rest = iter(folders)
+    return [next(rest) if table is None else [read_other_model(table, folders[0][0])] for table in tables]
 
 
 def _read_repeats(run: RunFolder | str | os.PathLike[str]) -> list[RunFolder]:

@@ -204,11 +204,15 @@ def cost_table(comparison: ComparedRuns, names: Iterable[str]) -> list[list[str]
     sizes = [model_bytes(run) for run in runs]
     parameters = [run.info.model_parameters for run in runs]
     return [
-        ["training, s", *(f"{training_seconds(run):,.1f}" for run in runs)],
-        ["prediction, s", *(f"{run.info.seconds['predict']:,.1f}" for run in runs)],
+        ["training, s", *(_seconds(training_seconds(run)) for run in runs)],
+        ["prediction, s", *(_seconds(run.info.seconds["predict"]) for run in runs)],
         ["parameters", *(NOTHING if number is None else f"{number:,}" for number in parameters)],
         ["model on disk, MB", *(NOTHING if size is None else f"{size / 1e6:,.2f}" for size in sizes)],
     ]
+
+
+def _seconds(seconds: float) -> str:
+    return NOTHING if np.isnan(seconds) else f"{seconds:,.1f}"
 
 
 def headline(comparison: ComparedRuns) -> str:
@@ -219,7 +223,7 @@ def headline(comparison: ComparedRuns) -> str:
         shown[column] = [str(comparison.assessment(run).metrics[metric]) for run in table["run"]]
     for metric in HEADLINE:
         shown[THRESHOLDED_METRICS[metric]] = table[metric].map("{:.3f}".format)
-    shown["training, s"] = table["training_seconds"].map("{:.1f}".format)
+    shown["training, s"] = table["training_seconds"].map(_seconds)
     return markdown_table(shown)
 
 

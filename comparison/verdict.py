@@ -6,6 +6,7 @@ import math
 
 from leukobench.comparison.intervals import LEVEL, Estimate
 from leukobench.comparison.literature import OURS
+from leukobench.comparison.other_models import OTHER
 from leukobench.comparison.results import ComparedRuns, Difference
 from leukobench.comparison.selection import grid_edges, validation_gaps
 from leukobench.core.text import counted
@@ -31,6 +32,12 @@ def cautions(comparison: ComparedRuns) -> list[str]:
             f"{', '.join(recipes)}: selected by cross-validation on subjects of the training phase of C-NMC 2019. "
             "If they are among these test subjects, the metrics are optimistic. Those on the preliminary test are not "
             "affected."
+        )
+    others = [name for name, run in comparison.runs.items() if run.info.family == OTHER]
+    if others:
+        found.append(
+            f"{', '.join(others)}: scores of another program. leukobench cannot check that no test subject was in its "
+            "training, nor how its settings were chosen."
         )
     if comparison.few_groups:
         counts = " and ".join(f"{count} of class {name}" for name, count in comparison.few_groups.items())
