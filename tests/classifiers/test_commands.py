@@ -246,7 +246,11 @@ def test_a_value_that_a_setting_does_not_take_is_refused_with_the_name_of_the_op
     [
         ("train-svm", ("--select", "anova:99"), "too few for the settings"),
         ("train-svm", ("--recipe", "clinton-svm"), "the recipe clinton-svm requires clinton19"),
-        ("train-svm", ("--recipe", "leukobench-knn"), "no svm recipe 'leukobench-knn' (did you mean 'leukobench-svm'?); expected one of leukobench-svm"),
+        (
+            "train-svm",
+            ("--recipe", "leukobench-knn"),
+            "no svm recipe 'leukobench-knn' (did you mean 'leukobench-svm'?)",
+        ),
         ("train-knn", ("--neighbors", "99"), "too few for the settings"),
     ],
 )
