@@ -50,7 +50,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_manifest(index_folder(folder / "images"), folder / "manifest.csv")
     partition = split_by_subject(read_manifest(folder / "manifest.csv"), 0.4, SplitOptions(validation_size=0.2, seed=1))
     write_split(partition, folder / "split.csv")
-    extract(folder / "images", folder / "manifest.csv", folder / "features.csv", feature_set="patel")
+    extract(folder / "images", folder / "manifest.csv", folder / "features.csv")
     return folder
 
 

@@ -16,11 +16,11 @@ from leukobench.core.files import sha256_of
 from leukobench.results.feature_table import FORMAT, facts_path
 
 FACTS = {
-    "feature_set": "patel",
+    "feature_set": "leukobench",
     "feature_set_version": "1.2",
     "settings": {"channel": "grey", "distances": [1, 2]},
     "background": "black",
-    "columns": 27,
+    "columns": 347,
     "manifest": "0123456789abcdef",
     "leukobench": leukobench.__version__,
     "format": FORMAT,
@@ -99,7 +99,7 @@ def test_a_table_with_other_columns_is_refused_by_name(trained: Path, tmp_path: 
     values = pd.read_csv(trained / "table.csv")
     fewer = write_table(tmp_path, values.drop(columns=["geometry_area"]), "fewer.csv", feature_set="other")
     line = refused(invoke("predict", trained / "run", fewer, "-o", tmp_path / "out.csv"))
-    assert "was trained with 27 features of set patel 1.2; this table has 26 features of set other 1.2" in line
+    assert "was trained with 347 features of set leukobench 1.2; this table has 346 features of set other 1.2" in line
     assert "lacks geometry_area" in line
     more = write_table(tmp_path, values.assign(geometry_x=1.0, geometry_y=2.0), "more.csv")
     line = refused(invoke("predict", trained / "run", more, "-o", tmp_path / "out.csv"))
@@ -244,7 +244,7 @@ def test_a_value_that_a_setting_does_not_take_is_refused_with_the_name_of_the_op
 @pytest.mark.parametrize(
     ("command", "option", "says"),
     [
-        ("train-svm", ("--select", "anova:99"), "too few for the settings"),
+        ("train-svm", ("--select", "anova:999"), "too few for the settings"),
         ("train-svm", ("--recipe", "clinton-svm"), "the recipe clinton-svm requires clinton19"),
         (
             "train-svm",

@@ -317,7 +317,9 @@ def test_real_blasts_and_normal_cells_of_unseen_subjects_are_separated_by_size(c
     write_manifest(index_folder(images, jobs=2), tmp_path / "manifest.csv")
     partition = split_by_subject(read_manifest(tmp_path / "manifest.csv"), 0.3, SplitOptions(seed=1))
     write_split(partition, tmp_path / "split.csv")
-    assert extract(images, tmp_path / "manifest.csv", tmp_path / "features.csv", jobs=2).failed == {}
+    assert (
+        extract(images, tmp_path / "manifest.csv", tmp_path / "features.csv", feature_set="patel", jobs=2).failed == {}
+    )
     run = train_classifier(tmp_path / "features.csv", tmp_path / "split.csv", tmp_path / "svm", jobs=2)
     assert run.metrics["test"]["auroc"] > 0.7
     # of all families, permuting shape and size costs most

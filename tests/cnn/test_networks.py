@@ -182,7 +182,7 @@ def test_every_recipe_names_an_architecture_and_keeps_its_own_name() -> None:
         assert recipe.head[0] in POOLINGS
         assert recipe.head[-1] in ("sigmoid", "softmax")
         assert recipe.as_json()["name"] == name
-    with pytest.raises(InputError, match="no network recipe 'resnet'; choose from"):
+    with pytest.raises(InputError, match=r"no network recipe 'resnet' \(did you mean 'mir-resnet50'\?\); choose from"):
         network_recipe("resnet")
 
 
@@ -249,7 +249,7 @@ def test_values_of_a_recipe_are_set_by_name_and_the_rest_stays() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        ("batches", 3, "no such value to change; choose from architecture"),
+        ("batches", 3, r"no such value to change \(did you mean 'batch_size'\?\); choose from architecture"),
         ("name", "mine", "no such value to change"),
         ("pretrained", False, "no such value to change"),
         ("batch_size", 0, "expected a whole number above 0"),

@@ -351,7 +351,7 @@ def test_images_are_read_once_and_broken_ones_left_out_with_a_reason(cohort: Pat
     again = load_images(tmp_path / "images", manifest, frame=320, side=32)
     assert np.array_equal(again.pixels, images.pixels)
     assert again.failed == images.failed
-    with pytest.raises(InputError, match="none of 40 images could be read"):
+    with pytest.raises(InputError, match="does not match the manifest: none of its 40 images is there"):
         load_images(tmp_path / "images", manifest, frame=320, side=16)
     assert not list((tmp_path / "cache").rglob("*.partial"))
 

@@ -276,7 +276,7 @@ def test_images_that_failed_are_tried_again(whole: Path, cohort: Path, tmp_path:
     shutil.copytree(whole / "images", images)
     stopped(whole, out, frame=9, cut=40)
     shutil.copy(cohort / "images" / paths[5], images / paths[5])  # of 32 images in the journal, the one that failed
-    extract(images, whole / "manifest.csv", out, resume=True)
+    extract(images, whole / "manifest.csv", out, feature_set="patel", resume=True)
     found, expected = read_feature_table(out), read_feature_table(cohort / "features.csv")
     assert list(found.failed) == [paths[30]]
     assert found.values.equals(expected.values.drop(index=paths[30]))
@@ -312,7 +312,7 @@ def test_a_failure_of_the_surroundings_stops_and_is_none_of_the_image(
     with monkeypatch.context() as patch:
         failing_at(34, fail, patch)
         with pytest.raises(UnfinishedError, match=f"{told}.*; 32 of 40 images are kept in"):
-            extract(whole / "images", whole / "manifest.csv", out)
+            extract(whole / "images", whole / "manifest.csv", out, feature_set="patel")
     resume(whole, out)
     assert_same_files(tmp_path, whole / "whole" / "csv")
 
@@ -325,7 +325,7 @@ def test_a_folder_that_vanishes_stops_and_its_images_are_not_called_missing(
     with monkeypatch.context() as patch:
         failing_at(34, lambda: images.rename(tmp_path / "unmounted"), patch)
         with pytest.raises(UnfinishedError, match=f"{images}: The folder of the images has vanished; 32 of 40"):
-            extract(images, whole / "manifest.csv", out)
+            extract(images, whole / "manifest.csv", out, feature_set="patel")
     (tmp_path / "unmounted").rename(images)
-    extract(images, whole / "manifest.csv", out, resume=True)
+    extract(images, whole / "manifest.csv", out, feature_set="patel", resume=True)
     assert_same_files(tmp_path / "out", whole / "whole" / "csv")
