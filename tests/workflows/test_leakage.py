@@ -39,7 +39,7 @@ def make_cohort(folder: Path, tied: bool) -> Path:
         rotated = np.ascontiguousarray(np.rot90(cv2.imread(str(image))))
         cv2.imwrite(str(image.with_name(f"UID_{third}_7_1_{label}.bmp")), rotated)
     index_folder(folder / "images", out=folder / "manifest.csv")
-    extract(folder / "images", folder / "manifest.csv", folder / "features.csv")
+    extract(folder / "images", folder / "manifest.csv", folder / "features.csv", feature_set="patel")
     return folder
 
 
