@@ -30,16 +30,61 @@ def gradient_and_laplacian(intensity: np.ndarray, mask: np.ndarray, scale: float
     Source: Lindeberg, T. (1998). Feature detection with automatic scale selection. Int. J. Comput. Vis. 30(2).
     """
     reach = int(np.ceil(REACH * scale))
-    smooth = intensity.astype(np.float64)
-    if reach:
-        smooth = np.asarray(cv2.GaussianBlur(smooth, (2 * reach + 1,) * 2, scale))
     block = np.ones((2 * reach + 3,) * 2, np.uint8)
     inside = cv2.erode(mask, block, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    smooth = intensity.astype(np.float64)
+    if reach:
+        smooth = _smoothed(smooth, inside, cv2.getGaussianKernel(2 * reach + 1, scale).ravel()[reach:])
     factor = scale or 1.0
     gradient, laplacian = _derivative_moments(smooth, inside)
     mean, second, third, fourth = gradient * factor ** np.arange(1, 5)
     curvature = laplacian * factor ** (2 * np.arange(1, 5))
     return standardized(mean, second, third, fourth), standardized(*curvature)
+
+
+@compiled
+def _smoothed(values: np.ndarray, inside: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Smooth values along columns, then rows, where a pixel of a mask or a neighbour of it lies; 0 elsewhere.
+
+    Args:
+        values: [shape=(height, width), float64]
+        inside: 1 inside; 0 within `len(weights)` px of the border of the image. [shape=(height, width), uint8]
+        weights: Half of the symmetric filter, from its centre on. [shape=(reach + 1,)]
+    """
+    height, width = values.shape
+    reach = len(weights) - 1
+    smooth = np.zeros((height, width))
+    along = np.empty(width)
+    first, last = np.full(height, width), np.full(height, -1)
+    for row in range(1, height - 1):
+        start, end = extent(inside[row])
+        for near in range(row - 1, row + 2 if end >= 0 else row - 1):
+            first[near], last[near] = min(first[near], start - 1), max(last[near], end + 1)
+    for row in range(height):
+        if last[row] >= 0:
+            start, end = first[row], last[row] + 1
+            left, right = start - reach, end + reach
+            _scale(along[left:right], values[row, left:right], weights[0])
+            for k in range(1, reach + 1):
+                _add_pair(along[left:right], values[row - k, left:right], values[row + k, left:right], weights[k])
+            _scale(smooth[row, start:end], along[start:end], weights[0])
+            for k in range(1, reach + 1):
+                _add_pair(smooth[row, start:end], along[start - k : end - k], along[start + k : end + k], weights[k])
+    return smooth
+
+
+@compiled
+def _scale(out: np.ndarray, values: np.ndarray, weight: float) -> None:
+    """Set a row to another, times a weight."""
+    for i in range(len(out)):
+        out[i] = weight * values[i]
+
+
+@compiled
+def _add_pair(out: np.ndarray, before: np.ndarray, after: np.ndarray, weight: float) -> None:
+    """Add two rows to a row, times a weight."""
+    for i in range(len(out)):
+        out[i] += weight * (before[i] + after[i])
 
 
 @compiled

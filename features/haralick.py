@@ -107,15 +107,18 @@ def _distributions(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
     sums = np.zeros(2 * number + 1)
     maximum = energy = entropy = 0.0
     for i in range(lowest, highest + 1):
-        for j in range(lowest, highest + 1):
+        for j in range(i, highest + 1):  # of a symmetric matrix, one half is enough
             if counts[i, j] > 0:
                 p = counts[i, j] / total
+                times = 1 if i == j else 2
                 marginal[i] += p
-                differences[abs(i - j)] += p
-                sums[i + j + 2] += p
+                if i != j:
+                    marginal[j] += p
+                differences[j - i] += times * p
+                sums[i + j + 2] += times * p
                 maximum = max(maximum, p)
-                energy += p * p
-                entropy -= p * np.log2(p)
+                energy += times * p * p
+                entropy -= times * p * np.log2(p)
     return marginal, differences, sums, maximum, energy, entropy
 
 

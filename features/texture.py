@@ -14,6 +14,7 @@ ENTROPY_RADIUS = 5  # px
 PATTERNS = {1: 8, 2: 16}  # radius of the circle of neighbours, px -> their number
 SCALES = (1, 2, 4)  # px
 _OUTSIDE = 256  # code of the pixels outside the cell, beside the 256 grey values
+_NUMBER = len(MEASURES)
 _SECOND_MOMENT = list(MEASURES).index("angular_second_moment")
 
 
@@ -54,15 +55,12 @@ def co_occurrence(cell: PreparedCell) -> dict[str, float]:
     """
     settings = cell.settings
     values = {}
-    for distance in settings.distances:  # one after the other, so that the counts stay in the processor's cache
-        matrices = co_occurrence_matrices(cell.levels, settings.levels, (distance,))[0]
-        measured = np.array([haralick_measures(matrix) for matrix in matrices if matrix.any()])
-        if not len(measured):
-            measured = np.zeros((1, len(MEASURES)))
-        for name, mean, spread in zip(MEASURES, measured.mean(axis=0), np.ptp(measured, axis=0), strict=True):
+    for distance in settings.distances:
+        means, ranges, energy = _describe_pairs(cell.levels, settings.levels, distance)
+        for name, mean, spread in zip(MEASURES, means.tolist(), ranges.tolist(), strict=True):
             values[f"texture_{name}_d{distance}"] = mean
             values[f"texture_{name}_d{distance}_range"] = spread
-        values[f"texture_energy_d{distance}"] = np.sqrt(measured[:, _SECOND_MOMENT]).mean()
+        values[f"texture_energy_d{distance}"] = energy
     return values
 
 
@@ -112,6 +110,24 @@ def derivatives(cell: PreparedCell) -> dict[str, float]:
             values[f"{prefix}_skewness"] = moments.skewness
             values[f"{prefix}_kurtosis"] = moments.kurtosis
     return values
+
+
+@compiled
+def _describe_pairs(levels: np.ndarray, number: int, distance: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return mean and range of `MEASURES` over the directions that have pairs, and the mean energy."""
+    counts = _count_pairs(levels, number, distance)
+    measured = np.zeros((4, _NUMBER))
+    directions = 0
+    for k in range(4):
+        matrix = counts[k] + counts[k].T
+        if matrix.any():
+            measured[directions] = haralick_measures(matrix)
+            directions += 1
+    measured = measured[: max(1, directions)]
+    means, ranges = np.empty(_NUMBER), np.empty(_NUMBER)
+    for i in range(_NUMBER):
+        means[i], ranges[i] = measured[:, i].mean(), measured[:, i].max() - measured[:, i].min()
+    return means, ranges, np.sqrt(measured[:, _SECOND_MOMENT]).mean()
 
 
 @compiled
