@@ -1,7 +1,7 @@
 """JPEGs whose pixels are incomplete: a walk through the Huffman codes counts the blocks that a scan holds.
 
-libjpeg fills what is missing with grey and only warns, and Pillow does not pass its warnings on. A file that was cut off
-and then got an end marker would be measured.
+libjpeg fills what is missing with grey and only warns, and Pillow does not pass its warnings on. A file that was
+cut off and then got an end marker would be measured.
 
 Source: ITU-T T.81 (JPEG), annexes A.2 (order of the blocks), B (markers), F.2 (sequential) and G.2 (progressive).
 """
@@ -56,7 +56,8 @@ def refuse_incomplete_jpeg(file: IO[bytes]) -> None:
     file.seek(0)
     content = file.read()
     file.seek(position)
-    tables, components, mcus, interval, frame, place = dict(_usual_tables()), {}, (0, 0), 0, 0, 2
+    tables, mcus, interval, frame, place = dict(_usual_tables()), (0, 0), 0, 0, 2
+    components: dict[int, _Component] = {}
     while True:
         found = _MARKER.search(content, place)
         if found is None or found[1][0] == _EOI:
@@ -95,7 +96,7 @@ def _read_frame(segment: bytes) -> tuple[dict[int, _Component], tuple[int, int]]
 
 
 def _read_tables(segment: bytes) -> dict[int, np.ndarray]:
-    """Return Huffman tables by class (16 for AC) and number: for any 16 bits, 256 x code length + symbol; 0: no code."""
+    """Return Huffman tables by class (16: AC) and number: for any 16 bits, 256 x code length + symbol; 0: no code."""
     tables = {}
     while segment:
         lengths = np.repeat(np.arange(1, 17), list(segment[1:17]))
@@ -113,7 +114,7 @@ def _usual_tables() -> dict[int, np.ndarray]:
     """Return the tables of annex K.3, which single frames of a video leave out: any small JPEG has them."""
     file = io.BytesIO()
     Image.new("RGB", (8, 8)).save(file, "JPEG")
-    content, tables = file.getvalue(), {}
+    content, tables = file.getvalue(), dict[int, np.ndarray]()
     for found in re.finditer(b"\xff\xc4(..)", content, re.DOTALL):
         tables |= _read_tables(content[found.end() : found.start() + 2 + int.from_bytes(found[1])])
     return tables
@@ -163,7 +164,7 @@ def _walk_scan(
         codes = np.frombuffer(_STUFFED.sub(b"\xff", content[place:end]) + _PADDING, np.uint8)
         wanted = min(interval or total, total - walked)
         known = chosen[0][0].known[walked : walked + wanted]
-        walked += _walk(codes, wanted, dc, ac, known, first, last, high, low, progressive)
+        walked += _walk(codes, wanted, dc, ac, known, first, last, high, progressive)
         place = end
         complete = walked == min((restart + 1) * (interval or total), total)
         follows = walked == total or (found is not None and found[1][0] == 0xD0 + restart % 8)
@@ -177,7 +178,17 @@ def _walk_scan(
 
 
 @compiled
-def _walk(codes, wanted, dc, ac, known, first, last, high, low, progressive):  # type: ignore[no-untyped-def]
+def _walk(
+    codes: np.ndarray,
+    wanted: int,
+    dc: np.ndarray,
+    ac: np.ndarray,
+    known: np.ndarray,
+    first: int,
+    last: int,
+    high: int,
+    progressive: bool,
+) -> int:
     """Return how many MCUs the codes hold, at most those wanted; 8 bytes of padding follow the codes."""
     end, place, run = 8 * (len(codes) - 8), 0, 0
     for mcu in range(wanted):
@@ -231,7 +242,7 @@ def _walk(codes, wanted, dc, ac, known, first, last, high, low, progressive):  #
             if run:
                 if high:
                     for rest in range(coefficient, last + 1):
-                        place += np.int64(known[mcu] >> np.uint64(rest) & np.uint64(1))
+                        place += int(known[mcu] >> np.uint64(rest) & np.uint64(1))
                 run -= 1
             if place > end:
                 return mcu
@@ -239,8 +250,8 @@ def _walk(codes, wanted, dc, ac, known, first, last, high, low, progressive):  #
 
 
 @compiled
-def _next_16(codes, place):  # type: ignore[no-untyped-def]
+def _next_16(codes: np.ndarray, place: int) -> int:
     """Return the 16 bits at a place."""
     byte = place >> 3
-    three = np.int64(codes[byte]) << 16 | np.int64(codes[byte + 1]) << 8 | np.int64(codes[byte + 2])
+    three = int(codes[byte]) << 16 | int(codes[byte + 1]) << 8 | int(codes[byte + 2])
     return three >> (8 - (place & 7)) & 0xFFFF
