@@ -23,6 +23,7 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
 from leukobench.cells.completeness import refuse_incomplete_png
+from leukobench.cells.jpeg import refuse_incomplete_jpeg
 from leukobench.core.errors import InputError
 from leukobench.core.opening import of_surroundings, open_regular
 
@@ -134,6 +135,8 @@ def _decode(image: ImageFile, file: IO[bytes], name: str, transparent: int) -> D
         )
     if image.format == "PNG":
         refuse_incomplete_png(file)
+    elif image.format in ("JPEG", "MPO"):
+        refuse_incomplete_jpeg(file)
     lossy, deep = _is_lossy(image, file), _is_16_bit(image)
     image.load()
     if image.mode[0] in "IF":

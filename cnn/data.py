@@ -20,9 +20,9 @@ from leukobench.cells.cell import BACKGROUNDS, Cell, read_cell
 from leukobench.cnn.cache import cache_folder, cached, new_array
 from leukobench.cohort.layout import refuse_other_folder
 from leukobench.core.errors import InputError
-from leukobench.core.opening import Place
+from leukobench.core.opening import Place, refuse_other_image
 
-_FORMAT = 4  # increase it when `read_square` changes, so that old caches are not used
+_FORMAT = 5  # increase it when `load_images` reads other pixels or checks more, so that old caches are not used
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def load_images(
 
     The cache is keyed by the paths and checksums of the rows and by the preprocessing; a changed manifest is read
     again, and so is everything if the cache was damaged. Cached images do not need their files; images that could not
-    be read are tried again.
+    be read, or whose SHA-256 is not that of their row, are tried again.
 
     Args:
         folder: Folder that the paths are relative to.
@@ -123,7 +123,16 @@ def load_images(
     """
     paths = manifest["path"].tolist()
     identity: list[Any] = [_FORMAT, background, frame, side, paths, manifest["sha256"].tolist()]
-    read = partial(try_square, background=background, frame=frame, side=side)
+    expected = dict(zip(paths, manifest["sha256"], strict=True))
+
+    def read(path: str) -> np.ndarray | str:
+        found = try_square(folder / path, background, frame, side)
+        try:
+            refuse_other_image(folder / path, expected[path] if isinstance(found, np.ndarray) else "")
+        except InputError as error:
+            return str(error)
+        return found
+
     images = None
     while True:
         key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
@@ -133,7 +142,7 @@ def load_images(
         row = {path: number for number, path in enumerate(paths) if path not in failed}
         pixels = np.load(found / "pixels.npy", mmap_mode="r")
         images = Images(key, pixels, row, failed, folder, frame, background)
-        readable = [path for path in failed if not isinstance(read(folder / path), str)]
+        readable = [path for path in failed if not isinstance(read(path), str)]
         if not readable:
             return images
         identity.append(readable)  # under another key: another process may be using the first
@@ -142,7 +151,7 @@ def load_images(
 def _read_all(
     folder: Path,
     paths: list[str],
-    read: Callable[[Path], np.ndarray | str],
+    read: Callable[[str], np.ndarray | str],
     side: int,
     jobs: int,
     before: Images | None,
@@ -155,7 +164,7 @@ def _read_all(
     rows = [number for number, path in enumerate(paths) if before is None or path in before.failed]
 
     def fill(row: int) -> str | None:
-        found = read(folder / paths[row])
+        found = read(paths[row])
         if isinstance(found, str):
             return found
         pixels[row] = found

@@ -77,7 +77,7 @@ def extract(
 ) -> None:
     """Measure the features of every cell: one row per image, one column per feature.
 
-    An image that cannot be measured gets no row. It is listed with the reason in <name>.failures.csv, and the command
+    An image that cannot be measured gets no row. It is listed with the reason in <out>.failures.csv, and the command
     ends with exit code 1. Training leaves such images out and reports them. Settings that are not given are those of
     the feature set; features.csv.json records all of them.
 

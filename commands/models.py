@@ -65,7 +65,7 @@ def predict(run: Path, images: tuple[Path, ...], out: Path, **options: Any) -> N
     Probabilities are calibrated as in training. If RUN is a cross-validation, SVM and k-NN use the final model, which
     was fitted on all images and has no validation part to be calibrated on; for networks, the calibrated scores of all
     folds are averaged. Do not judge a model by its predictions on training images: they are too
-    optimistic. An image that cannot be read gets no row. It is listed with the reason in <name>.failures.csv, and the
+    optimistic. An image that cannot be read gets no row. It is listed with the reason in <out>.failures.csv, and the
     command ends with exit code 1.
 
     \b

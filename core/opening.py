@@ -9,6 +9,8 @@ import os
 import stat
 from pathlib import Path
 
+from leukobench.core.errors import InputError
+
 
 def open_regular(path: str | os.PathLike[str]) -> io.FileIO:
     """Open a regular file for reading, unbuffered; a pipe or a device is refused instead of read without end.
@@ -61,3 +63,9 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a regular file's bytes as 64 lowercase hexadecimal digits; see `open_regular`."""
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def refuse_other_image(file: str | os.PathLike[str], sha256: str) -> None:
+    """Raise InputError if an image has another SHA-256 than the manifest says; "" stands for any."""
+    if sha256 and sha256_of(file) != sha256:
+        raise InputError("is not the image of the manifest (another SHA-256); restore it, or index it again")

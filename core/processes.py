@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -39,7 +40,7 @@ def in_processes(
             yield function(*arguments, **options)
         return
     try:
-        with _signals_held():
+        with _signals_held(), _tracker_silenced():
             results = Parallel(
                 n_jobs=jobs,
                 return_as="generator",
@@ -91,6 +92,20 @@ def _signals_held() -> Iterator[None]:
             signal.signal(signal.SIGINT, handler)
     else:
         yield
+
+
+@contextlib.contextmanager
+def _tracker_silenced() -> Iterator[None]:
+    """Start loky's resource tracker without its warnings: after an early stop it may print some below our error.
+
+    It removes what killed workers left all the same. loky starts it with the `-W` options of this process.
+    """
+    option = "ignore:resource_tracker:UserWarning"
+    sys.warnoptions.append(option)
+    try:
+        yield
+    finally:
+        sys.warnoptions.remove(option)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ import leukobench
 from leukobench.cells.cell import read_cell
 from leukobench.cells.threads import one_opencv_thread
 from leukobench.core.errors import InputError
-from leukobench.core.opening import sha256_of
+from leukobench.core.opening import refuse_other_image
 from leukobench.features.catalog import VERSION, features_of
 from leukobench.features.measurement import measure_with, undefined_refused
 from leukobench.features.settings import MeasurementSettings
@@ -145,10 +145,7 @@ def measure_batch(how: Measurement, images: Sequence[Image]) -> Batch:
             stamps[place] = stamp(file)
             try:
                 cell = read_cell(file, how.background)
-                if sha256 and sha256_of(file) != sha256:
-                    raise InputError(
-                        "is not the image of the manifest (another SHA-256); restore it, or index it again"
-                    )
+                refuse_other_image(file, sha256)
                 with undefined_refused():
                     measured = measure_with(cell, how.feature_set, how.settings)
                 values[place] = list(measured.values())

@@ -1,4 +1,4 @@
-"""The list of failed images, next to the table that lacks them: `features.csv` -> `features.failures.csv`."""
+"""The list of failed images, next to the table that lacks them: `features.csv` -> `features.csv.failures.csv`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COLUMNS = ("path", "reason")
 
 def failures_path(table: Path) -> Path:
     """Return the path of the list of failed images of a table."""
-    return table.with_suffix(".failures.csv")
+    return table.with_name(f"{table.name}.failures.csv")
 
 
 def write_failures(failed: Mapping[str, str], table: Path) -> None:

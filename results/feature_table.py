@@ -1,8 +1,8 @@
 """The feature table, which the extractor writes and classifiers read: one row an image, one column a feature.
 
-features.csv           `path`, then one column a feature (or features.parquet)
-features.csv.json      feature set, its version, settings, background, manifest, and the table's checksum
-features.failures.csv  only if images failed: `path` and `reason`
+features.csv               `path`, then one column a feature (or features.parquet)
+features.csv.json          feature set, its version, settings, background, manifest, and the table's checksum
+features.csv.failures.csv  only if images failed: `path` and `reason`
 """
 
 from __future__ import annotations

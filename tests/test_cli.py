@@ -321,7 +321,7 @@ def test_a_truncated_image_costs_its_row_and_the_exit_code(cohort: Path, tmp_pat
     assert "1 of 40 images could not be measured" in result.output
     assert broken.name in result.output
     assert len(pd.read_csv(tmp_path / "features.csv")) == 39
-    failures = pd.read_csv(tmp_path / "features.failures.csv")
+    failures = pd.read_csv(tmp_path / "features.csv.failures.csv")
     assert failures["path"].tolist() == [broken.relative_to(tmp_path / "images").as_posix()]
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -274,6 +275,58 @@ def test_complete_pngs_of_every_kind_are_read(tmp_path: Path, mode: str, side: i
     )
     image.save(tmp_path / "a.png")
     assert read_image(tmp_path / "a.png").rgb.shape == (side, side + 2, 3)
+
+
+JPEGS = {
+    "baseline": {},
+    "progressive": {"progressive": True},
+    "subsampled": {"subsampling": 2, "quality": 90},
+    "full colour": {"subsampling": 0, "progressive": True, "quality": 95},
+    "restarts": {"restart_marker_blocks": 3},
+    "progressive restarts": {"restart_marker_rows": 1, "progressive": True},
+    "optimized": {"optimize": True},
+}
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("kind", JPEGS)
+def test_a_jpeg_that_was_cut_off_and_got_an_end_marker_is_refused(tmp_path: Path, mode: str, kind: str) -> None:
+    path = tmp_path / "a.jpg"
+    y, x = np.mgrid[:93, :75]
+    smooth = np.stack([x * 3, y * 2, x + y], 2).astype(np.uint8)
+    smooth[30:60, 20:50] = RNG.integers(0, 256, (30, 30, 3))
+    Image.fromarray(smooth).convert(mode).save(path, "JPEG", **JPEGS[kind])
+    content = path.read_bytes()
+    with Image.open(path) as image:
+        assert np.array_equal(read_image(path).rgb, np.asarray(image.convert("RGB")))
+    scan = content.index(b"\xff\xda")
+    for kept in (0.1, 0.5, 0.9, 0.97):
+        path.write_bytes(content[: scan + int(kept * (len(content) - scan))].rstrip(b"\xff") + b"\xff\xd9")
+        with pytest.raises(InputError, match=r"a\.jpg: cannot be read \(.*; replace it$"):
+            read_image(path)
+
+
+def test_a_progressive_jpeg_without_its_last_scans_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    Image.fromarray(RGB).save(path, progressive=True)
+    content = path.read_bytes()
+    scans = [found.start() for found in re.finditer(b"\xff\xda", content)]
+    assert len(scans) == 10
+    for start in scans[1:]:
+        path.write_bytes(content[:start] + b"\xff\xd9")
+        with pytest.raises(InputError, match="is incomplete: ends before its last scan"):
+            read_image(path)
+
+
+def test_a_jpeg_without_huffman_tables_has_the_usual_ones(tmp_path: Path) -> None:
+    """Single frames of a video (Motion JPEG) leave them out."""
+    path = tmp_path / "a.jpg"
+    Image.fromarray(RGB).save(path)
+    expected, content = read_image(path).rgb, path.read_bytes()
+    while (table := content.find(b"\xff\xc4")) >= 0:
+        content = content[:table] + content[table + 2 + int.from_bytes(content[table + 2 : table + 4]) :]
+    path.write_bytes(content)
+    assert np.array_equal(read_image(path).rgb, expected)
 
 
 def test_an_empty_file_and_a_folder_are_called_so(tmp_path: Path) -> None:

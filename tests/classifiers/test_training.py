@@ -248,7 +248,7 @@ def test_images_without_features_are_refused_unless_they_are_known_to_have_faile
     table.drop(index=2).to_csv(tmp_path / "a.csv", index=False)
     with pytest.raises(InputError, match=rf"names 1 of 40 images that .* lacks \(first: {lost}\)"):
         train_classifier(tmp_path / "a.csv", cohort / "split.csv", tmp_path / "run", recipe="leukobench-knn")
-    (tmp_path / "a.failures.csv").write_text(f"path,reason\n{lost},truncated\n")
+    (tmp_path / "a.csv.failures.csv").write_text(f"path,reason\n{lost},truncated\n")
     run = train_classifier(tmp_path / "a.csv", cohort / "split.csv", tmp_path / "run", recipe="leukobench-knn")
     assert run.info.excluded == {lost: "truncated"}
     assert len(run.predictions) == 39

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -62,3 +63,15 @@ def test_zeroed_pixels_are_not_trained_on(cohort: Path, tmp_path: Path, monkeypa
     np.save(file, np.zeros_like(before))
     assert np.array_equal(load_images(cohort / "images", manifest, frame=300, side=32).pixels, before)
     assert before.any()
+
+
+def test_an_image_that_is_not_the_one_of_the_manifest_is_not_read(cohort: Path, tmp_path: Path) -> None:
+    """It is tried again each time, so that a restored image is used."""
+    images, manifest = tmp_path / "images", read_manifest(cohort / "manifest.csv")
+    shutil.copytree(cohort / "images", images)
+    kept, changed = manifest["path"][3], manifest["path"][8]
+    shutil.copy(images / kept, images / changed)
+    read = load_images(images, manifest, frame=300, side=40)
+    assert read.failed == {changed: "is not the image of the manifest (another SHA-256); restore it, or index it again"}
+    shutil.copy(cohort / "images" / changed, images / changed)
+    assert load_images(images, manifest, frame=300, side=40).failed == {}

@@ -109,7 +109,7 @@ def test_images_without_labels_get_the_scores_that_training_wrote_for_them(
     written = run.predictions.set_index("path").loc[scored["path"].map(known)]
     assert scored["score"].to_numpy() == pytest.approx(written["score"].to_numpy(), abs=1e-6)
     assert scored["predicted"].tolist() == written["predicted"].tolist()
-    assert not (tmp_path / "scores.failures.csv").exists()
+    assert not (tmp_path / "scores.csv.failures.csv").exists()
 
 
 def test_of_a_manifest_its_rows_are_scored_in_its_order(run: RunFolder, cohort: Path, tmp_path: Path) -> None:
@@ -158,8 +158,11 @@ def test_images_that_cannot_be_read_are_listed_and_the_others_scored(
     out = tmp_path / "scores.csv"
     line = refused(leukobench("predict", run.folder, folder, "-o", out))
     first = truncated.relative_to(folder).as_posix()
-    assert f"3 of 40 images could not be read, listed in {tmp_path / 'scores.failures.csv'}; the first: {first}" in line
-    failed = pd.read_csv(tmp_path / "scores.failures.csv")
+    assert (
+        f"3 of 40 images could not be read, listed in {tmp_path / 'scores.csv.failures.csv'}; the first: {first}"
+        in line
+    )
+    failed = pd.read_csv(tmp_path / "scores.csv.failures.csv")
     assert failed["path"].tolist() == [path.relative_to(folder).as_posix() for path in (truncated, text, lost)]
     for reason, says in zip(failed["reason"], ("truncated", "not an image", "no cell within the 320 px"), strict=True):
         assert says in reason
@@ -179,7 +182,7 @@ def test_an_image_of_the_manifest_that_is_not_there_is_one_that_failed(
     out = tmp_path / "scores.csv"
     command = ("predict", run.folder, tmp_path / "images", "--manifest", cohort / "manifest.csv", "-o", out)
     assert "1 of 40 images could not be read" in refused(leukobench(*command))
-    assert pd.read_csv(tmp_path / "scores.failures.csv")["path"].tolist() == [gone]
+    assert pd.read_csv(tmp_path / "scores.csv.failures.csv")["path"].tolist() == [gone]
     assert len(pd.read_csv(out)) == 39
 
 
@@ -209,7 +212,7 @@ def test_a_source_or_an_option_for_the_other_kind_of_run_is_refused(
         line = refused(leukobench("predict", *arguments, "-o", tmp_path / "scores.csv"))
         assert says in line
     assert sorted(tmp_path.rglob("*")) == before
-    (tmp_path / "scores.failures.csv").touch()
+    (tmp_path / "scores.csv.failures.csv").touch()
     assert "already exists" in refused(leukobench("predict", run.folder, images, "-o", tmp_path / "scores.csv"))
 
 

@@ -82,3 +82,20 @@ def test_a_killed_worker_ends_a_command_in_one_line(
         "Error: a worker process was killed; if memory ran out, use fewer parallel processes"
     )
     assert isinstance(result.exception, SystemExit)
+
+
+def test_the_resource_tracker_prints_no_warning_of_its_own() -> None:
+    """It is told by an option, which lasts only while processes are started."""
+    program = """
+import os, sys
+from joblib import delayed
+from joblib.externals.loky.backend import resource_tracker
+from leukobench.core.processes import in_processes
+
+if __name__ == "__main__":
+    assert list(in_processes([delayed(abs)(-1), delayed(abs)(-2)], 2)) == [1, 2]
+    assert not sys.warnoptions
+    resource_tracker.register("/no/such/file", "file")  # left behind: the tracker would warn at its end
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -172,3 +172,10 @@ def test_malformed_facts_are_refused(tmp_path: Path, facts: object) -> None:
     facts_path(tmp_path / "a.csv").write_text(json.dumps(facts))
     with pytest.raises(InputError, match=r"a\.csv\.json: .*extract again"):
         read_feature_table(tmp_path / "a.csv")
+
+
+def test_two_tables_of_one_stem_have_a_list_of_failures_each(tmp_path: Path) -> None:
+    for name in ("a.csv", "a.parquet"):
+        write_feature_table(blocks(np.ones((2, 1)), 2), ["a_x"], None, {f"{name}.bmp": "truncated"}, tmp_path / name)
+    for name in ("a.csv", "a.parquet"):
+        assert read_feature_table(tmp_path / name).failed == {f"{name}.bmp": "truncated"}

@@ -77,7 +77,7 @@ def test_failed_images_are_listed_with_the_reason_and_the_exit_code_says_so(
     assert result.exit_code == 1
     assert "1 cell predicted" in result.output and "2 of 3 images could not be read" in result.output
     assert pd.read_csv(tmp_path / "scores.csv")["path"].tolist() == [str(good)]
-    failures = pd.read_csv(tmp_path / "scores.failures.csv")
+    failures = pd.read_csv(tmp_path / "scores.csv.failures.csv")
     assert failures["path"].tolist() == [str(tmp_path / "text.bmp"), str(tmp_path / "absent.bmp")]
     assert failures["reason"].str.len().min() > 5
 
