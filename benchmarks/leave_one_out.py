@@ -61,9 +61,7 @@ def by_group(cohort: pd.DataFrame, score: np.ndarray) -> pd.DataFrame:
 def line(name: str, cohort: pd.DataFrame, score: np.ndarray, fold: np.ndarray | None) -> str:
     """Return a line of the table: AUROC of subjects weighted equally, of cells and of subjects, and right subjects."""
     y, group, subjects = cohort["label"], cohort["subject_group"], by_group(cohort, score)
-    of_cells = [
-        estimate_metric(y, score, group, metric, folds=fold) for metric in ("subject_weighted_auroc", "auroc")
-    ]
+    of_cells = [estimate_metric(y, score, group, metric, folds=fold) for metric in ("subject_weighted_auroc", "auroc")]
     of_subject = cohort.assign(fold=fold).groupby("subject_group")["fold"].first() if fold is not None else None
     level = estimate_metric(
         subjects["label"], subjects["mean_score"], subjects.index, folds=None if of_subject is None else of_subject
@@ -98,7 +96,8 @@ def main() -> None:
     print(line("one subject group left out, pooled", cohort, left_out, None))
     print(line(f"{FOLDS} folds, pooled", cohort, folded, None))
     print(line(f"{FOLDS} folds, within folds", cohort, folded, five))
-    print(f"\n| subject group | class | cells | mean score | correct cells | in {FOLDS} folds |\n|---|---|---|---|---|---|")
+    print(f"\n| subject group | class | cells | mean score | correct cells | in {FOLDS} folds |")
+    print("|---|---|---|---|---|---|")
     subjects, others = by_group(cohort, left_out), by_group(cohort, folded)
     for name, row in subjects.sort_values("correct").head(SHOWN).iterrows():
         print(

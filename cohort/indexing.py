@@ -148,7 +148,11 @@ def index_folder(
         {'all': 2, 'hem': 2}
     """
     images = Path(images)
-    sources = Sources({positive.lower(): POSITIVE, negative.lower(): NEGATIVE}, subject_regex, None if subjects is None else read_subjects(subjects))
+    sources = Sources(
+        {positive.lower(): POSITIVE, negative.lower(): NEGATIVE},
+        subject_regex,
+        None if subjects is None else read_subjects(subjects),
+    )
     _check_pattern(subject_regex)
     apart = None if rejected is None else read_rejected(rejected)
     files = image_files(images, ignored)

@@ -8,8 +8,8 @@ vanishes where all cells agree nor leaves [0, 1]:
     interval = expit(logit(middle) -+ t * sqrt(variance) / (middle (1 - middle))),  t with n degrees of freedom
 
 The score itself stays the mean. The interval tells how much the mean would vary with other cells of the same person;
-it says nothing of other persons, nor of the model. It takes the cells as a random sample of the person's cells, as those
-of one slide are not. benchmarks/subject_scores.py compares the mean with other scores of a person on validation
+it says nothing of other persons, nor of the model. It takes the cells as a random sample of the person's cells, which
+those of one slide are not. benchmarks/subject_scores.py compares the mean with other scores of a person on validation
 subjects, and measures the coverage of the interval.
 """
 
