@@ -148,7 +148,11 @@ def index_folder(
         {'all': 2, 'hem': 2}
     """
     images = Path(images)
-    sources = Sources({positive.lower(): POSITIVE, negative.lower(): NEGATIVE}, subject_regex, _subjects(subjects))
+    sources = Sources(
+        {positive.lower(): POSITIVE, negative.lower(): NEGATIVE},
+        subject_regex,
+        None if subjects is None else read_subjects(subjects),
+    )
     _check_pattern(subject_regex)
     apart = None if rejected is None else read_rejected(rejected)
     files = image_files(images, ignored)
@@ -337,10 +341,12 @@ def _check_pattern(subject_regex: str | None) -> None:
         raise InputError(f"subject_regex {subject_regex!r}: is no regular expression ({error}); fix it") from None
 
 
-def _subjects(table: str | os.PathLike[str] | None) -> dict[str, str] | None:
-    """Read the subjects of a table, by path."""
-    if table is None:
-        return None
+def read_subjects(table: str | os.PathLike[str]) -> dict[str, str]:
+    """Read the subjects of a table (CSV: `path` or file name, `subject`), by path.
+
+    Raises:
+        InputError: the table cannot be read, lacks a column, or gives an image two subjects.
+    """
     rows = read_csv_columns(Path(table), ("path", "subject"), "table of subjects")
     ambiguous = rows["path"][rows.groupby("path")["subject"].transform("nunique") > 1]
     if len(ambiguous):

@@ -16,6 +16,11 @@ from leukobench.core.text import counted
 @click.argument("images", type=click.Path(exists=True, path_type=Path), nargs=-1, required=True)
 @output("Predictions (CSV)")
 @click.option("--manifest", type=FILE, help="Predict the images of this manifest only, not all of the folder IMAGES.")
+@click.option(
+    "--subjects",
+    type=FILE,
+    help="Table (CSV) with the columns path (or file name) and subject: write <name>.subjects.csv as well.",
+)
 @click.option("--fold", type=int, help="For a cross-validation run: use the model of this fold.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Networks: batch size; by default as trained.")
 @click.option(
@@ -62,6 +67,10 @@ def predict(run: Path, images: tuple[Path, ...], out: Path, **options: Any) -> N
     With --refer or --sensitivity, the column refer marks the cells that a person should look at: those whose score lies
     between thresholds that were chosen on the validation part of RUN, and all that are unlike the training cells.
 
+    Where the subjects of the images are known, from --manifest or --subjects, <name>.subjects.csv has one row a
+    subject: the mean score of its cells, the class of that mean at 0.5, and a 95% interval. The interval tells how the
+    mean would vary with other cells of the same subject; it says nothing of other subjects.
+
     Probabilities are calibrated as in training. If RUN is a cross-validation, SVM and k-NN use the final model, which
     was fitted on all images and has no validation part to be calibrated on; for networks, the calibrated scores of all
     folds are averaged. Do not judge a model by its predictions on training images: they are too
@@ -92,6 +101,8 @@ def predict(run: Path, images: tuple[Path, ...], out: Path, **options: Any) -> N
     if "refer" in done.scored:
         unlike += f"; {int(done.scored['refer'].sum()):,} to be looked at by eye"
     click.echo(f"{out}: {counted(len(done.scored), 'cell')} predicted ({counts}){unlike}")
+    if done.subjects is not None:
+        click.echo(f"{prediction.subjects_path(out)}: mean score of {counted(len(done.subjects), 'subject')}")
     if options["html"]:
         shown = min(len(done.scored), options["most"])
         click.echo(f"{options['html']}: contact sheet of {shown:,} of {counted(len(done.scored), 'cell')}")

@@ -92,8 +92,10 @@ class Comparison(ComparedRuns):
     def by_subject(self) -> pd.DataFrame:
         """One row for each run and subject.
 
-        Columns: `run`, `subject`, `subject_group`, `label`, `cells`, `mean_score`, and the share of its cells that are
-        predicted correctly at 0.5 (`correct_at_half`) and at the threshold chosen on validation (`correct_at_chosen`).
+        Columns: `run`, `subject`, `subject_group`, `label`, `cells`, `mean_score` with its 95% interval `low` and
+        `high` (over the cells of the subject, see `leukobench.results.subject_scores`), the share of its cells that are
+        predicted correctly (`correct_at_half`) and the class of its mean score (`predicted_at_half`) at 0.5, and the
+        same at the threshold chosen on validation (`correct_at_chosen`, `predicted_at_chosen`).
         """
         return subjects_table(self)
 

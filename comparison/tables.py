@@ -20,6 +20,8 @@ from leukobench.comparison.results import (
 )
 from leukobench.comparison.verdict import cautions
 from leukobench.comparison.weighted_metrics import SCORE_METRICS, THRESHOLDED_METRICS
+from leukobench.results.metrics import predicted_class
+from leukobench.results.subject_scores import mean_intervals
 
 NOTHING = "-"
 CONFUSION = ("true_positives", "false_negatives", "false_positives", "true_negatives")
@@ -93,15 +95,21 @@ def subjects_table(comparison: ComparedRuns) -> pd.DataFrame:
     correctly.
 
     Of repeats the first is used. Of a blast subject the share is its sensitivity, of a normal subject its specificity.
+    `low` and `high` are the interval of the mean score over the subject's cells, see `results.subject_scores`.
     """
     rows, found = comparison.rows, []
+    number = comparison.subjects.index.get_indexer(rows["subject"])
     for name in comparison.runs:
         table = comparison.subjects[["subject_group", "label"]].assign(
             cells=rows.groupby("subject").size(), mean_score=comparison.subjects[name]
         )
+        table["low"], table["high"] = mean_intervals(rows[name].to_numpy(), number)
         for rule, thresholded in comparison.assessment(name).thresholded.items():
             correct = (rows[name] >= row_thresholds(thresholded.thresholds, rows)) == (rows["label"] == POSITIVE)
-            table[f"correct_at_{'half' if rule == FIXED else 'chosen'}"] = correct.groupby(rows["subject"]).mean()
+            at = "half" if rule == FIXED else "chosen"
+            table[f"correct_at_{at}"] = correct.groupby(rows["subject"]).mean()
+            of_subject = row_thresholds(thresholded.thresholds, comparison.subjects)
+            table[f"predicted_at_{at}"] = predicted_class(comparison.subjects[name] - of_subject, 0)
         found.append(table.reset_index().assign(run=name))
     columns = [column for column in found[0].columns if column != "run"]
     return pd.concat(found)[["run", *columns]]

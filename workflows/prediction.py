@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pandas as pd
 
+from leukobench.cohort.indexing import read_subjects
+from leukobench.cohort.manifest import read_manifest
 from leukobench.core.errors import InputError
 from leukobench.core.files import only_writer, refuse_existing, write_csv
 from leukobench.results.failures import failures_path, write_failures
 from leukobench.results.referral import Referral, refer_for_sensitivity, refer_share
 from leukobench.results.run import RunFolder, read_run_folder
+from leukobench.results.subject_scores import subject_scores
 from leukobench.workflows.combination import COMBINED, combined_scores, members_of
 from leukobench.workflows.contact_sheet import MOST, write_contact_sheet
 from leukobench.workflows.image_sources import ImageSources, image_sources
@@ -32,10 +35,13 @@ class Predictions:
             distribution of their training cells also `novelty` and `out_of_distribution`, see
             `leukobench.results.novelty`; and `refer`, if that was asked for.
         failed: Reason of each image that could not be read or measured, by path.
+        subjects: One row a subject, see `leukobench.results.subject_scores.subject_scores`; None where no subject of an
+            image is known.
     """
 
     scored: pd.DataFrame
     failed: dict[str, str]
+    subjects: pd.DataFrame | None = None
 
 
 def predict(
@@ -53,6 +59,7 @@ def predict(
     html: StrPath | None = None,
     order: str = "score",
     most: int = MOST,
+    subjects: StrPath | None = None,
 ) -> Predictions:
     """Predict new cells with a trained run, and write a table; failed images are listed in a file next to it.
 
@@ -73,14 +80,17 @@ def predict(
         html: Contact sheet to write, see `leukobench.workflows.contact_sheet`; None for none.
         order: Order of the cells on it.
         most: Largest number of cells on it.
+        subjects: Table (CSV) with the columns `path` (or file name) and `subject`. With it, or with the subjects of a
+            manifest, a table of subjects is written beside `out`: `NAME.subjects.csv`.
 
     Raises:
         InputError: an argument that is for the other kind of run, an unusable source, or `out` exists.
     """
     out = Path(out)
     given = [images] if isinstance(images, str | os.PathLike) else list(images)
-    for path in (out, failures_path(out), *([Path(html)] if html else [])):
+    for path in (out, failures_path(out), subjects_path(out), *([Path(html)] if html else [])):
         refuse_existing(path)
+    known = _known_subjects(manifest, subjects)
     trained = run if isinstance(run, RunFolder) else read_run_folder(run)
     _refuse_network_options(trained, batch_size, device)
     referral = _referral(trained, refer, sensitivity, fold)
@@ -101,9 +111,17 @@ def predict(
         if html:
             files = dict(zip(sources.names, map(Path, sources.files), strict=True))
             write_contact_sheet(trained, done.scored, files, Path(html), order=order, most=most)
+        done = replace(done, subjects=_by_subject(done.scored, known))
         write_failures(done.failed, out)
+        if done.subjects is not None:
+            write_csv(done.subjects, subjects_path(out))
         write_csv(done.scored, out)
     return done
+
+
+def subjects_path(out: Path) -> Path:
+    """Return the path of the table of subjects beside a table of predictions."""
+    return out.with_suffix(".subjects.csv")
 
 
 def predict_images(
@@ -175,6 +193,31 @@ def _predict_by_members(
             tables.append(done.scored)
             failed |= done.failed
     return Predictions(combined_scores(run, scored, folds), failed)
+
+
+def _known_subjects(manifest: StrPath | None, subjects: StrPath | None) -> dict[str, str]:
+    """Return the subject of each image, by path or by the name of the file; "" where it is unknown."""
+    if subjects is not None:
+        return read_subjects(subjects)
+    if manifest is None:
+        return {}
+    rows = read_manifest(manifest)
+    return dict(zip(rows["path"], rows["subject"], strict=True))
+
+
+def _by_subject(scored: pd.DataFrame, known: dict[str, str]) -> pd.DataFrame | None:
+    """Return the scores of the subjects; None where the subject of no predicted image is known."""
+    if not known:
+        return None
+    subject = scored["path"].map(lambda path: known.get(path) or known.get(PurePath(path).name, ""))
+    of = subject != ""
+    if not of.any():
+        return None
+    table = subject_scores(subject[of], scored["score"][of].to_numpy())
+    if "out_of_distribution" in scored:
+        share = scored["out_of_distribution"][of].groupby(subject[of]).mean()
+        table["out_of_distribution"] = share.reindex(table["subject"]).to_numpy()
+    return table
 
 
 def _refuse_network_options(run: RunFolder, batch_size: int | None, device: str | None) -> None:

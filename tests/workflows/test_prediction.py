@@ -162,3 +162,20 @@ def test_the_novelty_of_training_is_that_of_prediction_and_a_run_without_says_so
     old = pd.read_csv(tmp_path / "old.csv")
     assert list(old.columns) == ["path", "score", "predicted"]
     assert old["score"].tolist() == scored["score"].tolist()
+
+
+def test_subjects_of_a_manifest_or_table_have_a_mean_score(run: RunFolder, cohort: Path, tmp_path: Path) -> None:
+    images, manifest = cohort / "images", cohort / "manifest.csv"
+    out = tmp_path / "scores.csv"
+    result = leukobench("predict", run.folder, images, "--manifest", manifest, "-o", out)
+    assert result.exit_code == 0 and "scores.subjects.csv: mean score of 10 subjects" in result.output
+    subjects = pd.read_csv(tmp_path / "scores.subjects.csv", dtype={"subject": str}).set_index("subject")
+    rows = pd.read_csv(manifest, dtype=str)
+    mean = pd.read_csv(out)["score"].groupby(rows["subject"]).mean()
+    assert subjects["score"].to_dict() == pytest.approx(mean.to_dict(), abs=1e-8)
+    assert (subjects["low"] <= subjects["score"]).all() and (subjects["cells"] == 4).all()
+    names = rows.assign(path=rows["path"].map(lambda path: Path(path).name))[["path", "subject"]]
+    names.iloc[:6].to_csv(tmp_path / "names.csv", index=False)
+    result = leukobench("predict", run.folder, images, "--subjects", tmp_path / "names.csv", "-o", tmp_path / "b.csv")
+    assert result.exit_code == 0, result.output
+    assert pd.read_csv(tmp_path / "b.subjects.csv")["cells"].sum() == 6
