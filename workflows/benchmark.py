@@ -394,7 +394,7 @@ def _write_page(study: Study, planned: Sequence[Step], done: Mapping[str, Any]) 
 
 
 def _background(study: Study) -> tuple[str, ...]:
-    return ("--background", study.background) if study.background != "black" else ()
+    return command_line("", (), {"--background": study.background})[2:] if study.background != "black" else ()
 
 
 def _jobs(study: Study) -> tuple[str, ...]:
