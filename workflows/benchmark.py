@@ -41,6 +41,7 @@ from leukobench.core.files import make_folder, read_json, whole_file, write_json
 from leukobench.core.pages import page_templates
 from leukobench.core.text import counted, printable
 from leukobench.features.extractor import extract
+from leukobench.results.run_info import command_line
 from leukobench.workflows.combination import combine
 from leukobench.workflows.leakage import leakage
 
