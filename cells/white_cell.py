@@ -12,7 +12,7 @@ from leukobench.core.errors import InputError
 SIDE = 120  # px; the shorter side at which images are smoothed by SMOOTHING
 SMOOTHING = 0.7  # px
 STAINED = 0.08  # optical density above which a pixel counts as stained
-WEIGHTS = np.float32([1, 1, 0.5])  # of red, green and blue in the density of the cytoplasm
+WEIGHTS = np.array([1, 1, 0.5], np.float32)  # of red, green and blue in the density of the cytoplasm
 PALE = 0.35  # of the cytoplasm's density: where the cell ends
 RING = 0.35  # width of the ring around the nucleus that stands for the cytoplasm
 FAR = 1.6  # distance from the nucleus beyond which stained pixels stand for red cells
