@@ -11,10 +11,12 @@ import numpy as np
 from leukobench.cells.components import count_components, fill_holes, largest_component
 from leukobench.cells.decoding import DecodedImage, contiguous, read_image
 from leukobench.cells.smear import segment_smear
+from leukobench.cells.white_cell import segment_white_cell
 from leukobench.core.compiled import compiled
 from leukobench.core.errors import InputError
 
-BACKGROUNDS = ("black", "white", "smear")  # what surrounds the cell; the first is the default
+# what surrounds the cell; the first is the default. "smear" is the segmentation of earlier versions
+BACKGROUNDS = ("black", "white", "smear-cell", "smear-nucleus", "smear")
 # grey levels; cells of C-NMC 2019 saved as JPEG or WebP of quality 50 to 95 then have an IoU of 0.98 or more
 LOSSY_TOLERANCE = 24
 
@@ -58,8 +60,9 @@ def read_cell(path: str | os.PathLike[str], background: str = BACKGROUNDS[0]) ->
 
     Args:
         path: Image file: BMP, PNG, JPEG, TIFF or WebP; grey, colour or palette; 8 or 16 bits per channel.
-        background: What surrounds the cell: `"black"` or `"white"` for a cell that was cut out, `"smear"` for an
-            uncut crop of a blood smear. See `find_cell`.
+        background: What surrounds the cell: `"black"` or `"white"` for a cell that was cut out, `"smear-cell"` or
+            `"smear-nucleus"` for the white cell, or its nucleus only, in an uncut crop of a blood smear. See
+            `find_cell`.
 
     Returns:
         The cell, cropped to its bounding box of height x width px.
@@ -100,7 +103,8 @@ def cell_of(image: DecodedImage, name: str, background: str) -> Cell:
     cell = find_cell(image.rgb, name, background=background, tolerance=tolerance)
     if cell.mask.shape == cell.image_shape and cell.mask[[0, 0, -1, -1], [0, -1, 0, -1]].all():
         raise InputError(
-            f"{name}: is not cut out on {background}, the cell covers its corners; choose another background"
+            f"{name}: is not cut out on {background}, the cell covers its corners; choose another background "
+            "(smear-cell for a photograph of a smear)"
         )
     return cell
 
@@ -112,12 +116,15 @@ def find_cell(rgb: np.ndarray, name: str = "image", *, background: str = BACKGRO
       component. The other components are counted and set to black.
     - `"white"`: the same with pure white (255, 255, 255). White that the cell encloses belongs to the cell, because a
       vacuole can be white.
-    - `"smear"`: the nucleated cell is found by its stain, see `leukobench.cells.smear.segment_smear`.
+    - `"smear-cell"`: the white cell of a crop of a smear, see `leukobench.cells.white_cell.segment_white_cell`.
+    - `"smear-nucleus"`: its nucleus only.
+    - `"smear"`: the segmentation of earlier versions, between cell and nucleus, for the runs and feature tables that
+      were made with it; see `leukobench.cells.smear.segment_smear`.
 
     Args:
         rgb: The whole image, 0 to 255. [shape=(height, width, 3), uint8]
         name: Name of the image in error messages.
-        background: `"black"`, `"white"` or `"smear"`.
+        background: One of `BACKGROUNDS`.
         tolerance: Largest difference of each channel from pure black or white in the background, grey levels.
 
     Returns:
@@ -146,6 +153,9 @@ def find_cell(rgb: np.ndarray, name: str = "image", *, background: str = BACKGRO
     if background == "black":
         return _find_on_black(rgb, name, tolerance)
     rgb = contiguous(rgb)
+    if background in ("smear-cell", "smear-nucleus"):
+        whole, nucleus, components = segment_white_cell(rgb, name)
+        return _crop(rgb, whole if background == "smear-cell" else nucleus, components)
     if background == "smear":
         return _crop(rgb, *segment_smear(rgb, name))
     foreground = cv2.bitwise_not(cv2.inRange(rgb, (255 - tolerance,) * 3, (255, 255, 255)))

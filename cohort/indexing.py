@@ -119,7 +119,7 @@ def index_folder(
         subject_regex: Pattern searched in the relative path; its first group (or the whole match) is the subject.
         subjects: Table (CSV) with the columns `path` (relative, or the file's name) and `subject`.
         near: Whether to decode the images and to search for near-duplicates, too.
-        background: What surrounds the cell, `"black"`, `"white"` or `"smear"`, see `read_cell`; for the search.
+        background: What surrounds the cell, one of `BACKGROUNDS`, see `read_cell`; for the search.
         rejected: Table (CSV) of pairs, `path` and `other`, which were looked at and do not show one cell. With the
             column `accepted` as in a table of ties, only its rows that say `no` count.
         ignored: Folders in `images` to leave out, by their relative path, or by their name at any depth.

@@ -102,7 +102,7 @@ def find_near_duplicates(
     Args:
         images: A folder, searched with its subfolders, or image files.
         threshold: Smallest similarity of a pair, in [-1, 1].
-        background: What surrounds the cell, `"black"`, `"white"` or `"smear"`, see `read_cell`.
+        background: What surrounds the cell, one of `leukobench.cells.cell.BACKGROUNDS`, see `read_cell`.
         jobs: Number of parallel processes.
 
     Returns:

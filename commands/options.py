@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -112,11 +113,31 @@ split_option = click.option(
 resume_option = click.option(
     "--resume", is_flag=True, help="Continue an interrupted run of the same command, if there is one."
 )
-background_option = click.option(
-    "--background",
-    type=click.Choice(["black", "white", "smear"]),
-    default="black",
-    show_default=True,
-    help="What surrounds the cell. black, white: the cell was cut out. smear: a crop of a smear, in which the "
-    "nucleated cell is found by its stain. Use the same for `extract` and `train-cnn`.",
-)
+
+
+def background_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options --background and --segment, which the command receives as one argument `background`."""
+
+    @wraps(command)
+    def with_background(*arguments: Any, background: str, segment: str | None, **options: Any) -> Any:
+        if segment and background != "smear":
+            raise click.UsageError("--segment needs --background smear")
+        if background == "smear":
+            background = f"smear-{segment or 'cell'}"
+        with options_named({"(smear-cell for a photograph of a smear)": "(--background smear for one of a smear)"}):
+            return command(*arguments, background=background, **options)
+
+    of_smears = click.option(
+        "--segment",
+        type=click.Choice(["cell", "nucleus"]),
+        help="What to take of a smear's white cell; needs --background smear. cell: nucleus and cytoplasm, without the "
+        "red cells that touch (the default). nucleus: the nucleus only.",
+    )
+    return click.option(
+        "--background",
+        type=click.Choice(["black", "white", "smear"]),
+        default="black",
+        show_default=True,
+        help="What surrounds the cell. black, white: the cell was cut out. smear: a crop of a smear, in which the "
+        "white cell is found by its stain. Use the same for `extract` and `train-cnn`.",
+    )(of_smears(with_background))

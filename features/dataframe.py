@@ -44,7 +44,7 @@ def extract_features(
             `.tif`, `.webp`, ...); or a sequence of image files. One cell per image.
         feature_set: Name of the feature set: `"patel"`, `"clinton19"`, `"full"` or `"leukobench"`.
         jobs: Number of parallel processes.
-        background: What surrounds the cells: `"black"`, `"white"` or `"smear"`, see `read_cell`.
+        background: What surrounds the cells: one of `leukobench.cells.cell.BACKGROUNDS`, see `read_cell`.
         on_error: What to do about an image that cannot be measured: `"raise"` an InputError, or `"skip"` the image.
         **settings: Settings to use instead of those of the feature set, such as `levels=16`, `distances=(1, 2)`,
             `channel="blue"`, `stain="macenko"` or `size=128` (px). See `measure`.

@@ -67,7 +67,7 @@ def extract(
         out: Feature table to write, `.csv` or `.parquet`.
         feature_set: Name of the feature set: `patel`, `clinton19`, `full` or `leukobench`.
         settings: How a cell is measured; by default the settings of the feature set.
-        background: What surrounds the cells: `black`, `white` or `smear`, see `leukobench.cells.cell.find_cell`.
+        background: What surrounds the cells: one of `BACKGROUNDS`, see `leukobench.cells.cell.find_cell`.
         jobs: Number of parallel processes on this machine.
         backend: Execution backend: `loky` (this machine), `dask` or `ray`.
         scheduler: Address of the cluster, for `dask` (`tcp://host:8786`) and `ray` (`host:6379`).

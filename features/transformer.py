@@ -34,7 +34,7 @@ class CellFeatures(TransformerMixin, BaseEstimator):
         distances: Distances of co-occurring pixels, px.
         stain: Stain normalisation: `none`, `standardised`, `reinhard` or `macenko`.
         size: Length that the longer side of each image is scaled to, px, or `native`.
-        background: What surrounds the cells: `black`, `white` or `smear`, see `leukobench.cells.cell.find_cell`.
+        background: What surrounds the cells: one of `BACKGROUNDS`, see `leukobench.cells.cell.find_cell`.
         jobs: Number of parallel processes.
 
     Raises:

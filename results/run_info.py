@@ -195,6 +195,9 @@ def command_line(
     for name, value in options.items():
         if value is None or value is False:
             continue
+        if name == "--background" and str(value).startswith("smear-"):
+            words += [name, *str(value).replace("-", " --segment ", 1).split()]
+            continue
         words.append(name)
         if value is not True:
             words.append(",".join(map(str, value)) if isinstance(value, tuple | list) else str(value))

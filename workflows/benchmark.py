@@ -41,6 +41,7 @@ from leukobench.core.files import make_folder, read_json, whole_file, write_json
 from leukobench.core.pages import page_templates
 from leukobench.core.text import counted, printable
 from leukobench.features.extractor import extract
+from leukobench.results.run_info import command_line
 from leukobench.workflows.combination import combine
 from leukobench.workflows.leakage import leakage
 
@@ -394,7 +395,7 @@ def _write_page(study: Study, planned: Sequence[Step], done: Mapping[str, Any]) 
 
 
 def _background(study: Study) -> tuple[str, ...]:
-    return ("--background", study.background) if study.background != "black" else ()
+    return command_line("", (), {"--background": study.background})[2:] if study.background != "black" else ()
 
 
 def _jobs(study: Study) -> tuple[str, ...]:

@@ -222,7 +222,7 @@ def train_network(
         recipe: Name of a network recipe; `leukobench recipes` lists them.
         weights: `"imagenet"` (downloaded), a file, or `"none"`; by default those of the recipe.
         changes: Changed values of the recipe by name, such as `{"optimizer.learning_rate": 1e-5}`.
-        background: What surrounds the cells: `"black"`, `"white"` or `"smear"`.
+        background: What surrounds the cells: one of `leukobench.cells.cell.BACKGROUNDS`.
         epochs: Number of epochs, if not the recipe's.
         batch_size: Batch size, if not the recipe's.
         seed: Random seed.

@@ -266,9 +266,11 @@ def test_an_image_that_is_not_cut_out_is_refused(tmp_path: Path) -> None:
 
 
 def test_another_background_is_refused_by_name() -> None:
-    with pytest.raises(InputError, match="no background 'blue'; there is black, white, smear"):
+    with pytest.raises(
+        InputError, match="no background 'blue'; there is black, white, smear-cell, smear-nucleus, smear"
+    ):
         find_cell(disk_image(), background="blue")
-    assert BACKGROUNDS == ("black", "white", "smear")
+    assert BACKGROUNDS == ("black", "white", "smear-cell", "smear-nucleus", "smear")
 
 
 def test_real_cells_are_one_piece_on_black_and_blasts_are_larger(cnmc: Path) -> None:

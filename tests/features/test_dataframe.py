@@ -123,7 +123,7 @@ def test_images_of_which_none_can_be_measured_give_an_empty_table(tmp_path: Path
         ("empty", {}, "empty: contains no image"),
         ([1], {}, "images contains 1; expected a folder of images or a sequence of image files"),
         ([], {"on_error": "ignore"}, "on_error is 'ignore'; expected raise or skip"),
-        ([], {"background": "grey"}, "no background 'grey'; there is black, white, smear"),
+        ([], {"background": "grey"}, "no background 'grey'; there is black, white, smear-cell, smear-nucleus, smear"),
         ([], {"feature_set": "all"}, "no feature set 'all'"),
         ([], {"channels": "blue"}, "no setting 'channels'"),
         (["a.png"], {"jobs": 0}, "jobs is 0; expected 1 or more"),
