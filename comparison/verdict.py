@@ -10,6 +10,7 @@ from leukobench.comparison.other_models import OTHER
 from leukobench.comparison.results import ComparedRuns, Difference
 from leukobench.comparison.selection import grid_edges, validation_gaps
 from leukobench.core.text import counted
+from leukobench.results.run_info import COMBINED
 
 MOST_PAIRS = 3  # up to so many pairs have a sentence each; of more pairs, those with the best run
 FAMILIES = {"svm": "handcrafted features", "knn": "handcrafted features", "cnn": "networks"}
@@ -25,7 +26,7 @@ def cautions(comparison: ComparedRuns) -> list[str]:
             "are optimistically biased. They do not estimate the performance on unseen subjects and must not be "
             "compared with those of a subject-level split."
         )
-    every = [recipe for run in comparison.runs.values() for recipe in run.info.recipe.split(" + ")]
+    every = [recipe for run in comparison.runs.values() for recipe in run.info.recipes]
     recipes = dict.fromkeys(recipe for recipe in every if recipe.startswith(OURS))
     if recipes:
         found.append(
@@ -137,7 +138,7 @@ def _families(comparison: ComparedRuns) -> list[str]:
     best: dict[str, str] = {}
     for name in comparison.ranked:
         family = comparison.runs[name].info.family
-        if family != "combined":
+        if family != COMBINED:
             best.setdefault(FAMILIES.get(family, "other models"), name)
     if len(comparison.runs) < 3 or len(best) < 2:  # the sentence of the only pair says the same
         return []

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from leukobench.cells.cell import BACKGROUNDS
 from leukobench.cohort.layout import image_files
 from leukobench.core.errors import InputError
+from leukobench.core.text import counted
 from leukobench.features.batch import Measurement, StrPath, measure_files
 from leukobench.features.catalog import DEFAULT_SET, settings_of
 from leukobench.features.settings import SettingChanges
@@ -108,7 +109,7 @@ def measure_like(facts: TableFacts, images: StrPath | Sequence[StrPath], *, jobs
     table = _measured(Measurement.from_facts(facts, folder), paths, images, "skip", jobs)
     if table.empty:
         path, reason = next(iter(table.attrs["failures"].items()))
-        raise InputError(f"none of {len(paths)} images could be measured; the first: {path}: {reason}")
+        raise InputError(f"none of {counted(len(paths), 'image')} could be measured; the first: {path}: {reason}")
     return table
 
 

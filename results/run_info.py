@@ -19,6 +19,8 @@ from leukobench.results.calibration import Calibration
 
 FORMAT = 3  # version of the format of run folders; leukobench 0.1 wrote none, 0.2 and 0.3 wrote 2
 _Fits = Callable[[Any], bool]  # whether a value is of the right type
+COMBINED = "combined"  # the family of a combination of runs
+RECIPES = " + "  # between the recipes of a combination
 FINAL = "final"  # name of the final model, or of the only one, in values by fold
 
 
@@ -79,6 +81,11 @@ class RunInfo:
     versions: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
+
+    @property
+    def recipes(self) -> list[str]:
+        """Names of the recipes: several of a combination."""
+        return self.recipe.split(RECIPES)
 
     def calibration_of(self, fold: int | None) -> Calibration | None:
         """Return the calibration of the model of a fold; of None, that of the final or only model."""

@@ -38,7 +38,7 @@ from leukobench.comparison.runs import compare
 from leukobench.comparison.verdict import cautions, verdicts
 from leukobench.core.errors import InputError
 from leukobench.core.files import make_folder, read_json, whole_file, write_json
-from leukobench.core.pages import page_templates
+from leukobench.core.pages import guarded, page_templates
 from leukobench.core.text import counted, printable
 from leukobench.features.extractor import extract
 from leukobench.results.run_info import command_line
@@ -387,7 +387,7 @@ def _write_page(study: Study, planned: Sequence[Step], done: Mapping[str, Any]) 
         for step in planned
     ]
     page = page_templates("leukobench.workflows").get_template("benchmark.html.jinja")
-    text = page.render(images=study.images, rows=rows, version=leukobench.__version__)
+    text = guarded(page.render(images=study.images, rows=rows, version=leukobench.__version__))
     script = "".join(f"{line}\n" for line in ("#!/bin/sh", "set -e", *(step.shell for step in planned)))
     for name, content in ((PAGE, text), (COMMANDS, script)):
         with whole_file(study.path(name), replace=True) as unfinished:

@@ -36,9 +36,8 @@ from leukobench.results.calibration import (
 )
 from leukobench.results.novelty import with_novelty
 from leukobench.results.run import RunFolder, predictions_table, read_run_folder, scores_table, write_run
-from leukobench.results.run_info import RunInfo, by_fold, command_line
+from leukobench.results.run_info import COMBINED, RECIPES, RunInfo, by_fold, command_line
 
-COMBINED = "combined"  # the family of a combined run
 MEMBERS = "members"  # the folder of the combined runs
 OWN_INPUTS = {"features", "weights"}  # checksums of what one model alone was trained from
 COHORT_COLUMNS = ["label", "subject", "subject_group", "part"]
@@ -148,6 +147,7 @@ def _common_rows(members: Sequence[RunFolder]) -> pd.DataFrame:
     """Return the rows that all members predicted, in the order of the first; refuse runs that do not fit together."""
     first = members[0]
     rows = first.predictions
+    expected = rows.set_index(["path", "fold"])[COHORT_COLUMNS]
     for number, member in enumerate(members):
         if member.info.family == COMBINED:
             raise InputError(f"{member.folder}: is a combined run; name the runs that it consists of")
@@ -155,11 +155,12 @@ def _common_rows(members: Sequence[RunFolder]) -> pd.DataFrame:
             raise InputError(f"{member.folder}: is given twice; give each run once")
         pair = f"{first.folder} and {member.folder}"
         if member.info.background != first.info.background:
-            raise InputError(f"{pair}: read the cells on different backgrounds; train both with one --background")
+            raise InputError(
+                f"{pair}: read the cells on different backgrounds; train both with the same --background and --segment"
+            )
         if _split(member) != _split(first):
             raise InputError(f"{pair}: were trained on different splits; train both on one split")
         own = member.predictions.set_index(["path", "fold"])[COHORT_COLUMNS]
-        expected = rows.set_index(["path", "fold"])[COHORT_COLUMNS]
         apart = own.index.symmetric_difference(expected.index)
         if len(apart):
             raise InputError(
@@ -225,7 +226,7 @@ def _run_info(
     notes = [f"{member.name}: {member.info.note}" for member in members if member.info.note]
     return RunInfo(
         family=COMBINED,
-        recipe=" + ".join(member.info.recipe for member in members),
+        recipe=RECIPES.join(member.info.recipe for member in members),
         parameters={
             "rule": "mean of the log odds of the calibrated probabilities",
             "members": {

@@ -13,7 +13,7 @@ import leukobench
 from leukobench.cells.cell import read_cell
 from leukobench.core.errors import InputError
 from leukobench.core.files import whole_file
-from leukobench.core.pages import page_templates
+from leukobench.core.pages import guarded, page_templates
 from leukobench.results.run import RunFolder
 
 ORDERS = ("score", "novelty")
@@ -58,7 +58,7 @@ def write_contact_sheet(
         .render(run=run, cells=cells, total=len(scored), order=order, version=leukobench.__version__)
     )
     with whole_file(out) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(guarded(text), encoding="utf-8")
     return len(cells)
 
 

@@ -34,8 +34,8 @@ from leukobench.core.plotting import save_figure
 from leukobench.features.batch import Measurement, measure_batch
 from leukobench.features.catalog import features_of
 from leukobench.results.run import RunFolder, read_run_folder
-from leukobench.results.run_info import read_run_info
-from leukobench.workflows.combination import COMBINED, members_of
+from leukobench.results.run_info import COMBINED, read_run_info
+from leukobench.workflows.combination import members_of
 
 
 @dataclass(frozen=True)

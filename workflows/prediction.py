@@ -16,8 +16,9 @@ from leukobench.core.files import only_writer, refuse_existing, write_csv
 from leukobench.results.failures import failures_path, write_failures
 from leukobench.results.referral import Referral, refer_for_sensitivity, refer_share
 from leukobench.results.run import RunFolder, read_run_folder
+from leukobench.results.run_info import COMBINED
 from leukobench.results.subject_scores import subject_scores
-from leukobench.workflows.combination import COMBINED, combined_scores, members_of
+from leukobench.workflows.combination import combined_scores, members_of
 from leukobench.workflows.contact_sheet import MOST, write_contact_sheet
 from leukobench.workflows.image_sources import ImageSources, image_sources
 
@@ -157,14 +158,22 @@ def predict_images(
             run, images, fold=fold, batch_size=batch_size, device=device or "auto", jobs=jobs
         )
         return Predictions(*found)
+    return _predict_by_classifier(run, images, [fold], jobs)[0]
+
+
+def _predict_by_classifier(
+    run: RunFolder, images: StrPath | Sequence[StrPath], folds: Sequence[int | None], jobs: int
+) -> list[Predictions]:
+    """Measure images once, and predict them with the model of each of `folds`."""
     from leukobench.classifiers.prediction import trained_model
     from leukobench.features.dataframe import measure_like
 
-    trained = trained_model(run, fold)
-    if trained.facts is None:
+    models = [trained_model(run, fold) for fold in folds]
+    facts = models[0].facts
+    if facts is None:
         raise InputError(f"{run.folder}: does not record how its cells were measured; predict a feature table instead")
-    table = measure_like(trained.facts, images, jobs=jobs)
-    return Predictions(trained.score(table[trained.columns]), table.attrs["failures"])
+    table = measure_like(facts, images, jobs=jobs)
+    return [Predictions(model.score(table[model.columns]), table.attrs["failures"]) for model in models]
 
 
 def _predict_by_members(
@@ -178,21 +187,18 @@ def _predict_by_members(
     """Predict images with each member of a combined run; of a cross-validation with the models of all folds."""
     folds: Sequence[int | None] = run.folds if fold is None and run.folds else [fold]
     failed: dict[str, str] = {}
-    scored: list[list[pd.DataFrame]] = [[] for _ in folds]
+    of_members: list[list[pd.DataFrame]] = []
     for member in members_of(run):
-        network = member.info.family == "cnn"
-        for tables, each in zip(scored, folds, strict=True):
-            done = predict_images(
-                member,
-                images,
-                fold=each,
-                batch_size=batch_size if network else None,
-                device=device if network else None,
-                jobs=jobs,
-            )
-            tables.append(done.scored)
-            failed |= done.failed
-    return Predictions(combined_scores(run, scored, folds), failed)
+        if member.info.family == "cnn":
+            done = [
+                predict_images(member, images, fold=each, batch_size=batch_size, device=device, jobs=jobs)
+                for each in folds
+            ]
+        else:
+            done = _predict_by_classifier(member, images, folds, jobs)
+        of_members.append([each.scored for each in done])
+        failed |= {path: reason for each in done for path, reason in each.failed.items()}
+    return Predictions(combined_scores(run, list(zip(*of_members, strict=True)), folds), failed)
 
 
 def _known_subjects(manifest: StrPath | None, subjects: StrPath | None) -> dict[str, str]:

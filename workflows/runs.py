@@ -12,8 +12,9 @@ import pandas as pd
 
 from leukobench.core.errors import InputError
 from leukobench.results.run import RunFolder, read_run_folder
+from leukobench.results.run_info import COMBINED
 from leukobench.workflows import combination, prediction
-from leukobench.workflows.combination import COMBINED, MEMBERS
+from leukobench.workflows.combination import MEMBERS
 
 if TYPE_CHECKING:
     from leukobench.classifiers.explain import ClassifierExplanation

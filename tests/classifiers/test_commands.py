@@ -249,7 +249,7 @@ def test_a_value_that_a_setting_does_not_take_is_refused_with_the_name_of_the_op
         (
             "train-svm",
             ("--recipe", "leukobench-knn"),
-            "no svm recipe 'leukobench-knn' (did you mean 'leukobench-svm'?)",
+            "no svm recipe 'leukobench-knn' (did you mean 'leukobench-svm'?); expected one of leukobench-svm, ",
         ),
         ("train-knn", ("--neighbors", "99"), "too few for the settings"),
     ],
