@@ -260,7 +260,7 @@ def _cropped(graph: Graph, layer: Any, values: list[Any]) -> str:
 def _axes_of(layer: Any) -> list[int]:
     """Return the axes of an operation on feature maps, in the order that ONNX has."""
     given = [layer.axis] if isinstance(layer.axis, int) else layer.axis
-    return [_TO_KERAS.index(axis % 4) for axis in given]
+    return [_TO_KERAS[axis % 4] for axis in given]
 
 
 def _any(graph: Graph, layer: Any, values: list[Any]) -> str:

@@ -18,6 +18,7 @@ from leukobench.cnn.architectures import ARCHITECTURES
 from leukobench.cnn.backend import keras
 from leukobench.cnn.data import read_square
 from leukobench.cnn.onnx_graph import add_model
+from leukobench.cnn.scaling import SCALINGS
 from leukobench.core.errors import InputError
 from leukobench.results.onnx_graph import Graph
 from leukobench.results.run import RunFolder
@@ -66,7 +67,9 @@ def test_classifiers_score_as_in_training(cohort: Path, tmp_path: Path, name: st
 @pytest.fixture(scope="module")
 def network(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     files = (cohort / name for name in ("images", "manifest.csv", "split.csv"))
-    return trained_network(*files, tmp_path_factory.mktemp("run") / "run", views=8, head=["cell-average", "sigmoid"])
+    return trained_network(
+        *files, tmp_path_factory.mktemp("run") / "run", epochs=16, views=8, head=["cell-average", "sigmoid"]
+    )
 
 
 def test_a_network_scores_as_in_training_with_cell_average_and_views(
@@ -103,11 +106,12 @@ def test_the_networks_of_folds_are_files_whose_mean_is_that_of_predict(
 def test_architectures_have_the_outputs_that_keras_computes(name: str, side: int, tmp_path: Path) -> None:
     keras.utils.set_random_seed(0)
     maps = ARCHITECTURES[name](side, None)
-    model = keras.Model(maps.input, keras.layers.GlobalAveragePooling2D()(maps.output))
+    images = keras.Input((side, side, 3))  # scaled as by Caffe, which reverses the channels
+    model = keras.Model(images, keras.layers.GlobalAveragePooling2D()(maps(SCALINGS["caffe"](images))))
     graph = Graph()
     outputs = graph.add("Cast", add_model(graph, model, "channels_first"), to=graph.onnx.TensorProto.DOUBLE)
     flat = graph.add("Reshape", outputs, graph.constant(np.array([-1])))
-    pixels = np.random.default_rng(0).uniform(0, 1, (2, side, side, 3)).astype(np.float32)
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, side, side, 3)).astype(np.float32)
     given = "channels_first", graph.onnx.TensorProto.FLOAT, [3, side, side]
     graph.write(tmp_path / "model.onnx", given, flat, flat, {})
     found = scores(tmp_path / "model.onnx", pixels.transpose(0, 3, 1, 2))[0]
