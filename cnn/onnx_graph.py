@@ -156,9 +156,9 @@ def _pads(layer: Any, size: Sequence[int], strides: Sequence[int], dilation: Seq
 def _convolved(graph: Graph, layer: Any, value: str, kernel: np.ndarray, bias: Any, group: int = 1) -> str:
     """Add a convolution. kernel: [shape=(outputs, inputs of a group, height, width)]"""
     inputs = [value, _float(graph, kernel)] + ([] if bias is None else [_float(graph, bias)])
-    options = {"strides": list(layer.strides), "dilations": list(layer.dilation_rate)}
-    pads = _pads(layer, kernel.shape[2:], layer.strides, layer.dilation_rate)
-    return graph.add("Conv", *inputs, group=group, pads=pads, **options)
+    strides, dilations = list(layer.strides), list(layer.dilation_rate)
+    pads = _pads(layer, kernel.shape[2:], strides, dilations)
+    return graph.add("Conv", *inputs, group=group, pads=pads, strides=strides, dilations=dilations)
 
 
 def _numbers(variable: Any) -> np.ndarray:
