@@ -32,6 +32,7 @@ _MODULES = {  # the module of each public name
     "compare_scores": "comparison.scores",
     "croissant": "cohort.croissant",
     "estimate_metric": "comparison.scores",
+    "export_onnx": "workflows.export",
     "extract": "features.extractor",
     "extract_features": "features.dataframe",
     "find_near_duplicates": "cohort.near_duplicates",
@@ -65,6 +66,7 @@ __all__ = [
     "compare_scores",
     "croissant",
     "estimate_metric",
+    "export_onnx",
     "extract",
     "extract_features",
     "find_near_duplicates",
@@ -102,6 +104,7 @@ if TYPE_CHECKING:
     from leukobench.features.extractor import extract
     from leukobench.features.measurement import measure
     from leukobench.features.transformer import CellFeatures
+    from leukobench.workflows.export import export_onnx
     from leukobench.workflows.runs import Run, combine, load_run, train_classifier, train_network
 
 

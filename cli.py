@@ -35,6 +35,7 @@ COMMANDS = {  # in the order in which a study needs them; a command's module is 
     "leakage": "comparison:leakage",
     "predict": "models:predict",
     "explain": "models:explain",
+    "export": "export:export",
     "recipes": "recipes:recipes",
     "features": "features:features",
     "cache": "cache:cache",

@@ -44,6 +44,7 @@ def test_every_command_of_the_plan_is_there() -> None:
         "croissant",
         "demo",
         "explain",
+        "export",
         "extract",
         "features",
         "leakage",

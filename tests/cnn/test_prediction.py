@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,7 +64,7 @@ def refused(result: Result) -> str:
     return line
 
 
-def trained(images: Path, manifest: Path, partition: Path, out: Path, **changes: int) -> RunFolder:
+def trained(images: Path, manifest: Path, partition: Path, out: Path, **changes: Any) -> RunFolder:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(ARCHITECTURES, TINY.architecture, two_convolutions)
         patch.setitem(RECIPES, TINY.name, TINY)
