@@ -4,8 +4,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PROJECT := setup.cfg pyproject.toml __init__.py
-# tests of one file share what they set up, so a file stays in one process
-PARALLEL := --numprocesses 2 --dist loadfile
+# tests of one file share what they set up, so a file stays in one process; two processes with several threads each
+# would wait for each other
+TESTS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 .PHONY: demo test coverage lint types clean
 
@@ -16,11 +17,11 @@ demo: .venv/installed
 
 test: .venv/installed-test
 	@echo "== running the tests"
-	@$(BIN)/python -m pytest $(PARALLEL)
+	@$(TESTS)
 
 coverage: .venv/installed-test
 	@echo "== running the tests and measuring which lines they reach"
-	@$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered
+	@$(TESTS) --cov --cov-report=term:skip-covered
 
 lint: .venv/installed-test
 	@$(BIN)/ruff check
