@@ -29,6 +29,7 @@ from leukobench.cohort.manifest import read_manifest
 from leukobench.cohort.partition import read_split, write_split
 from leukobench.cohort.splitting import SplitOptions, split_by_subject
 from leukobench.core.errors import InputError
+from leukobench.core.files import sha256_of
 from leukobench.results.calibration import calibrated
 from leukobench.results.run import RunFolder, read_run_folder
 
@@ -402,11 +403,12 @@ def test_networks_see_the_cell_of_the_chosen_background(cohort: Path, tmp_path: 
         (tmp_path / "white" / path).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(tmp_path / "white" / path)
     black = load_images(cohort / "images", manifest, frame=320, side=32)
-    white = load_images(tmp_path / "white", manifest, frame=320, side=32, background="white")
+    own = manifest.assign(sha256=[sha256_of(tmp_path / "white" / path) for path in manifest["path"]])
+    white = load_images(tmp_path / "white", own, frame=320, side=32, background="white")
     assert np.array_equal(black.pixels, white.pixels)
     assert len(list((tmp_path / "cache" / "images").iterdir())) == 2
     with pytest.raises(InputError, match="is not cut out on black"):
-        load_images(tmp_path / "white", manifest, frame=321, side=32)
+        load_images(tmp_path / "white", own, frame=321, side=32)
 
 
 def test_the_run_says_on_what_it_was_computed(cohort: Path, tmp_path: Path) -> None:
