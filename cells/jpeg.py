@@ -155,8 +155,8 @@ def _walk_scan(
     repeats = [each.across * each.down if number > 1 else 1 for each, _ in chosen]
     nothing = np.zeros(1 << 16, np.int32)
     order = np.repeat(np.arange(number), repeats)
-    dc = np.stack([tables.get(choice >> 4, nothing) for _, choice in chosen])[order]
-    ac = np.stack([tables.get(16 + (choice & 15), nothing) for _, choice in chosen])[order]
+    dc = np.stack([tables.get(choice >> 4, nothing) for _, choice in chosen])
+    ac = np.stack([tables.get(16 + (choice & 15), nothing) for _, choice in chosen])
     walked = 0
     for restart in range(-(-total // (interval or total))):
         found = _MARKER.search(content, place)
@@ -164,7 +164,7 @@ def _walk_scan(
         codes = np.frombuffer(_STUFFED.sub(b"\xff", content[place:end]) + _PADDING, np.uint8)
         wanted = min(interval or total, total - walked)
         known = chosen[0][0].known[walked : walked + wanted]
-        walked += _walk(codes, wanted, dc, ac, known, first, last, high, progressive)
+        walked += _walk(codes, wanted, order, dc, ac, known, first, last, high, progressive)
         place = end
         complete = walked == min((restart + 1) * (interval or total), total)
         follows = walked == total or (found is not None and found[1][0] == 0xD0 + restart % 8)
@@ -181,6 +181,7 @@ def _walk_scan(
 def _walk(
     codes: np.ndarray,
     wanted: int,
+    order: np.ndarray,
     dc: np.ndarray,
     ac: np.ndarray,
     known: np.ndarray,
@@ -189,16 +190,19 @@ def _walk(
     high: int,
     progressive: bool,
 ) -> int:
-    """Return how many MCUs the codes hold, at most those wanted; 8 bytes of padding follow the codes."""
+    """Return how many MCUs the codes hold, at most those wanted; 8 bytes of padding follow the codes.
+
+    `order` has the component of each block of an MCU, whose tables are the rows of `dc` and `ac`.
+    """
     end, place, run = 8 * (len(codes) - 8), 0, 0
     for mcu in range(wanted):
-        for block in range(len(dc)):
+        for component in order:
             coefficient = first
             if coefficient == 0:
                 if high:
                     place += 1
                 else:
-                    code = dc[block, _next_16(codes, place)]
+                    code = dc[component, _next_16(codes, place)]
                     if code == 0:
                         return mcu
                     place += (code >> 8) + (code & 255)
@@ -207,7 +211,7 @@ def _walk(
                 return mcu
             if run == 0:
                 while coefficient <= last:
-                    code = ac[block, _next_16(codes, place)]
+                    code = ac[component, _next_16(codes, place)]
                     if code == 0:
                         return mcu
                     zeros, size = (code >> 4) & 15, code & 15

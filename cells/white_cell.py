@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from leukobench.cells.components import fill_holes, largest_component
 from leukobench.core.errors import InputError
 
 # Chosen on half of 200 crops with hand-drawn masks, see benchmarks/segmentation.py; lengths in nuclear radii, which are
@@ -151,10 +152,8 @@ def _outline(evidence: np.ndarray, nucleus: np.ndarray) -> np.ndarray:
     cv2.fillPoly(mask, [np.rint(corners * 16).astype(np.int32)], (1,), shift=4)
     depth = (_distance(mask) - _distance(1 - mask)) / (BAND * radius)
     inside = np.asarray(cv2.GaussianBlur(evidence, (0, 0), 1)) + depth > 0
-    cell = _opened(inside, 0.15 * radius) | nucleus
-    labels, statistics = cv2.connectedComponentsWithStats(cell.astype(np.uint8), connectivity=8)[1:3]
-    cell = (labels == 1 + np.argmax(statistics[1:, cv2.CC_STAT_AREA])).astype(np.uint8)
-    cv2.drawContours(cell, cv2.findContours(cell, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0], -1, (1,), cv2.FILLED)
+    cell = largest_component((_opened(inside, 0.15 * radius) | nucleus).astype(np.uint8))
+    fill_holes(cell)
     return cell != 0
 
 

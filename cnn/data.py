@@ -127,8 +127,10 @@ def load_images(
 
     def read(path: str) -> np.ndarray | str:
         found = try_square(folder / path, background, frame, side)
+        if isinstance(found, str):
+            return found
         try:
-            refuse_other_image(folder / path, expected[path] if isinstance(found, np.ndarray) else "")
+            refuse_other_image(folder / path, expected[path])
         except InputError as error:
             return str(error)
         return found

@@ -34,7 +34,7 @@ from leukobench.core.plotting import save_figure
 from leukobench.results.calibration import Calibration, calibrate_on_validation, notes_by_fold
 from leukobench.results.novelty import Novelty, novelty_of, save_novelty
 from leukobench.results.run import RunFolder, model_name, predictions_table, reported_rows, write_run
-from leukobench.results.run_info import RunInfo, by_fold, command_line, split_facts
+from leukobench.results.run_info import RunInfo, background_options, by_fold, command_line, split_facts
 
 AnyPath = str | os.PathLike[str]
 
@@ -117,9 +117,9 @@ def train_network(
     refuse_existing(out)
     table, partitions = _read_cohort(manifest, split)
     command = _command(
-        images, manifest, split, out, changes, {"--recipe": recipe, "--weights": weights, "--background": background,
-        "--epochs": epochs, "--batch-size": batch_size, "--seed": seed, "--jobs": jobs, "--device": device,
-        "--precision": precision},
+        images, manifest, split, out, changes, {"--recipe": recipe, "--weights": weights,
+        **background_options(background), "--epochs": epochs, "--batch-size": batch_size, "--seed": seed,
+        "--jobs": jobs, "--device": device, "--precision": precision},
     )  # fmt: skip
     with only_writer(out), computing(device, precision, chosen.batch_size) as computation:
         facts = split_facts(partitions)

@@ -56,7 +56,8 @@ def co_occurrence(cell: PreparedCell) -> dict[str, float]:
     settings = cell.settings
     values = {}
     for distance in settings.distances:
-        means, ranges, energy = _describe_pairs(cell.levels, settings.levels, distance)
+        matrices = co_occurrence_matrices(cell.levels, settings.levels, (distance,))[0]
+        means, ranges, energy = _mean_and_range(matrices)
         for name, mean, spread in zip(MEASURES, means.tolist(), ranges.tolist(), strict=True):
             values[f"texture_{name}_d{distance}"] = mean
             values[f"texture_{name}_d{distance}_range"] = spread
@@ -113,13 +114,11 @@ def derivatives(cell: PreparedCell) -> dict[str, float]:
 
 
 @compiled
-def _describe_pairs(levels: np.ndarray, number: int, distance: int) -> tuple[np.ndarray, np.ndarray, float]:
+def _mean_and_range(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """Return mean and range of `MEASURES` over the directions that have pairs, and the mean energy."""
-    counts = _count_pairs(levels, number, distance)
     measured = np.zeros((4, _NUMBER))
     directions = 0
-    for k in range(4):
-        matrix = counts[k] + counts[k].T
+    for matrix in matrices:
         if matrix.any():
             measured[directions] = haralick_measures(matrix)
             directions += 1

@@ -202,13 +202,20 @@ def command_line(
     for name, value in options.items():
         if value is None or value is False:
             continue
-        if name == "--background" and str(value).startswith("smear-"):
-            words += [name, *str(value).replace("-", " --segment ", 1).split()]
-            continue
         words.append(name)
         if value is not True:
             words.append(",".join(map(str, value)) if isinstance(value, tuple | list) else str(value))
     return tuple(words)
+
+
+def background_options(background: str) -> dict[str, str]:
+    """Return the options of a command line that say what surrounds the cells, for `command_line`.
+
+    >>> background_options("white"), background_options("smear-nucleus")
+    ({'--background': 'white'}, {'--background': 'smear', '--segment': 'nucleus'})
+    """
+    name, _, segment = background.partition("-")
+    return {"--background": name} | ({"--segment": segment} if segment else {})
 
 
 def by_fold(values: Mapping[int | None, Any]) -> dict[str, Any]:

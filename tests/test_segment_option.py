@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from leukobench.commands.options import background_option
-from leukobench.results.run_info import command_line
+from leukobench.results.run_info import background_options, command_line
 from leukobench.workflows.benchmark import Study, _background
 
 
@@ -29,7 +29,7 @@ def show(background: str) -> None:
 )
 def test_what_is_segmented_is_part_of_the_background(arguments: list[str], background: str) -> None:
     assert CliRunner().invoke(show, arguments).output.strip() == background
-    written = list(command_line("", (), {"--background": background})[2:])
+    written = list(command_line("", (), background_options(background))[2:])
     assert CliRunner().invoke(show, written).output.strip() == background  # a recorded command repeats the run
 
 

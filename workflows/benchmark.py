@@ -41,7 +41,7 @@ from leukobench.core.files import make_folder, read_json, whole_file, write_json
 from leukobench.core.pages import guarded, page_templates
 from leukobench.core.text import counted, printable
 from leukobench.features.extractor import extract
-from leukobench.results.run_info import command_line
+from leukobench.results.run_info import background_options
 from leukobench.workflows.combination import combine
 from leukobench.workflows.leakage import leakage
 
@@ -395,7 +395,8 @@ def _write_page(study: Study, planned: Sequence[Step], done: Mapping[str, Any]) 
 
 
 def _background(study: Study) -> tuple[str, ...]:
-    return command_line("", (), {"--background": study.background})[2:] if study.background != "black" else ()
+    words = tuple(word for option in background_options(study.background).items() for word in option)
+    return words if study.background != "black" else ()
 
 
 def _jobs(study: Study) -> tuple[str, ...]:

@@ -13,8 +13,8 @@ from leukobench.core.files import only_writer, refuse_existing
 from leukobench.results.metrics import THRESHOLD
 from leukobench.results.onnx_graph import Graph
 from leukobench.results.run import RunFolder, model_name, read_run_folder
-from leukobench.results.run_info import fold_name
-from leukobench.workflows.combination import COMBINED, MEMBERS
+from leukobench.results.run_info import COMBINED, fold_name
+from leukobench.workflows.combination import MEMBERS
 
 StrPath = str | os.PathLike[str]
 

@@ -82,7 +82,10 @@ def test_clones_and_parameters_are_those_of_scikit_learn() -> None:
 @pytest.mark.parametrize(
     ("parameters", "says"),
     [
-        ({"recipe": "svm"}, r" 'svm' \(did you mean 'leukobench-svm'\?\); expected one of leukobench-svm"),
+        (
+            {"recipe": "svm"},
+            r"no classical recipe 'svm' \(did you mean 'leukobench-svm'\?\); expected one of leukobench-svm",
+        ),
         ({"C": [1, -1]}, "C=-1; expected a number above 0"),
         ({"n_neighbors": 5}, "no setting 'n_neighbors' of the recipe leukobench-svm"),
         ({"criterion": ["auroc", "balanced-accuracy"]}, "takes one value"),
