@@ -34,13 +34,14 @@ from leukobench.cnn.architectures import ARCHITECTURES
 from leukobench.cnn.augmentation import Augment
 from leukobench.cnn.backend import keras
 from leukobench.cnn.data import load_images
-from leukobench.cnn.epochs import Batches, balanced_weights
+from leukobench.cnn.epochs import Batches
 from leukobench.cnn.normalization import fuse_batch_normalization
 from leukobench.cnn.pooling import POOLINGS
 from leukobench.cnn.recipes import Augmentation
 from leukobench.cnn.scaling import SCALINGS
 from leukobench.cohort.indexing import index_folder
 from leukobench.cohort.manifest import POSITIVE
+from leukobench.results.weights import cell_weights
 
 SIDE = 224
 PENALTIES = (1.0, 10.0, 100.0, 1000.0, 10_000.0)
@@ -180,7 +181,8 @@ def _inner_score(
 
 def _fitted(inputs: list[np.ndarray], cohort: pd.DataFrame, rows: np.ndarray, probe: Probe, penalty: float) -> Pipeline:
     positive = (cohort["label"] == POSITIVE).to_numpy()[rows]
-    weights = balanced_weights(positive, cohort["subject_group"].to_numpy()[rows] if probe.subject_weights else None)
+    weight = "class-subject" if probe.subject_weights else "class"
+    weights = cell_weights(weight, positive, cohort["subject_group"].to_numpy()[rows])
     features = np.concatenate([of[rows] for of in inputs])
     model = make_pipeline(StandardScaler(), Ridge(alpha=penalty))
     count = len(inputs)

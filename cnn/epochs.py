@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from leukobench.cnn.backend import keras
-from leukobench.results.weights import cell_weights
 
 OFFLINE_AUGMENTATION_SEED = 7  # Mir & Un Nissa 2019
 
@@ -140,14 +139,3 @@ def orient(pixels: np.ndarray, orientations: np.ndarray) -> np.ndarray:
 def undo_orientation(image: np.ndarray, orientation: int) -> np.ndarray:
     """Undo what `orient` does to one image. [shape=(side, side, ...)]"""
     return np.rot90(image[:, ::-1] if orientation >= 4 else image, -orientation % 4)
-
-
-def balanced_weights(positive: np.ndarray, group: np.ndarray | None = None) -> np.ndarray:
-    """Return weights that give both classes the same total weight; their mean is 1. [shape=(n,)]
-
-    Args:
-        positive: Which examples are positive. [shape=(n,), bool]
-        group: Subject group of each; then all groups of a class have the same total weight, too. [shape=(n,)]
-    """
-    weight, of = ("class", np.zeros(len(positive))) if group is None else ("class-subject", group)
-    return cell_weights(weight, np.asarray(positive, bool), of).astype(np.float32)

@@ -122,9 +122,9 @@ def load_network(path: str | os.PathLike[str]) -> keras.Model:
 
 def _choose_trained(maps: keras.Model, trained: str) -> None:
     maps.trainable = trained != "head"
-    if trained == "head+batchnorm":
+    if trained in ("head+batchnorm", "all-but-batchnorm"):
         for layer in maps.layers:
-            layer.trainable = isinstance(layer, keras.layers.BatchNormalization)
+            layer.trainable = isinstance(layer, keras.layers.BatchNormalization) == (trained == "head+batchnorm")
 
 
 def _layer(specification: str, l2: float) -> keras.layers.Layer:

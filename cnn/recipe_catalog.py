@@ -268,6 +268,18 @@ _ALL = (
         **_LEUKOBENCH,
     ),
     Recipe(
+        name="leukobench-gpu",
+        description="two middle blocks of MobileNet, fine-tuned with frozen batch normalisation: for a GPU",
+        options=MappingProxyType({"until": ("conv_pw_5_relu", "conv_pw_8_relu")}),
+        head=("cell-average", "batchnorm", "sigmoid"),
+        optimizer=MappingProxyType({"name": "Adam", "learning_rate": 5e-4}),
+        batch_size=64,
+        epochs=30,
+        trained="all-but-batchnorm",
+        augmentation=Augmentation(rotation=180, zoom=0.1, flip=True),
+        **_LEUKOBENCH | {"class_weights": "balanced-subjects-capped"},
+    ),
+    Recipe(
         name="leukobench-efficientnetb1",
         source="leukobench",
         description="EfficientNet-B1 from ImageNet, whole network fine-tuned: for unseen subjects",

@@ -23,7 +23,7 @@ _CHOICES: Mapping[str, tuple[Any, ...]] = {
     "scaling": tuple(SCALINGS),
     "trained": TRAINED,
     "schedule": SCHEDULES,
-    "class_weights": CLASS_WEIGHTS,
+    "class_weights": tuple(CLASS_WEIGHTS),
     "keep": KEPT,
     "views": VIEWS,
     "batchnorm_averages": AVERAGES,

@@ -11,11 +11,17 @@ from dataclasses import asdict, dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
-TRAINED = ("all", "head", "head+batchnorm")
+TRAINED = ("all", "head", "head+batchnorm", "all-but-batchnorm")
 SCHEDULES = ("constant", "cosine")
 KEPT = ("val_auroc", "val_accuracy", "last")
 VIEWS = (1, 8)
-CLASS_WEIGHTS = ("none", "balanced", "balanced-subjects")
+# of the loss: name -> name in `leukobench.results.weights.cell_weights`
+CLASS_WEIGHTS = {
+    "none": "none",
+    "balanced": "class",
+    "balanced-subjects": "class-subject",
+    "balanced-subjects-capped": "class-subject-capped",
+}
 AVERAGES = ("zero-one", "first-batch")
 
 
@@ -82,12 +88,13 @@ class Recipe:
         epochs: Number of passes over the training part.
         scaling: How pixels are scaled, a name in `leukobench.cnn.scaling`.
         pretrained: Whether the base starts from ImageNet weights.
-        trained: `all` layers; the `head` alone, on a frozen base; or `head+batchnorm`, the head and the batch
-            normalisations of the base.
+        trained: `all` layers; the `head` alone, on a frozen base; `head+batchnorm`, the head and the batch
+            normalisations of the base; or `all-but-batchnorm`: all layers but the batch normalisations of the base.
         loss: Name of a Keras loss. Targets have one column for `sigmoid`, two (one-hot) for `softmax`.
         schedule: `constant` learning rate, or `cosine`, which decays to zero at the last step.
         class_weights: `none`; `balanced`: both classes have the same total weight in the loss; `balanced-subjects`: so
-            have, within a class, all subject groups.
+            have, within a class, all subject groups; `balanced-subjects-capped`: the same, but groups of fewer than 25
+            cells in proportion to these.
         keep: Which epoch's weights are kept where there is a validation part: that of the best `val_auroc` or
             `val_accuracy`, or the `last`.
         patience: Number of epochs without improvement after which training stops; None: it never stops early.

@@ -18,14 +18,14 @@ from leukobench.cnn.backend import keras
 from leukobench.cnn.checkpoint import Checkpoint, UnfinishedTraining
 from leukobench.cnn.data import Images, load_images
 from leukobench.cnn.device import computing
-from leukobench.cnn.epochs import Examples, Inputs, balanced_weights, draw_offline_augmentation
+from leukobench.cnn.epochs import Examples, Inputs, draw_offline_augmentation
 from leukobench.cnn.fitting import Fitting, Validation, mean_score, outputs_of
 from leukobench.cnn.frozen import base_outputs
 from leukobench.cnn.network import Network, build, targets_for
 from leukobench.cnn.plots import network_training_figure
 from leukobench.cnn.recipe_catalog import network_recipe
 from leukobench.cnn.recipe_changes import as_texts, change_recipe
-from leukobench.cnn.recipes import Recipe
+from leukobench.cnn.recipes import CLASS_WEIGHTS, Recipe
 from leukobench.cohort.manifest import POSITIVE, manifest_checksum, read_manifest
 from leukobench.cohort.partition import Split, read_split
 from leukobench.core.errors import InputError
@@ -35,6 +35,7 @@ from leukobench.results.calibration import Calibration, calibrate_on_validation,
 from leukobench.results.novelty import Novelty, novelty_of, save_novelty
 from leukobench.results.run import RunFolder, model_name, predictions_table, reported_rows, write_run
 from leukobench.results.run_info import RunInfo, background_options, by_fold, command_line, split_facts
+from leukobench.results.weights import cell_weights
 
 AnyPath = str | os.PathLike[str]
 
@@ -271,8 +272,10 @@ class NetworkTraining:
     def _examples(self, inputs: Inputs, places: np.ndarray, rows: pd.DataFrame) -> Examples:
         """Return what is trained on: the training part, with the sample weights and the offline augmentation."""
         positive, orientations = (rows["label"] == POSITIVE).to_numpy(), None
-        group = rows["subject_group"].to_numpy() if self.recipe.class_weights == "balanced-subjects" else None
-        weights = None if self.recipe.class_weights == "none" else balanced_weights(positive, group)
+        weights = None
+        if self.recipe.class_weights != "none":
+            weight = CLASS_WEIGHTS[self.recipe.class_weights]
+            weights = cell_weights(weight, positive, rows["subject_group"].to_numpy()).astype(np.float32)
         if self.recipe.offline_augmentation is not None:
             drawn, orientations = draw_offline_augmentation(len(places), self.recipe.offline_augmentation)
             places, positive = places[drawn], positive[drawn]

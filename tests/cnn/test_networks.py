@@ -17,9 +17,9 @@ from leukobench.cnn.backend import keras
 from leukobench.cnn.checkpoint import Checkpoint
 from leukobench.cnn.counts import count as count_as_built
 from leukobench.cnn.data import square
-from leukobench.cnn.epochs import Examples, balanced_weights, draw_offline_augmentation, orient
+from leukobench.cnn.epochs import Examples, draw_offline_augmentation, orient
 from leukobench.cnn.fitting import Fitting
-from leukobench.cnn.network import build, load_network, positive_score
+from leukobench.cnn.network import build, compile_for, load_network, positive_score
 from leukobench.cnn.normalization import begin_averages
 from leukobench.cnn.pooling import POOLINGS, averaged_down
 from leukobench.cnn.recipe_catalog import RECIPES, network_recipe
@@ -173,6 +173,21 @@ def test_a_frozen_base_is_not_trained_and_of_resnet50_the_batch_normalisation_is
     channels = sum(layer.gamma.shape[0] for layer in normalised)
     assert len(normalised) == 53
     assert count(resnet.whole.trainable_weights) == 2 * channels + 2048 * 2 + 2
+
+
+def test_of_leukobench_gpu_all_but_the_batch_normalisation_of_the_base_is_trained() -> None:
+    network = build(network_recipe("leukobench-gpu"), None)
+    normalised = [layer for layer in network.maps.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    channels = sum(layer.gamma.shape[0] for layer in normalised)
+    assert count(network.maps.non_trainable_weights) == 4 * channels  # scale, offset, mean and variance
+    assert count(network.maps.trainable_weights) == network.maps.count_params() - 4 * channels
+    before = network.whole.get_weights()
+    compile_for(network.recipe, network.whole, 1)
+    images = np.random.default_rng(0).uniform(0, 255, (4, 224, 224, 3)).astype(np.float32)
+    network.whole.fit(images, np.array([[0.0], [1.0], [0.0], [1.0]]), verbose=0)
+    frozen = {id(weight) for weight in network.maps.non_trainable_weights}
+    for old, weight in zip(before, network.whole.weights, strict=True):
+        assert np.array_equal(old, np.asarray(weight)) == (id(weight) in frozen), weight.path
 
 
 def test_every_recipe_names_an_architecture_and_keeps_its_own_name() -> None:
@@ -526,18 +541,3 @@ def test_offline_augmentation_draws_all_eight_orientations_equally_often() -> No
     assert np.array_equal(np.unique(drawn), np.arange(1000))
     # none, 90, 270 and both are as likely, and half of the images are then turned by 180 with one of the mirrors
     assert np.bincount(orientations, minlength=8) / 20_000 == pytest.approx(np.full(8, 1 / 8), abs=0.01)
-
-
-def test_balanced_weights_make_both_classes_weigh_the_same() -> None:
-    positive = np.array([True] * 6 + [False] * 2)
-    weights = balanced_weights(positive)
-    assert weights[positive].sum() == pytest.approx(weights[~positive].sum())
-    assert weights.mean() == pytest.approx(1)
-
-
-def test_balanced_weights_make_all_people_of_a_class_weigh_the_same() -> None:
-    positive = np.array([True] * 6 + [False] * 4)
-    group = np.array(list("aaaab" + "c" + "ddda"))  # a has cells of both classes
-    weights = balanced_weights(positive, group)
-    assert weights == pytest.approx(np.array([5 / 12] * 4 + [5 / 3] * 2 + [5 / 6] * 3 + [5 / 2]))
-    assert weights.mean() == pytest.approx(1)
