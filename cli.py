@@ -8,6 +8,7 @@ import platform
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,8 +16,10 @@ from typing import Any, NoReturn
 import click
 
 import leukobench
-from leukobench.commands.options import OUT, RESUME_HINT
+from leukobench.commands.defaults import FILE_NAME, defaults_of, parameter_names, read_defaults
+from leukobench.commands.options import FILE, OUT, RESUME_HINT
 from leukobench.core.errors import MEMORY, InputError, UnfinishedError
+from leukobench.core.text import printable
 
 COMMANDS = {  # in the order in which a study needs them; a command's module is loaded when it is called
     "demo": "demo:demo",
@@ -139,7 +142,14 @@ def _version(context: click.Context, parameter: click.Parameter, asked: bool) ->
     callback=_version,
     help="Show the versions of leukobench and of its libraries and exit.",
 )
-def main() -> None:
+@click.option(
+    "--config",
+    type=FILE,
+    help=f"Defaults of options (TOML): jobs = 2 for all commands, and tables such as [train-cnn] for one. By default "
+    f"{FILE_NAME} in the current folder, if there is one.",
+)
+@click.pass_context
+def main(context: click.Context, config: Path | None) -> None:
     """Classify leukemic blasts and normal cells with handcrafted features and with deep networks, and compare both.
 
     SVM and k-NN on handcrafted features, and networks on the images, use the same split of the same images and are
@@ -151,6 +161,21 @@ def main() -> None:
     Your data:  manifest -> split -> extract -> train-svm, train-knn -> (combine ->) compare
                                   \\-> train-cnn ---------------------/
     """
+    name, file = context.invoked_subcommand, config or Path(FILE_NAME)
+    command = name and main.get_command(context, name)
+    if not name or not command or not (config or file.is_file()):
+        return
+    found = defaults_of(name, command, read_defaults(file, COMMANDS), _all_commands, file)
+    parameters = parameter_names(command)
+    context.default_map = {name: {parameters[option]: value for option, value in found.items()}}
+    if found:
+        given = ", ".join(f"--{option} {value}" for option, value in found.items())
+        click.echo(printable(f"{file}: defaults for {name}: {given}"), err=True)
+
+
+def _all_commands() -> Iterator[click.Command]:
+    for module, name in (target.split(":") for target in COMMANDS.values()):
+        yield getattr(import_module(f"leukobench.commands.{module}"), name)
 
 
 if __name__ == "__main__":
