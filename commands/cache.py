@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import click
 
+from leukobench.commands.printing import json_option, show
+
 
 @click.command()
 @click.option("--clear", is_flag=True, help="Empty the cache; it is filled again when it is needed.")
 @click.option("--yes", is_flag=True, help="Empty it without asking.")
+@json_option
 def cache(clear: bool, yes: bool) -> None:
     """Show the folder and the size of the cache, or empty it.
 
@@ -26,7 +29,10 @@ def cache(clear: bool, yes: bool) -> None:
     found = size_of(folder)
     parts = ", ".join(f"{name} {of_part.bytes / 1e6:,.1f} MB" for name, of_part in found.items()) or "empty"
     files = sum(of_part.files for of_part in found.values())
-    click.echo(f"{folder}: {parts} ({counted(files, 'file')})")
+    show(
+        {"folder": folder, "parts": {name: vars(of_part) for name, of_part in found.items()}},
+        [f"{folder}: {parts} ({counted(files, 'file')})"],
+    )
     if yes and not clear:
         raise click.UsageError("--yes is for --clear")
     if not clear or not files:

@@ -9,7 +9,7 @@ import click
 
 from leukobench.classifiers.settings import ALL_SETTINGS, Setting, Values, check_values
 from leukobench.commands.options import FILE, jobs_option, output, seed_option, split_option
-from leukobench.commands.printing import print_run
+from leukobench.commands.printing import json_option, show_run
 from leukobench.core.errors import InputError
 
 
@@ -88,6 +88,7 @@ def classifier_options(family: str) -> Any:
         ),
         seed_option,
         jobs_option,
+        json_option,
     )
 
     def decorate(command: Any) -> Any:
@@ -165,11 +166,13 @@ def _train(
         seed=seed,
         jobs=jobs,
     )
-    print_run(run)
-    parameters = run.info.parameters
-    chosen = ", ".join(f"{name} {value}" for name, value in parameters["chosen"][FINAL].items())
-    click.echo(f"chosen by cross-validation over subject groups: {chosen}")
-    if vectors := parameters["support_vectors"][FINAL]:
-        click.echo(f"support vectors: {sum(vectors.values())} ({vectors['all']} all, {vectors['hem']} hem)")
+    chosen, vectors = (run.info.parameters[name][FINAL] for name in ("chosen", "support_vectors"))
+    lines = [
+        "chosen by cross-validation over subject groups: "
+        + ", ".join(f"{name} {value}" for name, value in chosen.items())
+    ]
+    if vectors:
+        lines.append(f"support vectors: {sum(vectors.values())} ({vectors['all']} all, {vectors['hem']} hem)")
     if run.info.importance:
-        click.echo(f"permutation importance on the test part: {run.folder / 'importance.png'}")
+        lines.append(f"permutation importance on the test part: {run.folder / 'importance.png'}")
+    show_run(run, {"chosen": chosen, "support_vectors": vectors}, lines)

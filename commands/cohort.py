@@ -17,6 +17,7 @@ from leukobench.commands.options import (
     resume_option,
     seed_option,
 )
+from leukobench.commands.printing import json_option, show
 
 # what the library says of its arguments, and how to say it on the command line
 MANIFEST_OPTIONS = {
@@ -62,6 +63,7 @@ SPLIT_OPTIONS = {"(folds=": "(--folds ", "(validation_size=0)": "(--validation-s
 )
 @resume_option
 @jobs_option
+@json_option
 def manifest(images: Path, out: Path, **options: Any) -> None:
     """Index the folder IMAGES: path, label, subject and checksum of each image.
 
@@ -87,17 +89,30 @@ def manifest(images: Path, out: Path, **options: Any) -> None:
     with options_named(MANIFEST_OPTIONS):
         table = index_folder(images, out=out, **options)
     known = labelled(table)
-    counts = ", ".join(f"{count} {label}" for label, count in known["label"].value_counts().items())
-    click.echo(
+    labels = known["label"].value_counts().to_dict()
+    subjects, groups = known["subject"].nunique(), known["subject_group"].nunique()
+    ties = read_ties(ties_path(out))
+    counts = ", ".join(f"{count} {label}" for label, count in labels.items())
+    lines = [
         f"{out}: {counted(len(table), 'image')} ({counts or 'none labelled'}) of "
-        f"{counted(known['subject'].nunique(), 'subject')} in "
-        f"{counted(known['subject_group'].nunique(), 'subject group')}"
-    )
-    click.echo(f"{ties_path(out)}: {summary(read_ties(ties_path(out)))}")
-    if unreadable := list(table.attrs["unreadable"].values()):
-        click.echo(f"left out: {counted(len(unreadable), 'image')} (first: {unreadable[0]})")
-    if failures := list(table.attrs["failures"].values()):
-        click.echo(f"not compared: {counted(len(failures), 'image')} (first: {failures[0]})")
+        f"{counted(subjects, 'subject')} in {counted(groups, 'subject group')}",
+        f"{ties_path(out)}: {summary(ties)}",
+    ]
+    for name, key in (("left out", "unreadable"), ("not compared", "failures")):
+        if found := list(table.attrs[key].values()):
+            lines.append(f"{name}: {counted(len(found), 'image')} (first: {found[0]})")
+    facts = {
+        "manifest": out,
+        "images": len(table),
+        "labels": labels,
+        "subjects": subjects,
+        "subject_groups": groups,
+        "ties": ties_path(out),
+        "pairs": len(ties),
+        "left_out": table.attrs["unreadable"],
+        "not_compared": table.attrs["failures"],
+    }
+    show(facts, lines)
 
 
 @click.command()
@@ -112,6 +127,7 @@ def manifest(images: Path, out: Path, **options: Any) -> None:
 )
 @output("Full list of faults (CSV)", required=False)
 @jobs_option
+@json_option
 def verify(images: Path, manifest: Path | None, phases: tuple[str, ...], out: Path | None, jobs: int) -> None:
     """Verify a download in the folder IMAGES against a manifest.
 
@@ -127,13 +143,22 @@ def verify(images: Path, manifest: Path | None, phases: tuple[str, ...], out: Pa
     from leukobench.core.files import write_csv
 
     found = verification.verify(images, read_manifest(manifest), phases=phases, jobs=jobs)
-    click.echo("\n".join(found.lines()) + "\n")
+    lines = ["\n".join(found.lines()) + "\n"]
     if out:
         write_csv(found.report(), out)
-        click.echo(f"{out}: full list of faults")
+        lines.append(f"{out}: full list of faults")
+    if found.good:
+        lines.append(found.verdict())
+    facts = {
+        "images": images,
+        "good": found.good,
+        "verdict": found.verdict(),
+        "parts": found.parts.rename_axis("part").reset_index().to_dict("records"),
+        "faults": found.report().to_dict("records"),
+    }
+    show(facts, lines)
     if not found.good:
         raise click.ClickException(f"{images}: {found.verdict()}")
-    click.echo(found.verdict())
 
 
 @click.command()
@@ -165,6 +190,7 @@ def verify(images: Path, manifest: Path | None, phases: tuple[str, ...], out: Pa
 )
 @output("Folder of all findings (page, JSON, ties) or, if its name ends in .json, file of the findings", required=False)
 @jobs_option
+@json_option
 def audit(
     manifest: Path | None,
     images: Path | None,
@@ -211,10 +237,11 @@ def audit(
         partition=read_partition(partition) if partition else None,
         jobs=jobs,
     )
-    click.echo(f"{manifest}: " + "\n".join(lines(found)))
+    said = [f"{manifest}: " + "\n".join(lines(found))]
     if out:
         write_audit(found, out, manifest=cohort, images=images, background=background, jobs=jobs)
-        click.echo(f"\n{out}: {'all findings' if out.suffix == '.json' else 'open audit.html'}")
+        said.append(f"\n{out}: {'all findings' if out.suffix == '.json' else 'open audit.html'}")
+    show({"manifest": manifest} | found.as_json(), said)
     if found.leaks is not None and found.leaks.any:
         raise click.ClickException(f"{partition}: leaks: an image or a subject is in two parts")
 
@@ -268,6 +295,7 @@ def audit(
 )
 @click.option("--per-subject", type=click.IntRange(min=1), help="Use at most this many images of each subject.")
 @seed_option
+@json_option
 def split_command(manifest: Path | None, out: Path, **options: Any) -> None:
     """Divide a MANIFEST (by default the shipped one of C-NMC 2019) into training, validation and test.
 
@@ -291,19 +319,25 @@ def split_command(manifest: Path | None, out: Path, **options: Any) -> None:
               leukobench split --phase train --method kfold --folds 5 --seed 1 -o cnmc_folds
     """
     from leukobench.cohort.manifest import read_manifest
-    from leukobench.cohort.partition import Repeats, summary, write_split
+    from leukobench.cohort.partition import PARTS, Repeats, summary, write_split
     from leukobench.cohort.splitting import split
 
     cohort = read_manifest(manifest)
     with options_named(SPLIT_OPTIONS):
         made = split(cohort, **options)
     write_split(made, out)
+    lines, parts = [], []
     for repeat, folds in made.repeats.items() if isinstance(made, Repeats) else [(None, made)]:
         for fold, partition in folds.by_fold():
             if fold is not None:
-                click.echo(f"fold {fold}" if repeat is None else f"repeat {repeat} fold {fold}")
-            for line in summary(partition, cohort):
-                click.echo(line)
+                lines.append(f"fold {fold}" if repeat is None else f"repeat {repeat} fold {fold}")
+            lines += summary(partition, cohort)
+            for part in PARTS:
+                rows = partition.part(part)
+                counts = {"images": len(rows), "subject_groups": rows["subject_group"].nunique()}
+                counts["labels"] = rows["label"].value_counts().to_dict()
+                parts.append({"repeat": repeat, "fold": fold, "part": part, "leaky": partition.leaky, **counts})
+    show({"split": out, "parts": parts}, lines)
 
 
 @click.command()

@@ -7,11 +7,13 @@ from pathlib import Path
 import click
 
 from leukobench.commands.options import FOLDER, output
+from leukobench.commands.printing import json_option
 
 
 @click.command()
 @click.argument("runs", type=FOLDER, nargs=-1, required=True)
 @output("Run folder")
+@json_option
 def combine(runs: tuple[Path, ...], out: Path) -> None:
     """Combine RUNS that were trained on the same split into one: the mean of their log odds for each cell.
 
@@ -24,7 +26,7 @@ def combine(runs: tuple[Path, ...], out: Path) -> None:
     Example:  leukobench combine runs/svm runs/network -o runs/combined
               leukobench compare runs/svm runs/network runs/combined -o report
     """
-    from leukobench.commands.printing import print_run
+    from leukobench.commands.printing import show_run
     from leukobench.workflows import combination
 
-    print_run(combination.combine(runs, out))
+    show_run(combination.combine(runs, out))

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from leukobench.commands.options import FILE, FOLDER, jobs_option, options_named, output, resume_option, seed_option
-from leukobench.commands.printing import print_comparison
+from leukobench.commands.printing import json_option, show, show_comparison
 
 # what the library says of its arguments, and how to say it on the command line
 OPTIONS = {
@@ -42,6 +42,7 @@ OPTIONS = {
     show_default=True,
     help="Margin within which two AUROCs count as equivalent.",
 )
+@json_option
 def compare(runs: tuple[Path, ...], out: Path, images: Path | None, **options: Any) -> None:
     """Compare RUNS that were tested on the same images, with confidence intervals and tests.
 
@@ -61,7 +62,7 @@ def compare(runs: tuple[Path, ...], out: Path, images: Path | None, **options: A
     with options_named(OPTIONS):
         comparison = compare_runs(runs, **options)
         report = comparison.report(out, images=images)
-    print_comparison(comparison, report)
+    show_comparison(comparison, report)
 
 
 @click.command()
@@ -93,6 +94,7 @@ def compare(runs: tuple[Path, ...], out: Path, images: Path | None, **options: A
 @resume_option
 @seed_option
 @jobs_option
+@json_option
 def leakage(features: Path, manifest: Path, out: Path, **options: Any) -> None:
     """Measure the optimistic bias of lenient splits.
 
@@ -122,6 +124,5 @@ def leakage(features: Path, manifest: Path, out: Path, **options: Any) -> None:
         raise click.UsageError("--weights and --epochs are for a network: add --images and --recipe")
     options["levels"] = options["levels"] or None
     done = workflow.leakage(features, manifest, out, **options)
-    for line in done.statements:
-        click.echo(f"- {line}")
-    click.echo(f"\n{done.folder}: table, figure, splits and runs")
+    facts = {"folder": done.folder, "table": done.table.to_dict("records"), "statements": done.statements}
+    show(facts, [*(f"- {line}" for line in done.statements), f"\n{done.folder}: table, figure, splits and runs"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from leukobench.commands.options import jobs_option, output, seed_option
-from leukobench.commands.printing import print_comparison
+from leukobench.commands.printing import show_comparison
 
 
 @click.command()
@@ -34,4 +34,4 @@ def demo(out: Path, subjects: int, cells: int, epochs: int | None, seed: int, jo
     done = run_demo(
         out, subjects=subjects, cells_per_subject=cells, epochs=epochs, seed=seed, jobs=jobs, say=click.echo
     )
-    print_comparison(done.comparison, done.report)
+    show_comparison(done.comparison, done.report)

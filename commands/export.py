@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from leukobench.commands.options import FOLDER, output
+from leukobench.commands.printing import json_option, show
 
 
 @click.command()
@@ -14,6 +15,7 @@ from leukobench.commands.options import FOLDER, output
 @click.option("--onnx", is_flag=True, required=True, help="Write the format ONNX, the only one so far.")
 @output("Model (.onnx)")
 @click.option("--fold", type=int, help="For a cross-validation run: the model of this fold.")
+@json_option
 def export(run: Path, onnx: bool, out: Path, fold: int | None) -> None:
     """Write the model of the folder RUN as an ONNX file, which other programs run without leukobench.
 
@@ -29,7 +31,7 @@ def export(run: Path, onnx: bool, out: Path, fold: int | None) -> None:
     from leukobench.workflows.export import export_onnx
 
     files = export_onnx(run, out, fold=fold)
-    for file in files:
-        click.echo(f"{file}: ONNX model, {file.stat().st_size / 1e6:,.1f} MB")
+    lines = [f"{file}: ONNX model, {file.stat().st_size / 1e6:,.1f} MB" for file in files]
     if len(files) > 1:
-        click.echo("one file a fold; `predict` takes the mean of their scores")
+        lines.append("one file a fold; `predict` takes the mean of their scores")
+    show({"files": files}, lines)

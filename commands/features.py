@@ -16,6 +16,7 @@ from leukobench.commands.options import (
     jobs_option,
     output,
 )
+from leukobench.commands.printing import json_option, show
 
 
 @click.command()
@@ -62,6 +63,7 @@ from leukobench.commands.options import (
 )
 @click.option("--resume", is_flag=True, help="Continue an interrupted extraction, if there is one.")
 @click.option("--strict", is_flag=True, help="Stop at the first image that cannot be measured.")
+@json_option
 def extract(
     images: Path,
     manifest: Path,
@@ -111,7 +113,10 @@ def extract(
         resume=resume,
         strict=strict,
     )
-    click.echo(f"{out}: {counted(done.features, 'feature')} of {counted(done.images, 'cell')}")
+    show(
+        {"table": out, "features": done.features, "cells": done.images, "failed": done.failed},
+        [f"{out}: {counted(done.features, 'feature')} of {counted(done.images, 'cell')}"],
+    )
     if done.failed:
         path, reason = next(iter(done.failed.items()))
         raise click.ClickException(
@@ -122,6 +127,7 @@ def extract(
 
 @click.command()
 @click.option("--set", "feature_set", default="full", show_default=True, help="clinton19, patel, full or leukobench.")
+@json_option
 def features(feature_set: str) -> None:
     """List the features of a set: name, code, unit, formula, source, and the feature sets that contain it.
 
@@ -142,10 +148,16 @@ def features(feature_set: str) -> None:
     from leukobench.core.text import wrapped
     from leukobench.features.catalog import features_of, settings_of
 
+    listed = features_of(feature_set)
     rows = [
-        (each.name, each.ibsi or "-", each.unit, each.formula, each.source, ", ".join(each.sets))
-        for each in features_of(feature_set)
+        (each.name, each.ibsi or "-", each.unit, each.formula, each.source, ", ".join(each.sets)) for each in listed
     ]
-    click.echo("\n".join(wrapped([("name", "IBSI", "unit", "formula", "source", "sets"), *rows])))
-    own = settings_of(feature_set).as_facts().items()
-    click.echo(f"settings of {feature_set}: " + ", ".join(f"{name} {value}" for name, value in own))
+    own = settings_of(feature_set).as_facts()
+    names = ("name", "ibsi", "unit", "formula", "source", "sets")
+    facts = {
+        "set": feature_set,
+        "settings": own,
+        "features": [{name: getattr(each, name) for name in names} for each in listed],
+    }
+    of_set = f"settings of {feature_set}: " + ", ".join(f"{name} {value}" for name, value in own.items())
+    show(facts, [*wrapped([("name", "IBSI", "unit", "formula", "source", "sets"), *rows]), of_set])

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from leukobench.commands.options import FILE, FOLDER, NewPath, jobs_option, output
+from leukobench.commands.printing import json_option, show
 from leukobench.core.text import counted
 
 
@@ -53,6 +54,7 @@ from leukobench.core.text import counted
     type=click.FloatRange(0, 1, min_open=True),
     help="Mark instead the cells predicted hem that may be blasts, so that this sensitivity is reached on validation.",
 )
+@json_option
 def predict(run: Path, images: tuple[Path, ...], out: Path, **options: Any) -> None:
     """Predict new cells with the model of the folder RUN; labels are not needed.
 
@@ -90,22 +92,26 @@ def predict(run: Path, images: tuple[Path, ...], out: Path, **options: Any) -> N
     from leukobench.workflows import prediction
 
     done = prediction.predict(run, images, out, **options)
-    counts = ", ".join(f"{count} {label}" for label, count in done.scored["predicted"].value_counts().items())
-    unlike = ""
-    if "out_of_distribution" in done.scored:
-        unlike = f"; {int(done.scored['out_of_distribution'].sum()):,} unlike the training cells (out-of-distribution)"
-    else:
-        click.echo(
+    predicted = done.scored["predicted"].value_counts().to_dict()
+    marked = {name: int(done.scored[name].sum()) for name in ("out_of_distribution", "refer") if name in done.scored}
+    lines = []
+    if "out_of_distribution" not in marked:
+        lines.append(
             f"{run}: stores no distribution of its training cells, so none is flagged as unlike them; train again"
         )
-    if "refer" in done.scored:
-        unlike += f"; {int(done.scored['refer'].sum()):,} to be looked at by eye"
-    click.echo(f"{out}: {counted(len(done.scored), 'cell')} predicted ({counts}){unlike}")
+    said = {"out_of_distribution": "unlike the training cells (out-of-distribution)", "refer": "to be looked at by eye"}
+    counts = ", ".join(f"{count} {label}" for label, count in predicted.items())
+    more = "".join(f"; {count:,} {said[name]}" for name, count in marked.items())
+    lines.append(f"{out}: {counted(len(done.scored), 'cell')} predicted ({counts}){more}")
+    facts = {"predictions": out, "cells": len(done.scored), "predicted": predicted, **marked, "failed": done.failed}
     if done.subjects is not None:
-        click.echo(f"{prediction.subjects_path(out)}: mean score of {counted(len(done.subjects), 'subject')}")
+        facts["subjects"] = prediction.subjects_path(out)
+        lines.append(f"{facts['subjects']}: mean score of {counted(len(done.subjects), 'subject')}")
     if options["html"]:
+        facts["contact_sheet"] = options["html"]
         shown = min(len(done.scored), options["most"])
-        click.echo(f"{options['html']}: contact sheet of {shown:,} of {counted(len(done.scored), 'cell')}")
+        lines.append(f"{options['html']}: contact sheet of {shown:,} of {counted(len(done.scored), 'cell')}")
+    show(facts, lines)
     if done.failed:
         path, reason = next(iter(done.failed.items()))
         raise click.ClickException(

@@ -18,7 +18,7 @@ from leukobench.commands.options import (
     seed_option,
     split_option,
 )
-from leukobench.commands.printing import print_run
+from leukobench.commands.printing import json_option, show_run
 
 
 class Change(click.ParamType):
@@ -83,6 +83,7 @@ class Change(click.ParamType):
 @resume_option
 @seed_option
 @jobs_option
+@json_option
 def train_cnn(
     images: Path, manifest: Path, partition: Path, out: Path, changes: Sequence[tuple[str, Any]], **options: Any
 ) -> None:
@@ -111,4 +112,4 @@ def train_cnn(
     """
     from leukobench.cnn.training import train_network
 
-    print_run(train_network(images, manifest, partition, out, changes=dict(changes), **options))
+    show_run(train_network(images, manifest, partition, out, changes=dict(changes), **options))

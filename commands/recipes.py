@@ -7,9 +7,12 @@ from collections.abc import Mapping
 
 import click
 
+from leukobench.commands.printing import json_option, show
+
 
 @click.command()
 @click.argument("name", required=False)
+@json_option
 def recipes(name: str | None) -> None:
     """List the recipes and the metrics that their sources reported, or print every value of the recipe NAME.
 
@@ -34,7 +37,8 @@ def recipes(name: str | None) -> None:
             (recipe.name, getattr(recipe, "family", "cnn"), recipe.description, _reported(recipe.reported))
             for recipe in known.values()
         ]
-        click.echo("\n".join(wrapped([("name", "family", "description", "reported by its source"), *rows])))
+        facts = [dict(zip(("name", "family", "description", "reported"), row, strict=True)) for row in rows]
+        show({"recipes": facts}, wrapped([("name", "family", "description", "reported by its source"), *rows]))
     elif name in NETWORKS:
         from leukobench.cnn.counts import count
 
