@@ -33,11 +33,13 @@ def explain(
     *,
     fold: int | None = None,
     brief: bool = False,
+    maps: bool = False,
 ) -> list[NetworkExplanation]:
     """Explain the predictions of a network for images, and write the folder `out`, completely or not at all.
 
     The folder contains summary.csv, diagram.png and diagram.svg of the network, explanations.csv and, unless `brief`, a
-    folder for each image with grad_cam.png and the feature maps of every layer as tiles, layers/NNNN_NAME.png.
+    folder for each image with grad_cam.png and, if `maps`, the feature maps of every layer as tiles,
+    layers/NNNN_NAME.png.
 
     Args:
         run_folder: Run folder of a network.
@@ -45,6 +47,7 @@ def explain(
         out: Folder to write.
         fold: Of a cross-validation, the fold whose network is explained.
         brief: Whether to write no figures of the single images.
+        maps: Whether to write the feature maps.
 
     Returns:
         One explanation an image.
@@ -65,8 +68,12 @@ def explain(
         save_figure(diagram(model, run.info.recipe), partial / "diagram")
         for number, (pixels, mask) in enumerate(tqdm(cells, unit="image", disable=None)):
             explanations.append(explain_pixels(model, files[number], pixels, mask, views, calibration))
+            of_image = partial / f"{number + 1:03}_{files[number].stem}"
             if not brief:
-                _draw(model, explanations[-1], partial / f"{number + 1:03}_{files[number].stem}")
+                of_image.mkdir()
+                save_figure(grad_cam_figure(explanations[-1]), of_image / "grad_cam", formats=["png"])
+            if maps:
+                _draw_maps(model, pixels, of_image / "layers")
         write_csv(_table(explanations), partial / "explanations.csv")
     return explanations
 
@@ -124,9 +131,7 @@ def _table(explanations: Sequence[NetworkExplanation]) -> pd.DataFrame:
     )
 
 
-def _draw(model: keras.Model, found: NetworkExplanation, folder: Path) -> None:
-    layers = folder / "layers"
-    layers.mkdir(parents=True)
-    save_figure(grad_cam_figure(found), folder / "grad_cam", formats=["png"])
-    for number, (name, maps) in enumerate(feature_maps(model, found.pixels).items()):
-        Image.fromarray(tile_grid(maps)).save(layers / f"{number + 1:04}_{name}.png")
+def _draw_maps(model: keras.Model, pixels: np.ndarray, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for number, (name, maps) in enumerate(feature_maps(model, pixels).items()):
+        Image.fromarray(tile_grid(maps)).save(folder / f"{number + 1:04}_{name}.png")

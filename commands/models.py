@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from leukobench.commands.options import FILE, FOLDER, NewPath, jobs_option, output
+from leukobench.commands.options import FILE, FOLDER, NewPath, jobs_option, options_named, output
 from leukobench.commands.printing import json_option, show
 from leukobench.core.text import counted
 
@@ -122,19 +122,19 @@ def predict(run: Path, images: tuple[Path, ...], out: Path, **options: Any) -> N
 
 @click.command()
 @click.argument("run", type=FOLDER)
-@click.argument("images", type=FILE, nargs=-1, required=True)
+@click.argument("images", type=click.Path(exists=True, path_type=Path), nargs=-1, required=True)
 @output("Folder")
 @click.option(
     "--fold", type=int, help="For a cross-validation run: explain the model of this fold; required for networks."
 )
 @click.option("--brief", is_flag=True, help="Do not write a folder for each image; useful for many images.")
-def explain(run: Path, images: tuple[Path, ...], out: Path, fold: int | None, brief: bool) -> None:
-    """Explain the predictions of a RUN for the cells in IMAGES.
+@click.option("--maps", is_flag=True, help="Networks: write the feature maps of every layer for each image, too.")
+def explain(run: Path, images: tuple[Path, ...], out: Path, **options: Any) -> None:
+    """Explain the predictions of a RUN for the cells in IMAGES: folders, image files, or lists of images (.txt).
 
     For a network, the command writes the Grad-CAM attribution of the predicted class for each image, with the share of
-    the attribution that falls on the background, and the feature maps of every layer. A high share suggests that the
-    network relies on the background instead of the cell; average it over about 100 images. A summary and a diagram of
-    the network are written too.
+    the attribution that falls on the background. A high share suggests that the network relies on the background
+    instead of the cell; average it over about 100 images. A summary and a diagram of the network are written too.
 
     For SVM and k-NN, a figure and tables show for each image how much every feature contributes to the predicted
     probability of the class `all` (blast). The calculation starts from the features of reference cells, which training
@@ -148,11 +148,12 @@ def explain(run: Path, images: tuple[Path, ...], out: Path, fold: int | None, br
     Example:  leukobench explain runs/mobilenet UID_H1_1_1_hem.bmp UID_1_1_1_all.bmp -o explained
               leukobench explain runs/svm UID_H1_1_1_hem.bmp -o explained-svm
               leukobench explain runs/knn-5-folds UID_H1_1_1_hem.bmp --fold 2 -o explained-fold-2
-              leukobench explain runs/mobilenet fold_2/hem/*.bmp --brief -o explained-many
+              leukobench explain runs/mobilenet C-NMC_Leukemia/fold_2/hem --brief -o explained-many
     """
     from leukobench.workflows import explanation
 
-    done = explanation.explain(run, images, out, fold=fold, brief=brief)
+    with options_named({"(maps)": "(--maps)"}):
+        done = explanation.explain(run, images, out, **options)
     for line in done.lines:
         click.echo(line)
     click.echo(f"{out}: {done.contains}")

@@ -36,6 +36,7 @@ from leukobench.features.catalog import features_of
 from leukobench.results.run import RunFolder, read_run_folder
 from leukobench.results.run_info import COMBINED, read_run_info
 from leukobench.workflows.combination import members_of
+from leukobench.workflows.image_sources import image_sources
 
 
 @dataclass(frozen=True)
@@ -53,31 +54,37 @@ def explain(
     *,
     fold: int | None = None,
     brief: bool = False,
+    maps: bool = False,
 ) -> Explained:
     """Explain the predictions of a run for images, and write the folder `out`, completely or not at all.
 
     Args:
         run_folder: A run folder of either family.
-        images: Image files.
+        images: Folders, image files or lists of them, see `leukobench.workflows.image_sources.image_sources`.
         out: Folder to write.
         fold: Of a cross-validation, the fold whose model is explained. By default the final model; a cross-validation
             of networks has none.
         brief: Whether to write no files for single images.
+        maps: Networks: whether to write the feature maps of every layer for each image.
 
     Raises:
-        InputError: no run folder, one of an earlier version, a missing fold, a fold without cross-validation, an
-            image that cannot be read or measured, or `out` exists.
+        InputError: no run folder, one of an earlier version, a missing fold, a fold without cross-validation, no image,
+            an image that cannot be read or measured, feature maps of a run without a network, or `out` exists.
     """
-    run_folder, files, out = Path(run_folder), [Path(image) for image in images], Path(out)
+    run_folder, out = Path(run_folder), Path(out)
     refuse_existing(out)
     family = read_run_info(run_folder).family
+    if maps and family not in ("cnn", COMBINED):
+        raise InputError(f"{run_folder}: is no network, so it has no feature maps (maps)")
+    files = [Path(file) for file in image_sources(images).files]
     if family == COMBINED:
-        return _explain_members(read_run_folder(run_folder), files, out, fold=fold, brief=brief)
+        return _explain_members(read_run_folder(run_folder), files, out, fold=fold, brief=brief, maps=maps)
     if family == "cnn":
         from leukobench.cnn import explain as networks  # here: classifiers need no TensorFlow
 
-        found = networks.explain(run_folder, files, out, fold=fold, brief=brief)
-        single = "" if brief else ", and for each image grad_cam.png and feature maps"
+        found = networks.explain(run_folder, files, out, fold=fold, brief=brief, maps=maps)
+        drawn = [name for name, asked in (("grad_cam.png", not brief), ("feature maps", maps)) if asked]
+        single = f", and for each image {' and '.join(drawn)}" if drawn else ""
         mean = [networks.mean_line(found)] if len(found) > 1 else []
         return Explained([each.line() for each in found] + mean, f"explanations.csv, summary.csv, diagram.png{single}")
     with only_writer(out), whole_folder(out) as partial:
@@ -90,12 +97,15 @@ def explain(
     return Explained([explanation.line() for explanation, _ in explanations], f"explanations.csv{single}")
 
 
-def _explain_members(run: RunFolder, images: Sequence[Path], out: Path, *, fold: int | None, brief: bool) -> Explained:
+def _explain_members(
+    run: RunFolder, images: Sequence[Path], out: Path, *, fold: int | None, brief: bool, maps: bool
+) -> Explained:
     """Explain the predictions of each member of a combined run in a folder of its own."""
     lines = []
     with only_writer(out), whole_folder(out) as partial:
         for member in members_of(run):
-            done = explain(member.folder, images, partial / member.name, fold=fold, brief=brief)
+            of_network = maps and member.info.family == "cnn"
+            done = explain(member.folder, images, partial / member.name, fold=fold, brief=brief, maps=of_network)
             lines += [f"{member.name}: {line}" for line in done.lines]
     return Explained(lines, "a folder for each of the combined runs")
 

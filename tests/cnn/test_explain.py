@@ -151,7 +151,7 @@ def test_the_diagram_names_the_pooling_and_every_layer_of_the_head(pooling: str)
 
 def test_explain_writes_grad_cam_and_the_maps_of_every_layer(run: RunFolder, cohort: Path, tmp_path: Path) -> None:
     paths = [cohort / "images" / path for path in run.predictions["path"][:2]]
-    found = explain(run.folder, paths, tmp_path / "seen")
+    found = explain(run.folder, paths, tmp_path / "seen", maps=True)
     assert [each.score for each in found] == pytest.approx(run.predictions["score"][:2].tolist(), abs=1e-5)
     assert run.predictions["score"][:2].tolist() != run.predictions["raw_score"][:2].tolist()
     assert [each.predicted for each in found] == run.predictions["predicted"][:2].tolist()
@@ -166,6 +166,9 @@ def test_explain_writes_grad_cam_and_the_maps_of_every_layer(run: RunFolder, coh
     assert summary["parameters"].sum() == 1_248_060
     assert summary["output"].iloc[0] == "64 x 64 x 3"
     assert (tmp_path / "seen" / "diagram.svg").is_file()
+    explain(run.folder, paths[:1], tmp_path / "without maps")
+    of_image = tmp_path / "without maps" / f"001_{paths[0].stem}"
+    assert [path.name for path in of_image.iterdir()] == ["grad_cam.png"]
 
 
 def test_explain_refuses_what_it_cannot_explain(run: RunFolder, cohort: Path, tmp_path: Path) -> None:

@@ -214,6 +214,21 @@ def test_images_without_a_usable_cell_end_in_one_line_and_leave_nothing(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_folder_of_images_is_explained_and_an_svm_has_no_feature_maps(
+    run: RunFolder, cohort: Path, tmp_path: Path
+) -> None:
+    image = images_of(cohort, run)[0]
+    (tmp_path / "cells").mkdir()
+    shutil.copy(image, tmp_path / "cells" / "one.bmp")
+    assert leukobench("explain", run.folder, tmp_path / "cells", "--brief", "-o", tmp_path / "why").exit_code == 0
+    (row,) = pd.read_csv(tmp_path / "why" / "explanations.csv").to_dict("records")
+    assert row["path"] == (tmp_path / "cells" / "one.bmp").as_posix()
+    path = image.relative_to(cohort / "images").as_posix()
+    assert row["score"] == pytest.approx(run.predictions.set_index("path").loc[path, "score"], abs=1e-8)
+    line = refused(leukobench("explain", run.folder, image, "--maps", "-o", tmp_path / "maps"))
+    assert line == f"Error: {run.folder}: is no network, so it has no feature maps (--maps)"
+
+
 def test_unusable_folds_and_outputs_are_refused(
     run: RunFolder, of_folds: RunFolder, cohort: Path, tmp_path: Path
 ) -> None:
