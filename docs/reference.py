@@ -234,7 +234,7 @@ def features_page() -> str:
         "defines the feature in the same way. *Checked against* names the outside value, and the test in "
         "[tests/features](../../tests/features) that compares with it.",
         f"Names with `_d1` are features of co-occurrence matrices at a distance of 1 px. The sets with several "
-        f"distances have each of them for {', '.join(str(distance) for distance in distances)} px (`_d1`, `_d2`, `_d4`).",
+        f"distances have each of them for {', '.join(map(str, distances))} px (`_d1`, `_d2`, `_d4`).",
         "## Sets",
         table(
             ("set", "features", "settings"),
