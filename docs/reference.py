@@ -20,7 +20,8 @@ import click
 
 import leukobench
 from leukobench.classifiers.recipes import RECIPES as CLASSICAL
-from leukobench.cli import COMMANDS, Commands
+from leukobench.cli import COMMANDS
+from leukobench.cli import main as main_command
 from leukobench.cnn.recipe_catalog import RECIPES as NETWORKS
 from leukobench.cohort import croissant_record, manifest, partition, ties
 from leukobench.comparison import other_models
@@ -318,9 +319,7 @@ def _shown(value: Any) -> str:
 
 def commands_page() -> str:
     """Every command with every option."""
-    group = Commands(name="leukobench")
-    context = click.Context(group, info_name="leukobench")
-    found = {name: group.get_command(context, name) for name in COMMANDS}
+    found = {name: main_command.get_command(click.Context(main_command), name) for name in COMMANDS}
     blocks = [
         "`leukobench COMMAND --help` prints the same. [leukobench.toml](../index.md#options-that-you-give-every-time) "
         "holds values of options that you give every time. A command that fails prints one line and ends with exit "
@@ -330,16 +329,21 @@ def commands_page() -> str:
             ((f"[`{name}`](#{name})", _first_sentence(of)) for name, of in found.items() if of),
         ),
     ]
+    blocks += ["These options stand before the command:", _options(main_command)]
     for name, command in found.items():
         assert command is not None
         arguments = " ".join(_usage(p) for p in command.params if isinstance(p, click.Argument))
         blocks += [f"## {name}", f"    leukobench {' '.join(filter(None, (name, '[OPTIONS]', arguments)))}"]
         blocks += list(_paragraphs(command.help or ""))
-        options = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
-        if options:
-            rows = ((_names(option), _takes(option), _option_help(option)) for option in options)
-            blocks.append(table(("option", "value", "meaning"), rows))
+        if any(isinstance(p, click.Option) for p in command.params):
+            blocks.append(_options(command))
     return page("Commands", *blocks)
+
+
+def _options(command: click.Command) -> str:
+    """Return a table of the options of a command."""
+    options = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
+    return table(("option", "value", "meaning"), ((_names(o), _takes(o), _option_help(o)) for o in options))
 
 
 def _first_sentence(command: click.Command) -> str:
@@ -377,7 +381,7 @@ def _option_help(option: click.Option) -> str:
     notes = ["required"] if option.required else []
     if option.show_default and isinstance(option.default, str | int | float) and not isinstance(option.default, bool):
         notes.append(f"default: `{option.default}`")
-    if option.multiple:
+    if option.multiple and "several times" not in (option.help or ""):
         notes.append("can be repeated")
     return " ".join(filter(None, ((option.help or "").replace("<", "&lt;"), f"({'; '.join(notes)})" if notes else "")))
 
