@@ -101,6 +101,7 @@ CHECKS = (
     (r"geometry_(compactness|circularity|convexity)", "a disk", "test_a_disk_has_the_shape_of_a_disk"),
 )
 
+FAMILIES = {"color": "Colour", "geometry": "Geometry", "texture": "Texture", "statistics": "Statistics"}
 OF_MANIFEST = {name: means for name, (_, means) in croissant_record._IMAGE_FIELDS.items()} | {
     "original_name": "name of the file before the challenge renamed it; empty for other images",
 }
@@ -207,11 +208,11 @@ def code(text: object) -> str:
     return f"`{text}`" if str(text) else DASH
 
 
-def checked_against(name: str) -> str:
+def checked_against(name: str) -> tuple[str, str]:
     """Return what the tests compare a feature with, and which test does."""
     for pattern, what, test in CHECKS:
         if re.fullmatch(pattern, name):
-            return f"{what} (`{test}`)"
+            return what, test
     raise LookupError(f"{name}: CHECKS does not say what its values are compared with")
 
 
@@ -232,8 +233,8 @@ def features_page() -> str:
         "Symbols: R, G, B are the channels, I is the intensity (the channel of the settings), A the area and P the "
         "perimeter of the cell, p a probability in a co-occurrence matrix or a histogram. *Code* is that of the Image "
         "Biomarker Standardisation Initiative (IBSI, [arXiv 1612.07003](https://arxiv.org/abs/1612.07003)), if that "
-        "defines the feature in the same way. *Checked against* names the outside value, and the test in "
-        "[tests/features](../../tests/features) that compares with it.",
+        "defines the feature in the same way. *Checked against* names the outside value; the [tests](#tests) that "
+        "compare with it are in [tests/features](../../tests/features).",
         f"Names with `_d1` are features of co-occurrence matrices at a distance of 1 px. The sets with several "
         f"distances have each of them for {', '.join(map(str, distances))} px (`_d1`, `_d2`, `_d4`).",
         "## Sets",
@@ -247,8 +248,8 @@ def features_page() -> str:
     ]
     for family in dict.fromkeys(feature.family for feature in shown):
         of_family = [feature for feature in shown if feature.family == family]
-        blocks += [f"## {family.capitalize()}", _feature_table(of_family)]
-    return page("Features", *blocks)
+        blocks += [f"## {FAMILIES[family]}", _feature_table(of_family)]
+    return page("Features", *blocks, "## Tests", _test_table(shown))
 
 
 def _feature_table(shown: Iterable[Feature]) -> str:
@@ -263,9 +264,22 @@ def _feature_table(shown: Iterable[Feature]) -> str:
                 code(f.ibsi),
                 f.source,
                 "all" if set(f.sets) == set(SETS) else ", ".join(f.sets),
-                checked_against(f.name),
+                checked_against(f.name)[0],
             )
             for f in shown
+        ),
+    )
+
+
+def _test_table(shown: Iterable[Feature]) -> str:
+    names: dict[tuple[str, str], list[str]] = {}
+    for feature in shown:
+        names.setdefault(checked_against(feature.name), []).append(feature.name)
+    return table(
+        ("checked against", "test", "features"),
+        (
+            (what, code(test), code(of[0]) + f" and {len(of) - 1} more" * (len(of) > 1))
+            for (what, test), of in names.items()
         ),
     )
 

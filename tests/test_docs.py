@@ -12,7 +12,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from click.shell_completion import ShellComplete
 
+from leukobench.cli import main
 from tests.conftest import REPOSITORY
 
 DOCS = REPOSITORY / "docs"
@@ -77,6 +79,21 @@ def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         if cell["cell_type"] == "code":
             exec(re.sub(r"^(\s*)%pip .*", r"\1pass", "".join(cell["source"]), flags=re.MULTILINE), names)
     assert (tmp_path / "report" / "report.html").is_file()
+
+
+def test_the_example_of_the_intervals_shows_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (DOCS / "intervals.md").read_text(encoding="utf-8"), re.DOTALL)
+    exec(code, {})
+    printed = [list(map(float, re.findall(r"[\d.]+", line))) for line in capsys.readouterr().out.splitlines()]
+    (people, low, high), (cells, narrow_low, narrow_high) = printed
+    assert people == cells
+    assert high - low > 5 * (narrow_high - narrow_low)
+
+
+def test_the_shell_completes_commands_and_options() -> None:
+    complete = ShellComplete(main, {}, "leukobench", "_LEUKOBENCH_COMPLETE")
+    assert [found.value for found in complete.get_completions([], "train")] == ["train-svm", "train-knn", "train-cnn"]
+    assert [found.value for found in complete.get_completions(["split"], "--rep")] == ["--repeats"]
 
 
 def messages_of_the_code() -> list[str]:
