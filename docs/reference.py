@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -498,8 +499,10 @@ def api_page() -> str:
         if inspect.isclass(value):
             for method, of in vars(value).items():
                 about = inspect.getdoc(of)
-                if method.startswith(("_", "set_")) or not about or method in {"fit", "transform"}:
+                if method.startswith(("_", "set_")) or method in {"fit", "transform"} or not about:
                     continue
+                if not (callable(of) or isinstance(of, property | cached_property)):
+                    continue  # the default of an attribute
                 called = _signature(method, of) if callable(of) else []
                 blocks += [f"### {name}.{method}", *called, *_docstring(of)]
     return page("Python interface", *blocks)
@@ -550,7 +553,10 @@ def _sections(text: str) -> dict[str, str]:
         )
         if begins:
             title = begins[1]
-            found[title] = [begins[2].strip()] if begins[2].strip() else []
+            said = begins[2].strip()  # on the line of the title
+            found[title] = (
+                [f"    {title}: {said}", ""] if said and title.startswith("Example") else [f"    {said}"] * bool(said)
+            )
         else:
             found[title].append(line)
     return {name: inspect.cleandoc("\n".join(["", *lines])) for name, lines in found.items() if lines}
