@@ -1,4 +1,5 @@
-# `make demo` and `make test` are what a new user needs; `make lint`, `make types` and `make coverage` are what CI adds.
+# `make demo` and `make test` are what a new user needs; `make lint`, `make types`, `make docs` and `make coverage` are what
+# CI adds.
 # Each makes .venv once; a later call goes straight to work.
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ PROJECT := setup.cfg pyproject.toml __init__.py
 # would wait for each other
 TESTS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-.PHONY: demo test coverage lint types clean
+.PHONY: demo test coverage lint types docs clean
 
 demo: .venv/installed
 	@if [ -e demo ]; then echo "== removing the previous demo/"; rm -rf demo; fi
@@ -36,8 +37,13 @@ types: .venv/installed-test
 	       echo "mypy --config-file leukobench/pyproject.toml -p leukobench"; exit 1; }
 	@cd .venv/types && "$(CURDIR)/$(BIN)/python" -m mypy --config-file leukobench/pyproject.toml -p leukobench
 
+# strict: a link or an anchor that leads nowhere is an error
+docs: .venv/installed-docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "== site/index.html"
+
 clean:
-	rm -rf .venv demo build dist htmlcov .coverage *.egg-info
+	rm -rf .venv demo build dist site htmlcov .coverage *.egg-info
 
 .venv/made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -55,3 +61,8 @@ clean:
 	@echo "== installing leukobench, what it needs and the test tools into .venv (about 1 GB to download, once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch .venv/installed $@
+
+.venv/installed-docs: .venv/installed-test
+	@echo "== installing what makes the site"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
