@@ -86,10 +86,12 @@ def compile_for(recipe: Recipe, model: keras.Model, steps: int) -> None:
     if recipe.schedule == "cosine":
         rate = arguments["learning_rate"]
         arguments["learning_rate"] = keras.optimizers.schedules.CosineDecay(rate, steps * recipe.epochs)
+    # as an object, because TensorFlow traces the training step twice where the metric named "accuracy" is made in it
+    accuracy = keras.metrics.BinaryAccuracy if recipe.head[-1] == "sigmoid" else keras.metrics.CategoricalAccuracy
     model.compile(
         optimizer=getattr(keras.optimizers, arguments.pop("name"))(**arguments),
         loss=getattr(keras.losses, recipe.loss)(),
-        metrics=["accuracy"],
+        metrics=[accuracy(name="accuracy")],
         steps_per_execution=_STEPS_AT_ONCE if recipe.frozen else 1,
     )
 
