@@ -52,7 +52,7 @@ def segment_white_cell(rgb: np.ndarray, name: str = "image") -> tuple[np.ndarray
 
     Returns:
         The mask of the cell and that of its nucleus [shape=(height, width), uint8, 0 or 255], and the number of
-        strongly stained components.
+        objects: the cell, and each nucleus outside it. Platelets do not count.
 
     Raises:
         InputError: nothing is stained, or no stained component is larger than a speck.
@@ -63,7 +63,7 @@ def segment_white_cell(rgb: np.ndarray, name: str = "image") -> tuple[np.ndarray
     density = _density(rgb)
     components = _components(density, name)
     cell, nucleus = _cell_around(density, components.central(), components.at_border())
-    return cell.astype(np.uint8) * 255, nucleus.astype(np.uint8) * 255, components.count
+    return cell.astype(np.uint8) * 255, nucleus.astype(np.uint8) * 255, 1 + components.outside(cell)
 
 
 def segment_white_cells(rgb: np.ndarray, name: str = "image") -> list[tuple[np.ndarray, np.ndarray]]:
@@ -137,6 +137,11 @@ class _Components:
         rank = self.distance + 0.2 * max(self.labels.shape) * self.cut
         candidates = [i for i in range(1, self.count + 1) if self.weights[i] >= CENTRAL * self.weights[1:].max()]
         return self._with_lobes(min(candidates, key=lambda i: rank[i]), set())
+
+    def outside(self, cell: np.ndarray) -> int:
+        """Return how many components outside a cell absorb enough to be a nucleus."""
+        enough = 1 + np.flatnonzero(self.weights[1:] >= WEAKEST * self.weights[1:].max())
+        return len(set(enough.tolist()) - set(np.unique(self.labels[cell]).tolist()))
 
     def at_border(self) -> np.ndarray:
         """Return the pixels of the components that touch the border: they are of other cells."""

@@ -51,7 +51,7 @@ def segment(images: tuple[Path, ...], out: Path, **options: Any) -> None:
       cut_out/       with --all: each cell on black
 
     A cell is doubtful if it touches the border, has a ragged outline (often red cells that were taken in) or no
-    cytoplasm, if its area is over twice or under half the median, or if the image has other stained objects.
+    cytoplasm, if its area is over twice or under half the median, or if the image has other nuclei.
 
     Use --all where an image holds several white cells. `manifest`, `extract` and `predict` read the cells of cut_out
     as they read C-NMC; cells.csv has their places. Two cells whose nuclei nearly touch can be taken for one.

@@ -93,8 +93,8 @@ def segment_images(
     Returns:
         One row a cell: `path`, `cell` (its number in the image), its bounding box `left`, `top`, `width`, `height` and
         centroid `x`, `y` (px; of the whole cell, from the top left corner), `cell_area`, `nucleus_area` (px^2),
-        `solidity` (area / area of the convex hull), `touches_border`, `others` (how many other strongly stained
-        components the image has, or other cells with `all_cells`), `mask` and `cut_out` (files in `out`; cut_out is
+        `solidity` (area / area of the convex hull), `touches_border`, `others` (how many other nuclei
+        the image has, or other cells with `all_cells`), `mask` and `cut_out` (files in `out`; cut_out is
         empty without `all_cells`), and `doubts`: reasons to look at the cell, empty if there is none.
         `attrs["failures"]` maps the path of each image that failed to the reason.
 
@@ -172,8 +172,8 @@ def _segmented(
                 cells = segment_white_cells(rgb, file)
                 others = len(cells) - 1
             else:
-                whole, inner, components = segment_white_cell(rgb, file)
-                cells, others = [(whole, inner)], components - _parts(inner)
+                whole, inner, objects = segment_white_cell(rgb, file)
+                cells, others = [(whole, inner)], objects - 1
         except InputError as error:
             return str(error).removeprefix(f"{file}: ")
         chosen = [cell if segment == "cell" else nucleus for cell, nucleus in cells]
@@ -183,13 +183,9 @@ def _segmented(
             cut_out = f"cut_out/{target.removesuffix('.png')}_{number}.png" if all_cells else ""
             if cut_out:
                 _write_png(_on_black(rgb, mask), out / cut_out)
-            row = _row(name, number, cell, nucleus, max(0, others), f"masks/{target}", cut_out)
+            row = _row(name, number, cell, nucleus, others, f"masks/{target}", cut_out)
             result.append((row, _picture(rgb, cell, nucleus)))
         return result
-
-
-def _parts(mask: np.ndarray) -> int:
-    return cv2.connectedComponents(mask, connectivity=8)[0] - 1
 
 
 def _row(name: str, number: int, cell: np.ndarray, nucleus: np.ndarray, others: int, mask: str, cut_out: str) -> _Row:
@@ -217,7 +213,7 @@ def _doubts(table: pd.DataFrame, all_cells: bool) -> list[str]:
         "unusually small": table["cell_area"] < table["cell_area"].median() / UNUSUAL,
     }
     if not all_cells:
-        reasons["other stained objects"] = table["others"] > 0
+        reasons["other nuclei"] = table["others"] > 0
     found = pd.DataFrame(reasons)
     return ["; ".join(found.columns[row]) for row in found.to_numpy(bool)]
 
