@@ -24,7 +24,7 @@ from leukobench.core.errors import InputError
 from leukobench.core.files import only_writer, refuse_existing, whole_folder, write_csv
 from leukobench.core.pages import guarded, page_templates
 from leukobench.core.processes import in_processes
-from leukobench.core.text import counted
+from leukobench.core.text import counted, printable
 from leukobench.results.failures import write_failures
 from leukobench.workflows.contact_sheet import MOST
 from leukobench.workflows.image_sources import ImageSources, image_sources
@@ -99,7 +99,8 @@ def segment_images(
         `attrs["failures"]` maps the path of each image that failed to the reason.
 
     Raises:
-        InputError: there is no such segment, `out` exists, there is no image, or no cell was found in any.
+        InputError: there is no such segment, `out` exists, there is no image, a name cannot be written in a table, or no cell was
+            found in any image.
 
     Source: see `leukobench.cells.white_cell.segment_white_cell`.
 
@@ -153,8 +154,14 @@ def segment_images(
 
 def _targets(sources: ImageSources) -> list[str]:
     """Return the path of each mask below its folder: that of the image, whose suffix stays only where needed."""
+    for name in sources.names:
+        if printable(name) != name:
+            raise InputError(f"{name}: its name cannot be written in a table; rename the file")
     names = [PurePath(os.path.abspath(file)) for file in sources.files]
-    base = os.path.commonpath([name.parent for name in names])
+    try:
+        base = os.path.commonpath([name.parent for name in names])
+    except ValueError:
+        raise InputError("images: are on several drives; segment those of each drive on their own") from None
     relative = [PurePosixPath(name.relative_to(base).as_posix()) for name in names]
     shared = Counter(path.with_suffix("").as_posix().lower() for path in relative)  # a.bmp and a.png, or A.png
     stems = [path.with_suffix("").as_posix() for path in relative]

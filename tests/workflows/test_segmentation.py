@@ -167,6 +167,8 @@ def test_what_cannot_be_done_is_said_in_one_line_and_leaves_nothing(tmp_path: Pa
         assert message in result.stderr
         assert len(result.stderr.strip().splitlines()) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "none"]
+    with pytest.raises(lb.InputError, match="rename the file"):
+        lb.segment_images(["a\rb.png"], tmp_path / "out")
     result = segment(empty, "-o", tmp_path / "in")
     assert result.exit_code == 2
     assert "already exists" in result.stderr
