@@ -99,8 +99,8 @@ def segment_images(
         `attrs["failures"]` maps the path of each image that failed to the reason.
 
     Raises:
-        InputError: there is no such segment, `out` exists, there is no image, a name cannot be written in a table, or no cell was
-            found in any image.
+        InputError: there is no such segment, `out` exists, there is no image, a name cannot be written in a table, or
+            no cell was found in any image.
 
     Source: see `leukobench.cells.white_cell.segment_white_cell`.
 
