@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy import ndimage
 
 from leukobench.cells.components import fill_holes, largest_component
 from leukobench.core.errors import InputError
@@ -168,15 +169,18 @@ class _Components:
         """Return a component with the lobes near it, without those that are used by another nucleus."""
         chosen, areas = self.labels == first, np.bincount(self.labels.ravel())
         members = {first} | used
-        for _ in range(3):  # a lobe may be near to another lobe only
-            for i in range(1, self.count + 1):
-                if self.cut[i] or i in members or areas[i] < LOBE * chosen.sum():
-                    continue
-                lobe = self.labels == i
-                if _distance(~chosen)[lobe].min() <= GAP * _radius(chosen):
-                    chosen = chosen | lobe
-                    members.add(i)
-        return chosen
+        while True:  # a lobe may be near to another lobe only
+            lobes = [
+                i for i in np.flatnonzero(areas >= LOBE * chosen.sum()) if i and i not in members and not self.cut[i]
+            ]
+            if not lobes:
+                return chosen
+            gaps = ndimage.minimum(_distance(~chosen), self.labels, lobes)
+            near = [i for i, gap in zip(lobes, gaps, strict=True) if gap <= GAP * _radius(chosen)]
+            if not near:
+                return chosen
+            chosen |= np.isin(self.labels, near)
+            members |= {int(i) for i in near}
 
 
 def _components(density: np.ndarray, name: str) -> _Components:
