@@ -43,6 +43,7 @@ _MODULES = {  # the module of each public name
     "read_cell": "cells.cell",
     "read_manifest": "cohort.manifest",
     "read_ties": "cohort.ties",
+    "segment_images": "workflows.segmentation",
     "split": "cohort.splitting",
     "train_classifier": "workflows.runs",
     "train_network": "workflows.runs",
@@ -77,6 +78,7 @@ __all__ = [
     "read_cell",
     "read_manifest",
     "read_ties",
+    "segment_images",
     "split",
     "train_classifier",
     "train_network",
@@ -106,6 +108,7 @@ if TYPE_CHECKING:
     from leukobench.features.transformer import CellFeatures
     from leukobench.workflows.export import export_onnx
     from leukobench.workflows.runs import Run, combine, load_run, train_classifier, train_network
+    from leukobench.workflows.segmentation import segment_images
 
 
 def __getattr__(name: str) -> Any:

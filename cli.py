@@ -27,6 +27,7 @@ COMMANDS = {  # in the order in which a study needs them; a command's module is 
     "manifest": "cohort:manifest",
     "verify": "cohort:verify",
     "audit": "cohort:audit",
+    "segment": "segmentation:segment",
     "split": "cohort:split_command",
     "croissant": "cohort:croissant",
     "extract": "features:extract",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
+from scipy import ndimage
 
 from leukobench.cells.components import fill_holes, largest_component
 from leukobench.core.errors import InputError
@@ -14,9 +17,12 @@ SIDE = 120  # px; the shorter side at which images are smoothed by SMOOTHING
 SMOOTHING = 0.7  # px
 STAINED = 0.08  # optical density above which a pixel counts as stained
 WEIGHTS = np.array([1, 1, 0.5], np.float32)  # of red, green and blue in the density of the cytoplasm
+OPENING = 9  # px; largest diameter of the opening of strongly stained components
+CENTRAL = 0.3  # density that the central nucleus absorbs at least / that of the strongest component
+WEAKEST = 0.2  # the same of every nucleus, where all cells are segmented
 PALE = 0.35  # of the cytoplasm's density: where the cell ends
 RING = 0.35  # width of the ring around the nucleus that stands for the cytoplasm
-FAR = 1.6  # distance from the nucleus beyond which stained pixels stand for red cells
+FAR = (1.6, 1.1)  # distance from the nucleus beyond which stained pixels stand for red cells; the second if none do
 SEPARATION = 2.0  # squared Mahalanobis distance of cytoplasm and red cells, at least, to tell them apart
 REACH = 4.0  # largest distance of the outline from the centre of the nucleus
 ANGLES, STEPS = 96, 96  # of the outline in polar coordinates
@@ -34,7 +40,9 @@ def segment_white_cell(rgb: np.ndarray, name: str = "image") -> tuple[np.ndarray
     1. The optical density -log10(I / I0) of each channel, where I0 is the most frequent bright grey level.
     2. The strongly stained component that is nearest to the middle, with the lobes near it, is a first nucleus.
     3. A ring around it stands for the cytoplasm. Where stained pixels far from it differ in colour, a linear
-       discriminant tells them (red cells) from cytoplasm. No training data are needed, as in the source.
+       discriminant tells them (red cells) from cytoplasm. No training data are needed, as in the source. Where there
+       are none so far, nearer ones are tried, which are red cells only if they absorb a smaller share of red light.
+       Pixels nearer to a nucleus at the border of the crop are of another cell.
     4. The outline is the closed curve in polar coordinates around the nucleus that encloses most evidence of cell; it
        is found by dynamic programming. Near the outline, pixels are then classified one by one.
     5. Within the cell, a threshold of the green density gives the nucleus.
@@ -45,7 +53,7 @@ def segment_white_cell(rgb: np.ndarray, name: str = "image") -> tuple[np.ndarray
 
     Returns:
         The mask of the cell and that of its nucleus [shape=(height, width), uint8, 0 or 255], and the number of
-        strongly stained components.
+        objects: the cell, and each nucleus outside it. Platelets do not count.
 
     Raises:
         InputError: nothing is stained, or no stained component is larger than a speck.
@@ -53,14 +61,47 @@ def segment_white_cell(rgb: np.ndarray, name: str = "image") -> tuple[np.ndarray
     Source: Zheng, X., Wang, Y., Wang, G., & Liu, J. (2018). Fast and robust segmentation of white blood cell images by
     self-supervised learning. Micron 107, 55-71 (the idea of step 3).
     """
+    density = _density(rgb)
+    components = _components(density, name)
+    cell, nucleus = _cell_around(density, components.central(), components.at_border())
+    return cell.astype(np.uint8) * 255, nucleus.astype(np.uint8) * 255, 1 + components.outside(cell)
+
+
+def segment_white_cells(rgb: np.ndarray, name: str = "image") -> list[tuple[np.ndarray, np.ndarray]]:
+    """Segment every white cell of a photograph of a smear; see `segment_white_cell`.
+
+    A nucleus is a strongly stained component with the lobes near it. Those that absorb less than a fifth of what the
+    strongest nucleus absorbs are left out: platelets and stain deposits. No pixel belongs to two cells.
+
+    Args:
+        rgb: The photograph, 0 to 255. [shape=(height, width, 3), uint8]
+        name: Name of the image in error messages.
+
+    Returns:
+        The mask of each cell and that of its nucleus, from top to bottom. [shape=(height, width), uint8, 0 or 255]
+
+    Raises:
+        InputError: see `segment_white_cell`.
+    """
+    density = _density(rgb)
+    components = _components(density, name)
+    taken = np.zeros(rgb.shape[:2], bool)
+    cells = []
+    for seed in sorted(components.nuclei(), key=lambda mask: tuple(np.argwhere(mask).mean(axis=0))):
+        cell, nucleus = _cell_around(density, seed, components.labels > 0)
+        cell, nucleus = cell & ~taken, nucleus & ~taken
+        if nucleus.any():
+            taken |= cell
+            cells.append((cell.astype(np.uint8) * 255, nucleus.astype(np.uint8) * 255))
+    return cells
+
+
+def _density(rgb: np.ndarray) -> np.ndarray:
+    """Return the optical density of each channel after smoothing. [shape=(height, width, 3)]"""
     scale = min(2.0, max(1.0, min(rgb.shape[:2]) / SIDE))
     light = np.float32(_background(rgb))
     smooth = np.asarray(cv2.GaussianBlur(rgb, (0, 0), SMOOTHING * scale)).astype(np.float32)
-    density = np.clip(-np.log10((smooth + 2) / (light + 2)), 0, None)
-    seed, components = _first_nucleus(density, name)
-    cell = _outline(_evidence(density, seed), seed)
-    nucleus = _nucleus(density[..., 1], cell, seed)
-    return cell.astype(np.uint8) * 255, nucleus.astype(np.uint8) * 255, components
+    return np.clip(-np.log10((smooth + 2) / (light + 2)), 0, None)
 
 
 def _background(rgb: np.ndarray) -> np.ndarray:
@@ -72,51 +113,148 @@ def _background(rgb: np.ndarray) -> np.ndarray:
     return np.asarray(np.median(rgb[np.abs(grey.astype(int) - int(np.argmax(frequency))) <= 4], axis=0))
 
 
-def _first_nucleus(density: np.ndarray, name: str) -> tuple[np.ndarray, int]:
-    """Return the strongly stained component nearest to the middle with its lobes, and the number of components."""
+@dataclass(frozen=True)
+class _Components:
+    """The strongly stained components of an image: nuclei, their lobes, platelets.
+
+    Attributes:
+        labels: Number of the component of each pixel, 0 outside. [shape=(height, width)]
+        weights: Sum of the density of each.
+        distance: Distance of each from the middle of the image, px.
+        cut: Whether each touches the border of the image.
+    """
+
+    labels: np.ndarray
+    weights: np.ndarray
+    distance: np.ndarray
+    cut: np.ndarray
+
+    @property
+    def count(self) -> int:
+        return len(self.weights) - 1
+
+    def central(self) -> np.ndarray:
+        """Return the nucleus nearest to the middle; one at the border counts as a fifth of the image farther away."""
+        rank = self.distance + 0.2 * max(self.labels.shape) * self.cut
+        candidates = [i for i in range(1, self.count + 1) if self.weights[i] >= CENTRAL * self.weights[1:].max()]
+        return self._with_lobes(min(candidates, key=lambda i: rank[i]), set())
+
+    def outside(self, cell: np.ndarray) -> int:
+        """Return how many components outside a cell absorb enough to be a nucleus."""
+        enough = 1 + np.flatnonzero(self.weights[1:] >= WEAKEST * self.weights[1:].max())
+        return len(set(enough.tolist()) - set(np.unique(self.labels[cell]).tolist()))
+
+    def at_border(self) -> np.ndarray:
+        """Return the pixels of the components that touch the border: they are of other cells."""
+        return np.isin(self.labels, 1 + np.flatnonzero(self.cut[1:]))
+
+    def nuclei(self) -> list[np.ndarray]:
+        """Return all nuclei, the strongest first."""
+        found: list[np.ndarray] = []
+        used: set[int] = set()
+        strongest = 0.0
+        for i in 1 + np.argsort(-self.weights[1:], kind="stable"):
+            if i in used:
+                continue
+            nucleus = self._with_lobes(int(i), used)
+            members = set(np.unique(self.labels[nucleus]).tolist())
+            weight = float(self.weights[list(members)].sum())
+            strongest = max(strongest, weight)
+            if weight >= WEAKEST * strongest:
+                used |= members
+                found.append(nucleus)
+        return found
+
+    def _with_lobes(self, first: int, used: set[int]) -> np.ndarray:
+        """Return a component with the lobes near it, without those that are used by another nucleus."""
+        chosen, areas = self.labels == first, np.bincount(self.labels.ravel())
+        members = {first} | used
+        while True:  # a lobe may be near to another lobe only
+            lobes = [
+                i for i in np.flatnonzero(areas >= LOBE * chosen.sum()) if i and i not in members and not self.cut[i]
+            ]
+            if not lobes:
+                return chosen
+            gaps = ndimage.minimum(_distance(~chosen), self.labels, lobes)
+            near = [i for i, gap in zip(lobes, gaps, strict=True) if gap <= GAP * _radius(chosen)]
+            if not near:
+                return chosen
+            chosen |= np.isin(self.labels, near)
+            members |= {int(i) for i in near}
+
+
+def _components(density: np.ndarray, name: str) -> _Components:
+    """Return the strongly stained components of an image."""
     absorbed = density[..., 0] + 0.5 * density[..., 1]
     stained = absorbed[absorbed > STAINED]
     if not stained.size:
         raise InputError(f"{name}: holds no cell (nothing is stained); remove it or replace it")
     strong = absorbed > _otsu(stained, float(np.percentile(absorbed, 99.9)))
     height, width = strong.shape
-    mask = _opened(strong, min(height, width) / 50)
+    mask = _opened(strong, min(min(height, width) / 50, OPENING))
     count, labels, statistics, centres = cv2.connectedComponentsWithStats(mask, connectivity=8)
     if count < 2:
         raise InputError(f"{name}: holds no cell (only specks are stained); remove it or replace it")
     weights = np.bincount(labels.ravel(), weights=absorbed.ravel(), minlength=count)
     x, y, w, h = statistics[:, :4].T
-    cut = (x == 0) | (y == 0) | (x + w == width) | (y + h == height)  # by the border of the image
+    cut = (x == 0) | (y == 0) | (x + w == width) | (y + h == height)
     distance = np.hypot(centres[:, 0] - (width - 1) / 2, centres[:, 1] - (height - 1) / 2)
-    rank = distance + 0.2 * max(height, width) * cut
-    candidates = [i for i in range(1, count) if weights[i] >= 0.3 * weights[1:].max()]
-    chosen = labels == min(candidates, key=lambda i: rank[i])
-    for _ in range(3):  # a lobe may be near to another lobe only
-        for i in range(1, count):
-            lobe = labels == i
-            if cut[i] or lobe.sum() < LOBE * chosen.sum() or chosen[lobe].any():
-                continue
-            if _distance(~chosen)[lobe].min() <= GAP * _radius(chosen):
-                chosen = chosen | lobe
-    return chosen, count - 1
+    return _Components(labels, weights, distance, cut)
 
 
-def _evidence(density: np.ndarray, nucleus: np.ndarray) -> np.ndarray:
-    """Return the evidence of each pixel that it belongs to the cell, -1 to 1; 1.5 in the nucleus."""
+def _cell_around(density: np.ndarray, seed: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the cell around a first nucleus, and its nucleus.
+
+    Args:
+        density: Optical density of the image. [shape=(height, width, 3)]
+        seed: The first nucleus. [shape=(height, width), bool]
+        others: Strongly stained components of other cells; the cell does not contain them. [as seed]
+    """
+    left, top, width, height = cv2.boundingRect(seed.astype(np.uint8))
+    margin = int(REACH * _radius(seed)) + 1
+    window = (slice(max(0, top - margin), top + height + margin), slice(max(0, left - margin), left + width + margin))
+    near = seed[window]
+    inside = _outline(_evidence(density[window], near, others[window] & ~near), near)
+    cell, nucleus = np.zeros(seed.shape, bool), np.zeros(seed.shape, bool)
+    cell[window] = inside
+    nucleus[window] = _nucleus(density[window][..., 1], inside, near)
+    return cell, nucleus
+
+
+def _evidence(density: np.ndarray, nucleus: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the evidence of each pixel that it belongs to the cell, -1 to 1; 1.5 in the nucleus.
+
+    Pixels nearer to the nucleus of another cell, in nuclear radii, belong to that.
+    """
     radius, dark = _radius(nucleus), density @ WEIGHTS
     distance = _distance(~nucleus)
     ring = (distance > 1) & (distance <= max(3, RING * radius)) & (dark > STAINED)
     typical = float(np.median(dark[ring])) if ring.any() else 2 * STAINED
     threshold = max(STAINED, PALE * typical)
     evidence = np.clip(dark / threshold - 1, -1, 1)
-    far = (distance > FAR * radius) & (dark > max(threshold, 0.6 * typical))
-    if ring.sum() > 20 and far.sum() > 0.02 * far.size:
-        evidence = np.minimum(evidence, _not_red(density, ring, far))
+    for start in FAR:
+        far = (distance > start * radius) & (dark > max(threshold, 0.6 * typical))
+        if ring.sum() > 20 and far.sum() > 0.02 * far.size:
+            not_red = _not_red(density, ring, far, paler=start != FAR[0])
+            if not_red is not None:
+                evidence = np.minimum(evidence, not_red)
+                break
+    for other in _larger(others, LOBE * nucleus.sum()):
+        evidence[_distance(~other) / _radius(other) < distance / radius] = -1
     return np.where(nucleus, 1.5, evidence).astype(np.float32)
 
 
-def _not_red(density: np.ndarray, ring: np.ndarray, far: np.ndarray) -> np.ndarray:
-    """Return the discriminant of cytoplasm (1) and red cells (-1) by their shares of red and blue density."""
+def _larger(mask: np.ndarray, area: float) -> list[np.ndarray]:
+    """Return the 8-connected components of a mask that are larger than an area."""
+    count, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    return [labels == i for i in range(1, count) if statistics[i, cv2.CC_STAT_AREA] > area]
+
+
+def _not_red(density: np.ndarray, ring: np.ndarray, far: np.ndarray, *, paler: bool) -> np.ndarray | None:
+    """Return the discriminant of cytoplasm (1) and red cells (-1) by their shares of red and blue density.
+
+    None if they do not differ or, with `paler`, if the red cells do not absorb a smaller share of red light.
+    """
     shares = density[..., [0, 2]] / (density.sum(axis=2, keepdims=True) + 0.05)
     red, cytoplasm = shares[far], shares[ring]
     of_red, of_cell = np.median(red, axis=0), np.median(cytoplasm, axis=0)
@@ -128,8 +266,8 @@ def _not_red(density: np.ndarray, ring: np.ndarray, far: np.ndarray) -> np.ndarr
     spread = np.cov((red - of_red).T) + np.cov((cytoplasm - of_cell).T) + 1e-4 * np.eye(2)
     direction = np.linalg.solve(spread, of_cell - of_red)
     separation = float((of_cell - of_red) @ direction)
-    if separation <= SEPARATION:
-        return np.ones(far.shape)
+    if separation <= SEPARATION or (paler and of_cell[0] <= of_red[0]):
+        return None
     position = np.clip((shares - (of_cell + of_red) / 2) @ direction / (separation / 2), -1, 1)
     return np.clip(2 * np.asarray(cv2.GaussianBlur(position.astype(np.float32), (0, 0), 1)), -1, 1)
 

@@ -51,6 +51,7 @@ def test_every_command_of_the_plan_is_there() -> None:
         "manifest",
         "predict",
         "recipes",
+        "segment",
         "split",
         "train-cnn",
         "train-knn",
