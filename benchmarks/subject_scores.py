@@ -26,11 +26,10 @@ from scipy.special import expit
 from scipy.stats import t as student
 
 from leukobench.cohort.manifest import POSITIVE
-from leukobench.comparison.auroc import auroc
-from leukobench.comparison.weighted_metrics import Scored
+from leukobench.comparison.runs import compare
+from leukobench.comparison.settling import settling_table
 from leukobench.results.calibration import log_odds
-from leukobench.results.metrics import THRESHOLD
-from leukobench.results.run import read_run_folder
+from leukobench.results.run import RunFolder, read_run_folder
 from leukobench.results.subject_scores import mean_intervals
 
 SIZES = (2, 5, 10, 20, 50)
@@ -84,24 +83,11 @@ def print_coverage(test: pd.DataFrame) -> None:
         print(f"| {n} | " + " | ".join(f"{np.mean(each):.1%}, {min(each):.1%}" for each in covered.values()) + " |")
 
 
-def print_settling(test: pd.DataFrame) -> None:
-    """Print AUROC and balanced accuracy of subjects against the number of their cells."""
-    subjects = test.groupby("subject_group").agg(label=("label", "first"), fold=("fold", "first"))
-    positive, fold = (subjects["label"] == POSITIVE).to_numpy(), subjects["fold"].to_numpy(int)
-    number, rng = subjects.index.get_indexer(test["subject_group"]), np.random.default_rng(0)
-    print(f"\n{len(subjects)} test subject groups\n\n| cells of each | AUROC of subjects | balanced accuracy at 0.5 |")
-    print("|---|---|---|")
-    for n in (1, *SIZES, 100, None):
-        found = []
-        for _ in range(SETTLING_DRAWS if n else 1):
-            order = pd.Series(rng.random(len(test))).groupby(number).rank().to_numpy()
-            drawn = order <= (n or len(test))
-            score = np.bincount(number[drawn], test["score"].to_numpy()[drawn]) / np.bincount(number[drawn])
-            rows = Scored(positive, score, np.arange(len(score)), len(score), fold)
-            right = (score >= THRESHOLD) == positive
-            found.append((auroc(rows).value, (right[positive].mean() + right[~positive].mean()) / 2))
-        area, accuracy = np.mean(found, axis=0)
-        print(f"| {n or 'all'} | {area:.3f} | {accuracy:.3f} |")
+def print_settling(run: RunFolder) -> None:
+    """Print AUROC and balanced accuracy of subject groups against the number of their cells."""
+    print("\n| cells of each | AUROC of subjects | balanced accuracy at 0.5 |\n|---|---|---|")
+    for row in settling_table(compare([run]), SETTLING_DRAWS).itertuples():
+        print(f"| {row.cells} | {row.subject_auroc:.3f} | {row.balanced_accuracy:.3f} |")
 
 
 def main() -> None:
@@ -111,7 +97,7 @@ def main() -> None:
     run = read_run_folder(parser.parse_args().run)
     print_scores(run.part("validation"))
     print_coverage(run.part("test"))
-    print_settling(run.part("test"))
+    print_settling(run)
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ class Recipe:
         scaling: How pixels are scaled, a name in `leukobench.cnn.scaling`.
         pretrained: Whether the base starts from ImageNet weights.
         trained: `all` layers; the `head` alone, on a frozen base; `head+batchnorm`, the head and the batch
-            normalisations of the base; or `all-but-batchnorm`: all layers but the batch normalisations of the base.
+            normalisations of the base; or `all-but-batchnorm`, all layers but the batch normalisations of the base.
         loss: Name of a Keras loss. Targets have one column for `sigmoid`, two (one-hot) for `softmax`.
         schedule: `constant` learning rate, or `cosine`, which decays to zero at the last step.
         class_weights: `none`; `balanced`: both classes have the same total weight in the loss; `balanced-subjects`: so

@@ -23,7 +23,9 @@ from leukobench.comparison.curves import (
 )
 from leukobench.comparison.importance import importance_tables
 from leukobench.comparison.intervals import SubjectGroups
+from leukobench.comparison.referral import CERTAINTY, NOVELTY, referral_table
 from leukobench.comparison.results import ComparedRuns
+from leukobench.comparison.settling import settling_table
 from leukobench.comparison.weighted_metrics import Scored
 from leukobench.core.plotting import (
     BLUE,
@@ -61,6 +63,8 @@ def draw_figures(comparison: ComparedRuns) -> dict[str, Figure]:
         "decision": decision_figure(scored),
         "scores": scores_figure(comparison),
         "subjects": subjects_figure(comparison),
+        "referral": referral_figure(comparison, referral_table(comparison)),
+        "settling": settling_figure(comparison, settling_table(comparison)),
     }
     histories = {name: run.history for name, run in comparison.runs.items() if run.history is not None}
     if histories:
@@ -165,6 +169,37 @@ def subjects_figure(comparison: ComparedRuns) -> Figure:
         axes.set_yticks([0, 1], [POSITIVE, NEGATIVE])
         axes.set_ylim(1.5, -0.5)
         axes.axvline(THRESHOLD, color="black", linewidth=1, linestyle=":")
+    return figure
+
+
+def referral_figure(comparison: ComparedRuns, table: pd.DataFrame) -> Figure:
+    """Draw the error of the answered cells over the referred share: referred by certainty, and (thin) by novelty."""
+    figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
+    axes = figure.add_subplot(xlabel="cells referred, %", ylabel="error of the others, %", xlim=(0, 50))
+    for (name, order), rows in table.groupby(["run", "order"], sort=False):
+        number = list(comparison.runs).index(name)
+        look = {"color": series_color(number), "linestyle": series_line_style(number)}
+        look |= {CERTAINTY: {"linewidth": 1.8}, NOVELTY: {"linewidth": 0.9, "alpha": 0.7}}[order]
+        shown = _shown(comparison, name) if order == CERTAINTY else f"{name}, by novelty"
+        axes.plot(100 * rows["referred"], 100 * rows["subject_weighted_error"], **look, label=shown)
+    axes.set_ylim(bottom=0)
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def settling_figure(comparison: ComparedRuns, table: pd.DataFrame) -> Figure:
+    """Draw the AUROC of the subject groups over the number of cells that each score is the mean of."""
+    figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
+    axes = figure.add_subplot(xlabel="cells of each subject group, at most", ylabel="AUROC of subject groups")
+    for number, name in enumerate(comparison.runs):
+        rows = table[table["run"] == name]
+        look = {"color": series_color(number), "linestyle": series_line_style(number), "marker": "o", "markersize": 4}
+        axes.plot(rows["cells"], rows["subject_auroc"], **look, linewidth=1.8, label=_shown(comparison, name))
+    axes.set_xscale("log")
+    sizes = sorted(table["cells"].unique())
+    axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.minorticks_off()
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 

@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 import leukobench
 from leukobench.comparison import tables
 from leukobench.comparison.agreement import agreement_table
@@ -16,7 +18,9 @@ from leukobench.comparison.intervals import LEVEL
 from leukobench.comparison.literature import compare_with_literature
 from leukobench.comparison.paired_tests import MARGIN
 from leukobench.comparison.plots import MOST_BANDS, draw_figures
+from leukobench.comparison.referral import NOVELTY, error_at, referral_table
 from leukobench.comparison.results import CHOSEN, LEVELS, ComparedRuns, fold_aurocs
+from leukobench.comparison.settling import settling_table
 from leukobench.comparison.thumbnails import WrongCell, most_wrong
 from leukobench.comparison.verdict import cautions, result, verdicts
 from leukobench.core.files import only_writer, refuse_existing, whole_folder, without_formulas, write_csv
@@ -29,8 +33,8 @@ MOST_COLUMNS = 4  # runs beside each other in a table: what fits on a printed pa
 
 
 def write_report(comparison: ComparedRuns, out: Path, *, images: Path | None = None) -> Path:
-    """Write the report folder: `report.html`, `table.csv`, `.md` and `.tex`, `subjects.csv`, and figures as PNG and
-    SVG.
+    """Write the report folder: `report.html`, `table.csv`, `.md` and `.tex`, `subjects.csv`, `referral.csv`,
+    `settling.csv`, and figures as PNG and SVG.
 
     Args:
         comparison: The compared runs.
@@ -49,12 +53,15 @@ def write_report(comparison: ComparedRuns, out: Path, *, images: Path | None = N
         figures = draw_figures(comparison)
         write_csv(without_formulas(tables.long_table(comparison)), partial / "table.csv")
         write_csv(without_formulas(tables.subjects_table(comparison)), partial / "subjects.csv")
+        referral = referral_table(comparison)
+        write_csv(without_formulas(referral), partial / "referral.csv")
+        write_csv(without_formulas(settling_table(comparison)), partial / "settling.csv")
         (partial / "table.md").write_text(tables.markdown(comparison) + "\n", encoding="utf-8")
         (partial / "table.tex").write_text(tables.latex(comparison), encoding="utf-8")
         for name, figure in figures.items():
             save_figure(figure, partial / name)
         pictures = {name: embedded((partial / f"{name}.png").read_bytes()) for name in figures}
-        text = _html(comparison, pictures, wrong, _command(comparison, out, images))
+        text = _html(comparison, pictures, wrong, referral, _command(comparison, out, images))
         (partial / REPORT).write_text(text, encoding="utf-8")
     return out / REPORT
 
@@ -93,7 +100,13 @@ def _shell_command(words: Sequence[str]) -> str:
     return printable(shlex.join(words))
 
 
-def _html(comparison: ComparedRuns, pictures: dict[str, str], wrong: dict[str, list[WrongCell]], command: str) -> str:
+def _html(
+    comparison: ComparedRuns,
+    pictures: dict[str, str],
+    wrong: dict[str, list[WrongCell]],
+    referral: pd.DataFrame,
+    command: str,
+) -> str:
     environment = page_templates("leukobench.comparison")
     environment.filters |= {"p_value": _p_value, "number": _number, "command": _shell_command}
     importances = [
@@ -103,6 +116,7 @@ def _html(comparison: ComparedRuns, pictures: dict[str, str], wrong: dict[str, l
         if importance_name(number, file) in pictures
     ]
     names = list(comparison.runs)
+    before, after = error_at(referral, 0), error_at(referral, 0.2)
     shown = ["wrong"] * bool(wrong) + ["importance"] * bool(importances)
     page = environment.get_template("report.html.jinja").render(
         comparison=comparison,
@@ -125,6 +139,8 @@ def _html(comparison: ComparedRuns, pictures: dict[str, str], wrong: dict[str, l
         answers=answers(comparison, shown),
         left_to_authors=LEFT_TO_AUTHORS,
         limits=limits(comparison),
+        referred=[(name, before[name], after[name]) for name in names[:MOST_COLUMNS]],
+        novelty=NOVELTY in set(referral["order"]),
         pictures=pictures,
         importances=importances,
         wrong=wrong,

@@ -15,7 +15,9 @@ from leukobench.comparison.agreement import agreement_table
 from leukobench.comparison.assessing import assess
 from leukobench.comparison.other_models import read_other_model
 from leukobench.comparison.paired_tests import MARGIN
+from leukobench.comparison.referral import referral_table
 from leukobench.comparison.results import ComparedRuns
+from leukobench.comparison.settling import settling_table
 from leukobench.comparison.tables import cell_level_table, pairs_table, runs_table, subjects_table
 from leukobench.core.errors import InputError
 from leukobench.results.run import RunFolder, read_run_folder
@@ -99,9 +101,28 @@ class Comparison(ComparedRuns):
         """
         return subjects_table(self)
 
+    @property
+    def referral(self) -> pd.DataFrame:
+        """Error among the cells that are answered if the most doubtful ones are referred to a person.
+
+        Columns: `run`; `order`, the cells referred first: by `certainty` those of scores near 0.5, by `novelty` those
+        unlike the training cells, where the run stores it; `referred` share, from 0 to 0.5; `error` of the other cells
+        at the threshold 0.5, and `subject_weighted_error`, with the classes and their subject groups weighted equally.
+        """
+        return referral_table(self)
+
+    @property
+    def settling(self) -> pd.DataFrame:
+        """How good the mean score of a subject group is if only few of its cells are known.
+
+        Columns: `run`, `cells` (largest number of cells of each subject group, drawn at random), `subject_auroc` and
+        `balanced_accuracy` at the threshold 0.5, means over 30 draws.
+        """
+        return settling_table(self)
+
     def figures(self) -> dict[str, Figure]:
         """Draw every figure of the report, by name: `auroc`, `roc`, `precision_recall`, `calibration`, `scores`,
-        `subjects`, `decision`, and `training` and importances where the run folders hold them.
+        `subjects`, `referral`, `settling`, `decision`, and `training` and importances where the run folders hold them.
 
         Raises:
             InputError: a table of importances cannot be read.
@@ -111,7 +132,8 @@ class Comparison(ComparedRuns):
         return draw_figures(self)
 
     def report(self, folder: str | os.PathLike[str], images: str | os.PathLike[str] | None = None) -> Path:
-        """Write the report: `report.html`, `table.csv`, `.md` and `.tex`, `subjects.csv`, and figures as PNG and SVG.
+        """Write the report: `report.html`, `table.csv`, `.md` and `.tex`, `subjects.csv`, `referral.csv`,
+        `settling.csv`, and figures as PNG and SVG.
 
         Args:
             folder: Folder to write; it must not exist yet.

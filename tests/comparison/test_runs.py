@@ -63,6 +63,7 @@ def test_figures_are_drawn_by_name_and_the_report_is_written(tmp_path: Path) -> 
     comparison = compare([make_run(tmp_path / "a", history=history)])
     figures = comparison.figures()
     names = {"auroc", "roc", "precision_recall", "calibration", "scores", "subjects", "decision", "training"}
+    names |= {"referral", "settling"}
     assert set(figures) == names
     assert all(isinstance(figure, Figure) for figure in figures.values())
     written = comparison.report(str(tmp_path / "report"))
