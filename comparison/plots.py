@@ -178,7 +178,7 @@ def referral_figure(comparison: ComparedRuns, table: pd.DataFrame) -> Figure:
     axes = figure.add_subplot(xlabel="cells referred, %", ylabel="error of the others, %", xlim=(0, 50))
     for (name, order), rows in table.groupby(["run", "order"], sort=False):
         number = list(comparison.runs).index(name)
-        look = {"color": series_color(number), "linestyle": series_line_style(number)}
+        look: dict[str, Any] = {"color": series_color(number), "linestyle": series_line_style(number)}
         look |= {CERTAINTY: {"linewidth": 1.8}, NOVELTY: {"linewidth": 0.9, "alpha": 0.7}}[order]
         shown = _shown(comparison, name) if order == CERTAINTY else f"{name}, by novelty"
         axes.plot(100 * rows["referred"], 100 * rows["subject_weighted_error"], **look, label=shown)
@@ -193,8 +193,9 @@ def settling_figure(comparison: ComparedRuns, table: pd.DataFrame) -> Figure:
     axes = figure.add_subplot(xlabel="cells of each subject group, at most", ylabel="AUROC of subject groups")
     for number, name in enumerate(comparison.runs):
         rows = table[table["run"] == name]
-        look = {"color": series_color(number), "linestyle": series_line_style(number), "marker": "o", "markersize": 4}
-        axes.plot(rows["cells"], rows["subject_auroc"], **look, linewidth=1.8, label=_shown(comparison, name))
+        look: dict[str, Any] = {"color": series_color(number), "linestyle": series_line_style(number)}
+        at = rows["cells"], rows["subject_auroc"]
+        axes.plot(*at, **look, marker="o", markersize=4, linewidth=1.8, label=_shown(comparison, name))
     axes.set_xscale("log")
     sizes = sorted(table["cells"].unique())
     axes.set_xticks(sizes, [str(size) for size in sizes])
