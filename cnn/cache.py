@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
-from leukobench.core.files import sha256_of, whole_folder, write_json
+from leukobench.core.files import sha256_of, sweep, whole_folder, write_json
 
 VARIABLE = "LEUKOBENCH_CACHE"
 CHECKSUMS = "checksums.json"  # SHA-256 of the other files of a folder
@@ -32,11 +32,14 @@ def cached(folder: Path, fill: Callable[[Path], None]) -> Path:
         folder: The folder.
         fill: Writes the files into the folder that it is given.
     """
+    for left in folder.parent.glob(f".{folder.name}.*.damaged"):  # by a process that was killed meanwhile
+        shutil.rmtree(left, ignore_errors=True)
     if folder.is_dir() and not _intact(folder):
         damaged = folder.with_name(f".{folder.name}.{os.getpid()}.damaged")
         with contextlib.suppress(FileNotFoundError):  # another process has removed it
             folder.rename(damaged)
         shutil.rmtree(damaged, ignore_errors=True)
+    sweep(folder.parent)
     if not folder.is_dir():
         with whole_folder(folder, shared=True) as partial:
             fill(partial)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 import zipfile
@@ -27,7 +28,7 @@ from leukobench.core.files import (
 )
 
 SHARE = 0.03  # of the time may go into writing checkpoints: a GPU waits meanwhile, and a small head has short epochs
-HISTORY = "history.csv"
+HISTORY, STATE = "history.csv", "state.npz"
 IDENTITY = "training.json"
 
 
@@ -75,7 +76,7 @@ class Checkpoint:
             "best": len(progress.best or []),
         }
         arrays = [keras.ops.convert_to_numpy(variable) for variable in _state(model)] + list(progress.best or [])
-        with whole_file(self._folder / "state.npz", replace=True) as partial, open(partial, "wb") as file:
+        with whole_file(self._folder / STATE, replace=True) as partial, open(partial, "wb") as file:
             named: dict[str, Any] = {f"a{number}": array for number, array in enumerate(arrays)}
             np.savez(file, facts=np.array(json.dumps(facts)), **named)
         self._written = time.perf_counter()
@@ -87,7 +88,7 @@ class Checkpoint:
         Raises:
             InputError: the file is damaged, or of another network.
         """
-        path = self._folder / "state.npz"
+        path = self._folder / STATE
         if not path.is_file():
             return Progress()
         state = _state(model)
@@ -134,6 +135,9 @@ class UnfinishedTraining:
         folder = unfinished_path(out)
         if not folder.exists():
             return cls(folder, identity)
+        if _half_removed(folder):
+            shutil.rmtree(folder)
+            return cls(folder, identity)
         try:
             before = json.loads((folder / IDENTITY).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -158,6 +162,13 @@ class UnfinishedTraining:
         if not self.folder.exists():
             with whole_folder(self.folder) as partial:
                 write_json(dict(self.identity), partial / IDENTITY)
+
+
+def _half_removed(folder: Path) -> bool:
+    """Whether a process was killed while it removed the folder: the identity, which it has from the start, is gone."""
+    known = re.compile(rf"{re.escape(HISTORY)}|{re.escape(STATE)}|fold_\d+|\..*\.(partial|lock)")
+    there = folder.is_dir() and not (folder / IDENTITY).exists()
+    return there and all(known.fullmatch(path.name) for path in folder.rglob("*"))
 
 
 def _state(model: keras.Model) -> list[keras.Variable]:

@@ -21,7 +21,7 @@ from typing import Any
 import filelock
 import pandas as pd
 
-from leukobench.core.errors import InputError, UnfinishedError
+from leukobench.core.errors import MEMORY, InputError, UnfinishedError
 from leukobench.core.opening import sha256_of as sha256_of
 
 _KINDS = {  # columns by which a table of another kind is known, the most special first
@@ -64,6 +64,18 @@ def only_writer(path: Path) -> Iterator[None]:
     Raises:
         InputError: another process is writing `path`, or it exists.
     """
+    with locked(path):
+        refuse_existing(path)  # the previous holder of the lock may have written it
+        yield
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Prevent other processes from writing `path` at the same time; it may exist, such as the page of a study.
+
+    Raises:
+        InputError: another process is writing `path`.
+    """
     sweep(path.parent)
     make_folder(path.parent)
     lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
@@ -74,7 +86,6 @@ def only_writer(path: Path) -> Iterator[None]:
             f"{path}: another process is writing it; wait for that process to finish, or choose another name"
         ) from None
     try:
-        refuse_existing(path)  # the previous holder of the lock may have written it
         yield
     finally:
         with contextlib.suppress(OSError):  # Windows cannot remove an open file; the release removes it there
@@ -115,10 +126,12 @@ def _own_partial(path: Path) -> Iterator[Path]:
     try:
         with lock:
             try:
+                _sync(path.parent, of=partial)  # a power cut that leaves it leaves its lock, by which `sweep` finds it
                 yield partial
             finally:
-                with contextlib.suppress(OSError):  # as in `only_writer`
-                    os.unlink(lock.lock_file)
+                if not partial.exists():  # what a failing disk does not remove now, a later `sweep` finds by its lock
+                    with contextlib.suppress(OSError):  # as in `locked`
+                        os.unlink(lock.lock_file)
     except OSError as error:
         if error.filename is None:  # such as a full disk, while a library writes
             error.filename = str(path)
@@ -126,12 +139,15 @@ def _own_partial(path: Path) -> Iterator[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporary files and folders in a folder whose writers were killed; those of living writers stay."""
+    """Remove the temporary files and folders in a folder whose writers were killed; those of living writers stay.
+
+    What cannot be removed, as on a read-only disk, stays as well.
+    """
     for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
         if not re.fullmatch(r"\..+\.[0-9a-f]{8}\.partial\.lock", name):
             continue
         lock, left = filelock.FileLock(folder / name), folder / name.removesuffix(".lock")
-        with contextlib.suppress(filelock.Timeout), lock.acquire(blocking=False):
+        with contextlib.suppress(OSError), lock.acquire(blocking=False):  # also filelock's Timeout
             if left.is_dir():
                 shutil.rmtree(left, ignore_errors=True)
             left.unlink(missing_ok=True)
@@ -161,8 +177,8 @@ def make_folder(folder: Path) -> None:
         _sync(folder.parent)
 
 
-def _sync(path: Path) -> None:
-    """Wait until the content of a file, or the names in a folder, are on the disk."""
+def _sync(path: Path, of: Path | None = None) -> None:
+    """Wait until the content of a file, or the names in a folder, are on the disk; name `path` or `of` in errors."""
     if os.name == "nt" and path.is_dir():
         return  # Windows cannot open folders; its file systems write names in order
     handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
@@ -170,7 +186,7 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     except OSError as error:
         if not (path.is_dir() and error.errno == errno.EINVAL):  # some network file systems cannot do it for folders
-            error.filename = str(path)
+            error.filename = str(of or path)
             raise
     finally:
         os.close(handle)
@@ -195,6 +211,7 @@ def whole_folder(path: Path, *, shared: bool = False) -> Iterator[Path]:
         try:
             partial.mkdir()
             yield partial
+            sweep(partial)  # a lock in it that could not be removed
             rename_folder(partial, path, shared=shared)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -244,6 +261,8 @@ def read_csv_columns(
     except pd.errors.EmptyDataError:
         raise InputError(f"{path}: is empty; expected a {kind} with the columns {', '.join(columns)}") from None
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+        if "C error: out of memory" in str(error):
+            raise MemoryError(MEMORY) from None
         raise InputError(f"{path}: cannot be read as a {kind} ({' '.join(str(error).split())})") from None
     missing = [column for column in columns if column not in table.columns]
     if missing:

@@ -22,7 +22,7 @@ import pyarrow.parquet
 from tqdm import tqdm
 
 import leukobench
-from leukobench.core.errors import InputError
+from leukobench.core.errors import MEMORY, InputError
 from leukobench.core.files import kind_of_table, read_json, refuse_existing, sha256_of, whole_file, write_json
 from leukobench.results.failures import failures_path, read_failures, write_failures
 
@@ -214,7 +214,11 @@ def read_feature_table(path: Path) -> FeatureTable:
         else:
             types = pyarrow.csv.ConvertOptions(column_types={"path": pa.string()})
             values = pyarrow.csv.read_csv(path, convert_options=types).to_pandas()
-    except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
+    except MemoryError:
+        raise
+    except (OSError, ValueError, pa.ArrowException) as error:  # most of pyarrow's own errors are ValueErrors
+        if "launch worker thread" in str(error):
+            raise MemoryError(MEMORY) from None
         raise InputError(f"{path}: cannot be read as a feature table ({' '.join(str(error).split())})") from None
     found = kind_of_table(values.columns)
     if found not in ("", "feature table"):

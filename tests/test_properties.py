@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from PIL import Image
 
+from benchmarks.damage import damaged
+from benchmarks.fuzz import CORPUS, TARGETS
+from benchmarks.fuzz import used_or_refused as used_or_refused_bytes
 from leukobench.cells.decoding import FORMATS, read_image
 from leukobench.cohort.manifest import COLUMNS, read_manifest, write_manifest
 from leukobench.cohort.partition import read_split, write_split
@@ -55,6 +59,18 @@ def used_or_refused(read: object, path: Path) -> object:
 def test_any_bytes_are_an_image_or_refused(tmp_path: Path, start: bytes, rest: bytes) -> None:
     (tmp_path / "a.bmp").write_bytes(start + rest)
     used_or_refused(read_image, tmp_path / "a.bmp")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_corpus_of_the_fuzzer_and_its_mutations_are_used_or_refused(tmp_path: Path, target: str) -> None:
+    """`benchmarks.fuzz` goes on from these files for as long as one likes."""
+    shutil.copytree(CORPUS / "run-folder", tmp_path / "run")
+    rng = np.random.default_rng(0)
+    for file in sorted((CORPUS / target).iterdir()):
+        content = file.read_bytes()
+        used_or_refused_bytes(target, content, tmp_path / "run")
+        for _ in range(30):
+            used_or_refused_bytes(target, damaged(content, rng), tmp_path / "run")
 
 
 @few

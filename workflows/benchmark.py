@@ -37,7 +37,7 @@ from leukobench.cohort.ties import read_ties, ties_path
 from leukobench.comparison.runs import compare
 from leukobench.comparison.verdict import cautions, verdicts
 from leukobench.core.errors import InputError
-from leukobench.core.files import make_folder, read_json, whole_file, write_json
+from leukobench.core.files import locked, make_folder, read_json, whole_file, write_json
 from leukobench.core.pages import guarded, page_templates
 from leukobench.core.text import counted, printable
 from leukobench.features.extractor import extract
@@ -124,21 +124,22 @@ def benchmark(study: Study, say: Callable[[str], None] = lambda text: None) -> P
         The front page.
 
     Raises:
-        InputError: a step that is not optional cannot be done, or the folder has a study with other settings.
+        InputError: a step that is not optional cannot be done, the folder has a study with other settings, or another
+            process is writing it.
     """
-    make_folder(study.folder)
-    begun, first, done = time.monotonic(), index_step(study), _read_done(study)
-    _do(study, first, done, "1", say)
-    _refuse_other_study(study, steps(study))
-    for number in range(1, len(steps(study))):
-        step = steps(study)[number]  # anew: the comparison names the runs that there are by now
-        of = f"{number + 1}/{len(steps(study))}"
-        late = study.hours is not None and time.monotonic() - begun >= study.hours * 3600
-        if step.optional and late and not step.output.exists():
-            say(f"{of} {step.name}: not begun, the time is over; the same command does it later")
-        else:
-            _do(study, step, done, of, say)
-        _write_page(study, steps(study), done)
+    with locked(study.path(PAGE)):
+        begun, first, done = time.monotonic(), index_step(study), _read_done(study)
+        _do(study, first, done, "1", say)
+        _refuse_other_study(study, steps(study))
+        for number in range(1, len(steps(study))):
+            step = steps(study)[number]  # anew: the comparison names the runs that there are by now
+            of = f"{number + 1}/{len(steps(study))}"
+            late = study.hours is not None and time.monotonic() - begun >= study.hours * 3600
+            if step.optional and late and not step.output.exists():
+                say(f"{of} {step.name}: not begun, the time is over; the same command does it later")
+            else:
+                _do(study, step, done, of, say)
+            _write_page(study, steps(study), done)
     return study.path(PAGE)
 
 
@@ -323,7 +324,8 @@ def _do(study: Study, step: Step, done: dict[str, Any], of: str, say: Callable[[
     if step.derived and step.output.exists() and done.get(step.name, {}).get("command") != step.shell:
         shutil.rmtree(step.output)
     if step.output.exists():
-        say(f"{of} {step.name}: complete")
+        with locked(step.output):  # removes what a process that was killed right after this step left beside it
+            say(f"{of} {step.name}: complete")
         return
     say(f"{of} {step.name}: {step.shell}")
     begun = time.monotonic()
