@@ -50,7 +50,7 @@ def answers(comparison: ComparedRuns, shown: Sequence[str]) -> list[Answer]:
     unreadable = {name: len(run.info.excluded) for name, run in runs.items() if run.info.excluded}
     classes = " and ".join(f"{(comparison.rows['label'] == label).sum():,} {label}" for label in LABELS)
     return [
-        Answer("9", "7", "Preprocessing", _each(runs, lambda run: f"cells on background: {run.info.background}")),
+        Answer("9", "7", "Preprocessing", of_each_run(runs, lambda run: f"cells on background: {run.info.background}")),
         Answer(
             "13, 33",
             "11, 20a",
@@ -58,12 +58,12 @@ def answers(comparison: ComparedRuns, shown: Sequence[str]) -> list[Answer]:
             ", ".join(f"{name}: {counted(number, 'image')} could not be read" for name, number in unreadable.items())
             or "none",
         ),
-        Answer("20", "12a", "Partition", _each(runs, lambda run: run.info.split)),
-        Answer("21", "12a", "Level at which parts are disjoint", _each(runs, _disjoint)),
-        Answer("20, 33", "21", "Subjects and images of each part", _each(runs, _sizes)),
+        Answer("20", "12a", "Partition", of_each_run(runs, lambda run: run.info.split)),
+        Answer("21", "12a", "Level at which parts are disjoint", of_each_run(runs, _disjoint)),
+        Answer("20, 33", "21", "Subjects and images of each part", of_each_run(runs, part_sizes)),
         Answer("", "13", "Class imbalance in the test part", classes),
-        Answer("22", "12c", "Model", _each(runs, lambda run: f"{run.info.family}, recipe {run.recipe}")),
-        Answer("23", "18f", "Software", _each(runs, _software)),
+        Answer("22", "12c", "Model", of_each_run(runs, lambda run: f"{run.info.family}, recipe {run.recipe}")),
+        Answer("23", "18f", "Software", of_each_run(runs, software)),
         Answer(
             "25, 26",
             "12c",
@@ -127,7 +127,7 @@ def limits(comparison: ComparedRuns) -> list[str]:
     return found
 
 
-def _each(runs: dict[str, RunFolder], says: Callable[[RunFolder], str]) -> str:
+def of_each_run(runs: dict[str, RunFolder], says: Callable[[RunFolder], str]) -> str:
     """Return a fact once where it is the same for all runs, else for each run by name."""
     facts = {name: says(run) for name, run in runs.items()}
     if len(set(facts.values())) == 1:
@@ -146,7 +146,8 @@ def _disjoint(run: RunFolder) -> str:
     )
 
 
-def _sizes(run: RunFolder) -> str:
+def part_sizes(run: RunFolder) -> str:
+    """Return the numbers of images and subjects of each part of a run."""
     parts = []
     for part in PARTS:
         rows = run.part(part).drop_duplicates("path")  # an image may be a validation image of several folds
@@ -156,6 +157,7 @@ def _sizes(run: RunFolder) -> str:
     return ", ".join(parts) + (f", over {folds} folds" if folds > 1 else "")
 
 
-def _software(run: RunFolder) -> str:
+def software(run: RunFolder) -> str:
+    """Return the versions of leukobench and of the libraries that a run was made with."""
     versions = ", ".join(f"{name} {version}" for name, version in run.info.versions.items())
     return f"leukobench {run.info.leukobench}, {versions}"

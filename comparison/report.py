@@ -16,6 +16,7 @@ from leukobench.comparison.checklist import LEFT_TO_AUTHORS, answers, limits
 from leukobench.comparison.importance import IMPORTANCE, importance_name
 from leukobench.comparison.intervals import LEVEL
 from leukobench.comparison.literature import compare_with_literature
+from leukobench.comparison.methods import methods_paragraph
 from leukobench.comparison.paired_tests import MARGIN
 from leukobench.comparison.plots import MOST_BANDS, draw_figures
 from leukobench.comparison.referral import NOVELTY, error_at, referral_table
@@ -34,7 +35,7 @@ MOST_COLUMNS = 4  # runs beside each other in a table: what fits on a printed pa
 
 def write_report(comparison: ComparedRuns, out: Path, *, images: Path | None = None) -> Path:
     """Write the report folder: `report.html`, `table.csv`, `.md` and `.tex`, `subjects.csv`, `referral.csv`,
-    `settling.csv`, and figures as PNG and SVG.
+    `settling.csv`, `methods.txt`, and figures as PNG and SVG.
 
     Args:
         comparison: The compared runs.
@@ -57,6 +58,7 @@ def write_report(comparison: ComparedRuns, out: Path, *, images: Path | None = N
         write_csv(without_formulas(referral), partial / "referral.csv")
         write_csv(without_formulas(settling_table(comparison)), partial / "settling.csv")
         (partial / "table.md").write_text(tables.markdown(comparison) + "\n", encoding="utf-8")
+        (partial / "methods.txt").write_text(methods_paragraph(comparison) + "\n", encoding="utf-8")
         (partial / "table.tex").write_text(tables.latex(comparison), encoding="utf-8")
         for name, figure in figures.items():
             save_figure(figure, partial / name)
@@ -136,6 +138,7 @@ def _html(
         cell_level=tables.cell_level_table(comparison).to_dict("records"),
         agreement=agreement_table(comparison).to_dict("records"),
         papers=compare_with_literature(comparison),
+        methods=methods_paragraph(comparison),
         answers=answers(comparison, shown),
         left_to_authors=LEFT_TO_AUTHORS,
         limits=limits(comparison),

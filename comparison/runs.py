@@ -133,7 +133,7 @@ class Comparison(ComparedRuns):
 
     def report(self, folder: str | os.PathLike[str], images: str | os.PathLike[str] | None = None) -> Path:
         """Write the report: `report.html`, `table.csv`, `.md` and `.tex`, `subjects.csv`, `referral.csv`,
-        `settling.csv`, and figures as PNG and SVG.
+        `settling.csv`, `methods.txt`, and figures as PNG and SVG.
 
         Args:
             folder: Folder to write; it must not exist yet.

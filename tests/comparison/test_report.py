@@ -116,7 +116,16 @@ def test_tables_and_figures_lie_beside_it(report: Path) -> None:
     ]
     figures += ["subjects", "training", "referral", "settling"]
     expected = {f"{name}.{kind}" for name in figures for kind in ("png", "svg")}
-    expected |= {"report.html", "subjects.csv", "referral.csv", "settling.csv", "table.csv", "table.md", "table.tex"}
+    expected |= {
+        "report.html",
+        "subjects.csv",
+        "referral.csv",
+        "settling.csv",
+        "methods.txt",
+        "table.csv",
+        "table.md",
+        "table.tex",
+    }
     assert {path.name for path in report.iterdir()} == expected
     for name in figures:
         with Image.open(report / f"{name}.png") as picture:
