@@ -13,9 +13,10 @@
     novelty.csv      the novelty of the cells of predictions.csv
     reference.csv    SVM and k-NN only: the training cells that explanations compare a cell with
     members/         combined runs only: the run folders that are combined (`leukobench.workflows.combination`)
+    README.md        the model card, for people (`leukobench.results.model_card`); it may be changed
 
 A run folder is written under a temporary name and then renamed, so it is complete or absent. `run.json` contains the
-checksums of the other files, so a folder that was changed later is refused.
+checksums of the other files but the model card, so a folder that was changed later is refused.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from leukobench.core.files import read_csv_columns, read_json, sha256_of, whole_
 from leukobench.core.text import counted
 from leukobench.results.calibration import DECIMALS, Calibration, calibrated
 from leukobench.results.metrics import classification_metrics, predicted_class
+from leukobench.results.model_card import CARD, model_card
 from leukobench.results.run_info import RunInfo, library_versions, read_run_info
 
 PREDICTION_COLUMNS = (
@@ -192,6 +194,9 @@ def write_run(
         files = {file.name: sha256_of(file) for file in sorted(partial.iterdir()) if file.is_file()}
         whole = dataclasses.replace(info, versions=library_versions(libraries), files=files)
         write_json(whole.to_json(), partial / "run.json")
+        (partial / CARD).write_text(
+            model_card(whole, predictions, metrics), encoding="utf-8", errors="backslashreplace"
+        )
     return read_run_folder(folder)
 
 

@@ -62,7 +62,7 @@ def test_a_run_predicts_every_image_of_the_split_once(run: RunFolder, cohort: Pa
 
 
 def test_the_run_folder_holds_search_and_importance(run: RunFolder) -> None:
-    assert {file.name for file in run.folder.iterdir()} == {*WRITTEN, "run.json"}
+    assert {file.name for file in run.folder.iterdir()} == {*WRITTEN, "run.json", "README.md"}
     parameters = run.info.parameters
     tried = pd.read_csv(run.folder / "search.csv")
     best = tried.loc[tried["auroc_mean"].idxmax()]
