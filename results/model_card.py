@@ -17,7 +17,12 @@ from leukobench.results.subject_scores import subject_scores
 
 CARD = "README.md"  # of a run folder; nothing reads it
 MOST_SUBJECTS = 200  # in the table of subjects
-_SHOWN = ("auroc", "balanced_accuracy", "sensitivity", "specificity")
+_SHOWN = {  # name in the metrics -> in the card
+    "auroc": "AUROC of cells",
+    "balanced_accuracy": "balanced accuracy",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+}
 
 
 def model_card(info: RunInfo, predictions: pd.DataFrame, metrics: Mapping[str, Mapping[str, float | None]]) -> str:
@@ -43,8 +48,8 @@ def model_card(info: RunInfo, predictions: pd.DataFrame, metrics: Mapping[str, M
         "blast, `hem` a normal cell.",
         "## Intended use",
         "Research on the classification of single white cells in microscope images. It is not a medical device, and "
-        f"not for diagnosis. It is for images like those it was trained on (what surrounds the cells: {info.background}): "
-        "other stains, microscopes or clinics were not tested. `leukobench predict` flags cells that are unlike the "
+        "not for diagnosis. It is for images like those it was trained on (what surrounds the cells: "
+        f"{info.background}): other stains, microscopes or clinics were not tested. `leukobench predict` flags cells that are unlike the "
         "training cells.",
         "## Data",
         f"Split: {info.split}."
@@ -52,10 +57,10 @@ def model_card(info: RunInfo, predictions: pd.DataFrame, metrics: Mapping[str, M
         * (folds > 1),
         _table(("part", "cells", *LABELS, "subjects", "subject groups"), _sizes(predictions)),
         _leakage(info),
-        f"{counted(len(info.excluded), 'image')} could not be read and had no part in it.",
+        f"{counted(len(info.excluded), 'image')} could not be read and had no part in it." if info.excluded else "",
         "## Results",
         "Cells at the threshold 0.5, without intervals; `leukobench compare` computes these over subject groups.",
-        _table(("part", *(name.replace("_", " ") for name in _SHOWN)), _metrics(metrics)),
+        _table(("part", *_SHOWN.values()), _metrics(metrics)),
         "Test subjects: the mean score of a subject's cells, and the share that is predicted correctly"
         + f" (the first {MOST_SUBJECTS} of {len(people):,})" * (len(people) > MOST_SUBJECTS)
         + ":",
