@@ -49,8 +49,8 @@ def model_card(info: RunInfo, predictions: pd.DataFrame, metrics: Mapping[str, M
         "## Intended use",
         "Research on the classification of single white cells in microscope images. It is not a medical device, and "
         "not for diagnosis. It is for images like those it was trained on (what surrounds the cells: "
-        f"{info.background}): other stains, microscopes or clinics were not tested. `leukobench predict` flags cells that are unlike the "
-        "training cells.",
+        f"{info.background}): other stains, microscopes or clinics were not tested. `leukobench predict` flags cells "
+        "that are unlike the training cells.",
         "## Data",
         f"Split: {info.split}."
         + f" Cross-validation over {folds} folds: a fold is trained on what it neither validates nor tests."
