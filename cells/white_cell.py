@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scipy import ndimage
 
 from leukobench.cells.components import fill_holes, largest_component
 from leukobench.core.errors import InputError
@@ -167,6 +166,8 @@ class _Components:
 
     def _with_lobes(self, first: int, used: set[int]) -> np.ndarray:
         """Return a component with the lobes near it, without those that are used by another nucleus."""
+        from scipy import ndimage  # only smears need it
+
         chosen, areas = self.labels == first, np.bincount(self.labels.ravel())
         members = {first} | used
         while True:  # a lobe may be near to another lobe only

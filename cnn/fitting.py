@@ -62,7 +62,7 @@ class Fitting:
             InputError: training diverged, or memory is too small for a batch.
         """
         recipe, batch_size = self.recipe, self.recipe.batch_size
-        trained = self._with_augmentation()
+        trained = self._wrapped()
         steps = self._compile(trained, examples)
         progress = self.checkpoint.restore(trained)
         done = len(progress.history)
@@ -87,12 +87,16 @@ class Fitting:
             self.model.set_weights(progress.best)
         return progress.history
 
-    def _with_augmentation(self) -> keras.Model:
-        """Return the model, with augmentation before it if it takes images that the recipe augments."""
-        shape = self.model.input.shape[1:]
-        if self.recipe.augmentation is None or len(shape) != 3:
-            return self.model
-        return keras.Sequential([keras.Input(shape), Augment(self.recipe.augmentation, self.seed), self.model])
+    def _wrapped(self) -> keras.Model:
+        """Return the model in another one, with augmentation before it if it takes images that the recipe augments.
+
+        The other one is compiled and trained. The model itself stays without optimiser and metrics, so that they are
+        not stored with it.
+        """
+        shape = self.model.input_shape[1:]
+        augmentation = self.recipe.augmentation if len(shape) == 3 else None
+        before = [] if augmentation is None else [Augment(augmentation, self.seed)]
+        return keras.Sequential([keras.Input(shape), *before, self.model])
 
     def _compile(self, trained: keras.Model, examples: Examples) -> int:
         """Compile the model that is trained; return the number of batches of an epoch."""

@@ -47,10 +47,6 @@ class Network:
         """The part that is fitted: the head if the base is frozen, else the whole network."""
         return self.head if self.recipe.frozen else self.whole
 
-    def save(self, path: Path) -> None:
-        """Store the whole network in Keras format, without the optimiser and its state, which only training needs."""
-        keras.Model(self.whole.input, self.whole.output, name=self.whole.name).save(path)
-
 
 def build(recipe: Recipe, weights: str | None) -> Network:
     """Build the network of a recipe.

@@ -353,7 +353,7 @@ def _write(out: Path, info: RunInfo, trained: TrainedFolds) -> RunFolder:
 
     def save(folder: Path) -> None:
         for each in trained.folds:
-            each.network.save(folder / model_name(".keras", each.fold))
+            each.network.whole.save(folder / model_name(".keras", each.fold))
         save_novelty(folder, {each.fold: each.novelty for each in trained.folds})
         save_figure(network_training_figure(history, f"{info.recipe}, seed {info.seed}"), folder / "history")
 

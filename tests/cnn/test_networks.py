@@ -181,10 +181,12 @@ def test_of_leukobench_gpu_all_but_the_batch_normalisation_of_the_base_is_traine
     channels = sum(layer.gamma.shape[0] for layer in normalised)
     assert count(network.maps.non_trainable_weights) == 4 * channels  # scale, offset, mean and variance
     assert count(network.maps.trainable_weights) == network.maps.count_params() - 4 * channels
+    rng = np.random.default_rng(0)
     before = network.whole.get_weights()
     compile_for(network.recipe, network.whole, 1)
-    images = np.random.default_rng(0).uniform(0, 255, (4, 224, 224, 3)).astype(np.float32)
-    network.whole.fit(images, np.array([[0.0], [1.0], [0.0], [1.0]]), verbose=0)
+    images = rng.uniform(0, 255, (4, 224, 224, 3)).astype(np.float32)
+    # unequal classes, so that the gradient of the bias is not 0
+    network.whole.fit(images, np.array([[0.0], [1.0], [0.0], [0.0]]), verbose=0)
     frozen = {id(weight) for weight in network.maps.non_trainable_weights}
     for old, weight in zip(before, network.whole.weights, strict=True):
         assert np.array_equal(old, np.asarray(weight)) == (id(weight) in frozen), weight.path
