@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -60,6 +61,19 @@ def folds(cohort: Path) -> Path:
     partitions = split_in_folds(read_manifest(cohort / "manifest.csv"), 3, SplitOptions(validation_size=0.2, seed=1))
     write_split(partitions, cohort / "folds")
     return cohort / "folds"
+
+
+@pytest.fixture
+def quick_network(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a recipe whose network has two convolutions here: they are compiled in a second."""
+    from leukobench.cnn.architectures import ARCHITECTURES  # here, so that only tests of networks load Keras
+    from leukobench.cnn.recipe_catalog import RECIPES
+    from tests.cnn.networks import two_convolutions
+
+    name = "small-lightxception"
+    monkeypatch.setitem(ARCHITECTURES, "tiny", two_convolutions)
+    monkeypatch.setitem(RECIPES, name, replace(RECIPES[name], architecture="tiny", options={}, input_side=32))
+    return name
 
 
 @pytest.fixture(scope="session")

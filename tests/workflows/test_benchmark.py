@@ -89,9 +89,9 @@ def test_a_study_with_other_settings_is_refused(study: Study) -> None:
 
 
 def test_a_network_is_left_out_without_time_or_weights_and_joins_the_report_later(
-    cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_network: str
 ) -> None:
-    monkeypatch.setattr(workflow, "NETWORK", "small-lightxception")
+    monkeypatch.setattr(workflow, "NETWORK", quick_network)
     monkeypatch.setattr(workflow, "leakage_step", workflow.split_step)  # a quick step in its place
     study, said = Study(cohort / "images", tmp_path / "study", weights=str(tmp_path / "missing.h5")), []
     page = benchmark(replace(study, hours=1e-9), said.append)
@@ -103,7 +103,7 @@ def test_a_network_is_left_out_without_time_or_weights_and_joins_the_report_late
     step = workflow.network_step(study, study.path("runs") / "network")
 
     def train() -> list[str]:
-        how = {"recipe": "small-lightxception", "weights": "none", "epochs": 1}
+        how = {"recipe": quick_network, "weights": "none", "epochs": 1}
         train_network(study.images, study.path("manifest.csv"), study.path("folds"), step.output, **how)
         return []
 

@@ -12,7 +12,8 @@ from leukobench.results.run import read_run_folder
 from leukobench.workflows.demo import run_demo
 
 
-def test_the_demo_runs_every_step(tmp_path: Path) -> None:
+def test_the_demo_runs_every_step(tmp_path: Path, quick_network: str) -> None:
+    assert quick_network == leukobench.workflows.demo.NETWORK
     said: list[str] = []
     demo = run_demo(tmp_path / "demo", subjects=12, cells_per_subject=3, epochs=1, seed=1, say=said.append)
     assert [line.split()[0] for line in said] == [f"{step}/7" for step in range(1, 8)]

@@ -138,8 +138,10 @@ def test_levels_without_a_comparison_are_refused(untied: Path, tmp_path: Path, l
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_network_is_measured_beside_the_classifier_on_the_same_cells(untied: Path, tmp_path: Path) -> None:
-    network = {"images": untied / "images", "recipe": "small-lightxception", "epochs": 1}
+def test_a_network_is_measured_beside_the_classifier_on_the_same_cells(
+    untied: Path, tmp_path: Path, quick_network: str
+) -> None:
+    network = {"images": untied / "images", "recipe": quick_network, "epochs": 1}
     files = untied / "features.csv", untied / "manifest.csv"
     done = leakage(*files, tmp_path / "out", family="knn", folds=2, levels=["image"], **network)
     assert done.table["model"].tolist() == ["knn", "small-lightxception"] * 2
