@@ -33,17 +33,7 @@ from leukobench.core.errors import InputError
 from leukobench.core.files import sha256_of
 from leukobench.results.calibration import calibrated
 from leukobench.results.run import RunFolder, read_run_folder
-
-
-def _tiny(side: int, weights: str | None, batch_norm_momentum: float = 0.99) -> keras.Model:
-    """Two convolutions, which are compiled in a second; a published network takes many."""
-    images = maps = keras.Input((side, side, 3))
-    for number, channels in enumerate((8, 16)):
-        maps = keras.layers.SeparableConv2D(channels, 3, strides=2, padding="same", use_bias=False)(maps)
-        maps = keras.layers.BatchNormalization(momentum=batch_norm_momentum)(maps)
-        maps = keras.layers.ReLU(name=f"relu_{number}")(maps)
-    return keras.Model(images, maps)
-
+from tests.cnn.networks import two_convolutions
 
 TINY = Recipe(
     name="tiny",
@@ -79,7 +69,7 @@ TINY_FROZEN = Recipe(
 
 @pytest.fixture(autouse=True)
 def _tiny_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ARCHITECTURES, "tiny", _tiny)
+    monkeypatch.setitem(ARCHITECTURES, "tiny", two_convolutions)
     monkeypatch.setitem(leukobench.cnn.recipe_catalog.RECIPES, "tiny", TINY)
     monkeypatch.setitem(leukobench.cnn.recipe_catalog.RECIPES, "tiny-frozen", TINY_FROZEN)
 
