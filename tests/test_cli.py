@@ -105,11 +105,11 @@ def test_the_script_runs_by_its_file_name_too() -> None:
     assert done.stdout.startswith("leukobench, version ")
 
 
-def test_the_seven_commands_in_a_row(cohort: Path, tmp_path: Path) -> None:
+def test_the_seven_commands_in_a_row(cohort: Path, tmp_path: Path, quick_network: str) -> None:
     images = cohort / "images"
     manifest, partition, table = (tmp_path / name for name in ("manifest.csv", "split.csv", "features.csv"))
     svm, knn, cnn = (tmp_path / "runs" / name for name in ("svm", "knn", "cnn"))
-    network = ("--recipe", "small-lightxception")
+    network = ("--recipe", quick_network)
     commands = (
         ("manifest", images, "-o", manifest),
         ("split", manifest, "--test-size", 0.4, "--validation-size", 0.2, "--seed", 1, "-o", partition),
