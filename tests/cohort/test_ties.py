@@ -16,6 +16,7 @@ from leukobench.cohort.manifest import read_manifest
 from leukobench.cohort.synthetic import generate_cohort
 from leukobench.cohort.ties import COLUMNS, find_ties, read_rejected, read_ties, reject, ties_path, write_ties
 from leukobench.core.errors import InputError
+from tests.conftest import REPOSITORY
 
 
 @pytest.fixture
@@ -65,10 +66,23 @@ def test_the_shipped_ties_give_the_groups_of_the_shipped_manifest_and_name_its_i
     assert ties[ties["path"] == ""][["subject", "other_subject"]].to_numpy().tolist() == [["51", "55"]]
 
 
-def test_real_cells_have_the_shipped_ties(cnmc: Path, tmp_path: Path) -> None:
-    index_folder(cnmc, out=tmp_path / "manifest.csv", jobs=2)
+@pytest.fixture(scope="module")
+def real(cnmc: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, Path]:
+    """The manifest of the real images, and the folder where its ties lie beside it."""
+    folder = tmp_path_factory.mktemp("real")
+    return index_folder(cnmc, out=folder / "manifest.csv", jobs=2), folder
+
+
+def test_real_images_are_found_as_the_shipped_manifest_lists_them(real: tuple[pd.DataFrame, Path]) -> None:
+    found = real[0].set_index("path")
+    shipped = read_manifest(REPOSITORY / "data_manifest.csv").set_index("path").loc[found.index]
+    for column in ("label", "subject", "fold", "phase", "sha256", "size_bytes", "original_name"):
+        assert (found[column] == shipped[column]).all(), column
+
+
+def test_real_cells_have_the_shipped_ties(real: tuple[pd.DataFrame, Path]) -> None:
     assert (
-        read_ties(tmp_path / "manifest.ties.csv")
+        read_ties(real[1] / "manifest.ties.csv")
         .drop(columns="similarity")
         .equals(read_ties().drop(columns="similarity"))
     )
