@@ -63,10 +63,7 @@ class Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, name = COMMANDS[cmd_name].split(":")
-        return getattr(import_module(f"leukobench.commands.{module}"), name)
+        return _load(cmd_name) if cmd_name in COMMANDS else None
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         for stream in (sys.stdout, sys.stderr):
@@ -163,9 +160,9 @@ def main(context: click.Context, config: Path | None) -> None:
                                   \\-> train-cnn ---------------------/
     """
     name, file = context.invoked_subcommand, config or Path(FILE_NAME)
-    command = name and main.get_command(context, name)
-    if not name or not command or not (config or file.is_file()):
+    if name is None or not (config or file.is_file()):
         return
+    command = _load(name)
     found = defaults_of(name, command, read_defaults(file, COMMANDS), _all_commands, file)
     parameters = parameter_names(command)
     context.default_map = {name: {parameters[option]: value for option, value in found.items()}}
@@ -174,9 +171,13 @@ def main(context: click.Context, config: Path | None) -> None:
         click.echo(printable(f"{file}: defaults for {name}: {given}"), err=True)
 
 
+def _load(command: str) -> click.Command:
+    module, name = COMMANDS[command].split(":")
+    return getattr(import_module(f"leukobench.commands.{module}"), name)
+
+
 def _all_commands() -> Iterator[click.Command]:
-    for module, name in (target.split(":") for target in COMMANDS.values()):
-        yield getattr(import_module(f"leukobench.commands.{module}"), name)
+    return map(_load, COMMANDS)
 
 
 if __name__ == "__main__":

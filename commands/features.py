@@ -16,7 +16,7 @@ from leukobench.commands.options import (
     jobs_option,
     output,
 )
-from leukobench.commands.printing import json_option, show
+from leukobench.commands.printing import end_with_failures, json_option, show
 
 
 @click.command()
@@ -96,7 +96,6 @@ def extract(
     from leukobench.core.text import counted
     from leukobench.features.catalog import settings_of
     from leukobench.features.extractor import extract as extract_table
-    from leukobench.results.failures import failures_path
 
     if (backend == "loky") != (scheduler is None):
         raise click.UsageError("--backend dask and --backend ray need --scheduler; --backend loky takes none")
@@ -117,12 +116,7 @@ def extract(
         {"table": out, "features": done.features, "cells": done.images, "failed": done.failed},
         [f"{out}: {counted(done.features, 'feature')} of {counted(done.images, 'cell')}"],
     )
-    if done.failed:
-        path, reason = next(iter(done.failed.items()))
-        raise click.ClickException(
-            f"{len(done.failed)} of {done.images + len(done.failed)} images could not be measured, "
-            f"listed in {failures_path(out)}; the first: {path}: {reason}"
-        )
+    end_with_failures(done.failed, done.images, "measured", out)
 
 
 @click.command()

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from leukobench.commands.options import FILE, FOLDER, NewPath, jobs_option, options_named, output
-from leukobench.commands.printing import json_option, show
+from leukobench.commands.printing import end_with_failures, json_option, show
 from leukobench.core.text import counted
 
 
@@ -88,7 +88,6 @@ def predict(run: Path, images: tuple[Path, ...], out: Path, **options: Any) -> N
               leukobench predict runs/mobilenet C-NMC_Leukemia/testing_data -o final.csv --jobs 2
               leukobench predict runs/folds C-NMC_Leukemia --manifest new.csv --fold 0 -o fold_0.csv
     """
-    from leukobench.results.failures import failures_path
     from leukobench.workflows import prediction
 
     done = prediction.predict(run, images, out, **options)
@@ -112,12 +111,7 @@ def predict(run: Path, images: tuple[Path, ...], out: Path, **options: Any) -> N
         shown = min(len(done.scored), options["most"])
         lines.append(f"{options['html']}: contact sheet of {shown:,} of {counted(len(done.scored), 'cell')}")
     show(facts, lines)
-    if done.failed:
-        path, reason = next(iter(done.failed.items()))
-        raise click.ClickException(
-            f"{len(done.failed)} of {len(done.scored) + len(done.failed)} images could not be read, "
-            f"listed in {failures_path(out)}; the first: {path}: {reason}"
-        )
+    end_with_failures(done.failed, len(done.scored), "read", out)
 
 
 @click.command()

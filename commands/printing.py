@@ -56,6 +56,28 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
+def end_with_failures(failed: Mapping[str, str], good: int, what: str, out: Path) -> None:
+    """End a command with exit code 1 if images failed.
+
+    Args:
+        failed: Reason of each image that failed, by path.
+        good: Number of the other images.
+        what: What could not be done with them: `measured`.
+        out: Table of the others; the list of failures lies beside it.
+
+    Raises:
+        click.ClickException: an image failed.
+    """
+    from leukobench.results.failures import failures_path  # here: pandas takes time to load
+
+    if failed:
+        path, reason = next(iter(failed.items()))
+        raise click.ClickException(
+            f"{len(failed)} of {good + len(failed)} images could not be {what}, "
+            f"listed in {failures_path(out)}; the first: {path}: {reason}"
+        )
+
+
 def show_run(run: RunFolder, more: Mapping[str, Any] | None = None, lines: Iterable[str] = ()) -> None:
     """Print the folder of a run and its metrics on the test part; then more facts of it."""
     rows = run.part("test")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from leukobench.commands.options import jobs_option, output
-from leukobench.commands.printing import json_option, show
+from leukobench.commands.printing import end_with_failures, json_option, show
 from leukobench.core.text import counted
 
 
@@ -65,7 +65,6 @@ def segment(images: tuple[Path, ...], out: Path, **options: Any) -> None:
               leukobench segment fields --all -o cells
               leukobench predict runs/svm cells/cut_out -o predictions.csv
     """
-    from leukobench.results.failures import failures_path
     from leukobench.workflows.segmentation import PAGE, TABLE, segment_images
 
     table = segment_images(images, out, **options)
@@ -81,9 +80,4 @@ def segment(images: tuple[Path, ...], out: Path, **options: Any) -> None:
     }
     found = f"{counted(len(table), 'cell')} in {counted(segmented, 'image')}"
     show(facts, [f"{out}: {found}, {doubtful:,} doubtful", f"Look at them in {out / PAGE}"])
-    if failed:
-        path, reason = next(iter(failed.items()))
-        raise click.ClickException(
-            f"{len(failed)} of {segmented + len(failed)} images could not be segmented, "
-            f"listed in {failures_path(out / TABLE)}; the first: {path}: {reason}"
-        )
+    end_with_failures(failed, segmented, "segmented", out / TABLE)

@@ -23,9 +23,8 @@ from leukobench.comparison.curves import (
 )
 from leukobench.comparison.importance import importance_tables
 from leukobench.comparison.intervals import SubjectGroups
-from leukobench.comparison.referral import CERTAINTY, NOVELTY, referral_table
+from leukobench.comparison.referral import CERTAINTY, NOVELTY
 from leukobench.comparison.results import ComparedRuns
-from leukobench.comparison.settling import settling_table
 from leukobench.comparison.weighted_metrics import Scored
 from leukobench.core.plotting import (
     BLUE,
@@ -49,8 +48,14 @@ TRAINING_PANELS = {"loss": "training loss", "val_loss": "validation loss", "val_
 
 
 @style()
-def draw_figures(comparison: ComparedRuns) -> dict[str, Figure]:
-    """Draw every figure of a comparison, by the name of its file."""
+def draw_figures(comparison: ComparedRuns, referral: pd.DataFrame, settling: pd.DataFrame) -> dict[str, Figure]:
+    """Draw every figure of a comparison, by the name of its file.
+
+    Args:
+        comparison: The comparison.
+        referral: Its table of `leukobench.comparison.referral`.
+        settling: Its table of `leukobench.comparison.settling`.
+    """
     scored = {name: comparison.scored(name) for name in comparison.runs}
     counts = draw_group_counts(comparison.groups) if len(scored) <= MOST_BANDS else None
     figures = {
@@ -63,8 +68,8 @@ def draw_figures(comparison: ComparedRuns) -> dict[str, Figure]:
         "decision": decision_figure(scored),
         "scores": scores_figure(comparison),
         "subjects": subjects_figure(comparison),
-        "referral": referral_figure(comparison, referral_table(comparison)),
-        "settling": settling_figure(comparison, settling_table(comparison)),
+        "referral": referral_figure(comparison, referral),
+        "settling": settling_figure(comparison, settling),
     }
     histories = {name: run.history for name, run in comparison.runs.items() if run.history is not None}
     if histories:

@@ -51,12 +51,12 @@ def write_report(comparison: ComparedRuns, out: Path, *, images: Path | None = N
     refuse_existing(out)
     with only_writer(out), whole_folder(out) as partial:
         wrong = most_wrong(comparison, images) if images else {}
-        figures = draw_figures(comparison)
+        referral, settling = referral_table(comparison), settling_table(comparison)
+        figures = draw_figures(comparison, referral, settling)
         write_csv(without_formulas(tables.long_table(comparison)), partial / "table.csv")
         write_csv(without_formulas(tables.subjects_table(comparison)), partial / "subjects.csv")
-        referral = referral_table(comparison)
         write_csv(without_formulas(referral), partial / "referral.csv")
-        write_csv(without_formulas(settling_table(comparison)), partial / "settling.csv")
+        write_csv(without_formulas(settling), partial / "settling.csv")
         (partial / "table.md").write_text(tables.markdown(comparison) + "\n", encoding="utf-8")
         (partial / "methods.txt").write_text(methods_paragraph(comparison) + "\n", encoding="utf-8")
         (partial / "table.tex").write_text(tables.latex(comparison), encoding="utf-8")

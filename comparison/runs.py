@@ -129,7 +129,7 @@ class Comparison(ComparedRuns):
         """
         from leukobench.comparison.plots import draw_figures  # here: matplotlib is imported only to draw
 
-        return draw_figures(self)
+        return draw_figures(self, self.referral, self.settling)
 
     def report(self, folder: str | os.PathLike[str], images: str | os.PathLike[str] | None = None) -> Path:
         """Write the report: `report.html`, `table.csv`, `.md` and `.tex`, `subjects.csv`, `referral.csv`,

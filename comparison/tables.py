@@ -20,6 +20,7 @@ from leukobench.comparison.results import (
 )
 from leukobench.comparison.verdict import cautions
 from leukobench.comparison.weighted_metrics import SCORE_METRICS, THRESHOLDED_METRICS
+from leukobench.core.text import markdown_cell
 from leukobench.results.metrics import predicted_class
 from leukobench.results.subject_scores import mean_intervals
 
@@ -247,12 +248,8 @@ def markdown(comparison: ComparedRuns) -> str:
 
 def markdown_table(table: pd.DataFrame) -> str:
     """Return a table of texts in Markdown, with every text as it is."""
-    escaped = table.map(_markdown_cell).rename(columns=_markdown_cell)
+    escaped = table.map(markdown_cell).rename(columns=markdown_cell)
     return escaped.to_markdown(index=False, disable_numparse=True)
-
-
-def _markdown_cell(text: str) -> str:
-    return text.replace("|", "\\|")  # neither pandas nor tabulate escapes what separates the cells
 
 
 def latex(comparison: ComparedRuns) -> str:

@@ -20,6 +20,15 @@ def printable(text: str) -> str:
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", lambda found: ascii(found[0])[1:-1], text)
 
 
+def markdown_cell(text: str) -> str:
+    """Return a text for a cell of a Markdown table: neither pandas nor tabulate escapes what separates cells.
+
+    >>> markdown_cell("a|b")
+    'a\\\\|b'
+    """
+    return text.replace("|", "\\|")
+
+
 def counted(number: int, noun: str) -> str:
     """Return `1 image`, `2,586 images`."""
     return f"{number:,} {noun}{'s' * (number != 1)}"

@@ -27,6 +27,7 @@ from leukobench.cnn.recipe_catalog import RECIPES as NETWORKS
 from leukobench.cohort import croissant_record, manifest, partition, ties
 from leukobench.comparison import other_models
 from leukobench.comparison.tables import PAIR_COLUMNS
+from leukobench.core.text import markdown_cell
 from leukobench.features.catalog import DEFAULT_SET, SETS, VERSION, Feature, features_of, settings_of
 from leukobench.results import failures, feature_table, novelty, run, run_info, subject_scores
 
@@ -121,7 +122,7 @@ OF_PREDICTIONS = {
     "subject": OF_MANIFEST["subject"],
     "subject_group": OF_MANIFEST["subject_group"],
     "label": "`all` or `hem`",
-    "part": "`validation` or `test`",
+    "part": "`train` (not of a cross-validation), `validation` or `test`",
     "fold": "fold of the cross-validation; empty without one",
     "raw_score": "the model's own probability of `all`",
     "score": "probability of `all`, calibrated on the validation part",
@@ -199,7 +200,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return a Markdown table."""
 
     def line(cells: Iterable[object]) -> str:
-        return f"| {' | '.join(' '.join(str(cell).split()).replace('|', chr(92) + '|') for cell in cells)} |"
+        return f"| {' | '.join(markdown_cell(' '.join(str(cell).split())) for cell in cells)} |"
 
     return "\n".join([line(header), line("---" for _ in header), *map(line, rows)])
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from leukobench.cohort.manifest import LABELS
 from leukobench.cohort.partition import PARTS
-from leukobench.core.text import counted, printable
+from leukobench.core.text import counted, markdown_cell, printable
 from leukobench.results.run_info import RunInfo
 from leukobench.results.subject_scores import subject_scores
 
@@ -102,4 +102,4 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def _cell(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else printable(str(value)).replace("|", "\\|")
+    return f"{value:,}" if isinstance(value, int) else markdown_cell(printable(str(value)))

@@ -66,6 +66,11 @@ def _picture(file: Path, background: str) -> bytes:
     """Return the cell as a small JPEG, without what surrounds it."""
     picture = Image.fromarray(read_cell(file, background).rgb)
     picture.thumbnail((SIDE, SIDE))
+    return as_jpeg(picture)
+
+
+def as_jpeg(picture: Image.Image) -> bytes:
+    """Return a picture of a sheet as the content of a JPEG file."""
     buffer = io.BytesIO()
     picture.save(buffer, "jpeg", quality=85)
     return buffer.getvalue()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +25,7 @@ from leukobench.core.pages import guarded, page_templates
 from leukobench.core.processes import in_processes
 from leukobench.core.text import counted, printable
 from leukobench.results.failures import write_failures
-from leukobench.workflows.contact_sheet import MOST
+from leukobench.workflows.contact_sheet import MOST, as_jpeg
 from leukobench.workflows.image_sources import ImageSources, image_sources
 
 StrPath = str | os.PathLike[str]
@@ -252,9 +251,7 @@ def _picture(rgb: np.ndarray, cell: np.ndarray, nucleus: np.ndarray) -> bytes:
         for points in contours:
             for x, y in points[:: 5 if dotted else 1, 0]:
                 cv2.circle(picture, (int(x), int(y)), 1, colour, cv2.FILLED)
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "jpeg", quality=85)
-    return buffer.getvalue()
+    return as_jpeg(Image.fromarray(picture))
 
 
 def _page(table: pd.DataFrame, pictures: Sequence[bytes], failed: Mapping[str, str], segment: str, most: int) -> str:
