@@ -45,6 +45,7 @@ from leukobench.cohort.splitting import split
 from leukobench.results.run import read_run_folder
 
 DRAWS = 3
+CORES = str(os.cpu_count() or 1)
 GPU, SECOND, SVM = "leukobench-gpu", "other random seed", "leukobench-svm"
 BLOCKS = {"until": ["conv_pw_5_relu", "conv_pw_8_relu", "conv_pw_11_relu"]}
 VARIANTS: dict[str, tuple[str, ...]] = {  # name -> options of train-cnn
@@ -91,7 +92,7 @@ def prepare(images: Path, work: Path) -> None:
             part = np.where(np.isin(np.arange(len(rows)), test), "test", "train")
             write_split(Partition(rows.assign(part=part), "batch shift", manifest_checksum(manifest)[:16]), work / name)
     recipe = network_recipe("leukobench-gpu")
-    load_images(images, rows, frame=recipe.frame, side=recipe.input_side, jobs=os.cpu_count() or 1)
+    load_images(images, rows, frame=recipe.frame, side=recipe.input_side, jobs=int(CORES))
 
 
 def place(work: Path, name: str, of: str) -> Path:
@@ -129,10 +130,12 @@ def train_svm_and_combine(images: Path, work: Path) -> None:
     """Train the SVM on all splits, and combine runs where all members of a combination are there."""
     features = work / "features.csv"
     if not features.exists():
-        run("features", "all", ["extract", images, "--manifest", work / "manifest.csv", "-o", features, "--jobs", "2"])
+        run(
+            "features", "all", ["extract", images, "--manifest", work / "manifest.csv", "-o", features, "--jobs", CORES]
+        )
     for of in SPLITS:
         if not (out := place(work, SVM, of)).exists():
-            run(SVM, of, ["train-svm", features, "--split", work / of, "--seed", "1", "--jobs", "2", "-o", out])
+            run(SVM, of, ["train-svm", features, "--split", work / of, "--seed", "1", "--jobs", CORES, "-o", out])
         for name, members in COMBINATIONS.items():
             places = [place(work, member, of) for member in members]
             if all(each.exists() for each in places) and not (out := place(work, name, of)).exists():
