@@ -37,3 +37,9 @@ def test_the_interval_covers_the_mean_of_skewed_scores() -> None:
     draws = np.random.default_rng(1).choice(population, (1_000, 10))
     low, high = mean_intervals(draws.ravel(), np.repeat(np.arange(1_000), 10))
     assert 0.93 <= ((low <= population.mean()) & (population.mean() <= high)).mean() <= 0.99
+
+
+def test_a_rounded_score_stays_within_its_interval() -> None:
+    equal = np.array([6.0000000004e-9, 6.0000000004e-9])  # nothing varies: low and high are the mean
+    found = subject_scores(pd.Series(["H1", "H1"]), equal).iloc[0]
+    assert found["low"] <= found["score"] <= found["high"]
