@@ -41,7 +41,7 @@ from leukobench.cohort.verification import verify
 from leukobench.comparison.runs import compare
 from leukobench.comparison.verdict import cautions, verdicts
 from leukobench.core.errors import InputError
-from leukobench.core.files import locked, make_folder, read_json, whole_file, write_csv, write_json
+from leukobench.core.files import locked, make_folder, read_json, unfinished_path, whole_file, write_csv, write_json
 from leukobench.core.pages import guarded, page_templates
 from leukobench.core.text import counted, printable
 from leukobench.features.extractor import extract
@@ -357,7 +357,8 @@ def _do(study: Study, step: Step, done: dict[str, Any], of: str, say: Callable[[
     if step.derived and step.output.exists() and done.get(step.name, {}).get("command") != step.shell:
         shutil.rmtree(step.output)
     if step.output.exists():
-        with locked(step.output):  # removes what a process that was killed right after this step left beside it
+        with locked(step.output):  # removes what a process that was killed while it wrote left beside the output
+            _remove(unfinished_path(step.output))  # one that was killed right after that has left its journal
             say(f"{of} {step.name}: complete")
         return
     say(f"{of} {step.name}: {step.shell}")
@@ -376,6 +377,13 @@ def _do(study: Study, step: Step, done: dict[str, Any], of: str, say: Callable[[
         say(f"{of} {step.name}: {seconds:,.0f} s")
     done[step.name] = {"command": step.shell, "seconds": seconds, "found": found}
     write_json({"leukobench": leukobench.__version__, "steps": done}, study.path(STEPS), replace=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _read_done(study: Study) -> dict[str, Any]:

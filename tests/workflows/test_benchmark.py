@@ -64,6 +64,17 @@ def test_a_killed_study_goes_on_and_repeats_no_complete_step(study: Study) -> No
     assert all(line.endswith(": complete") for line in again)
 
 
+def test_journals_of_a_process_that_was_killed_right_after_a_step_are_removed(study: Study) -> None:
+    benchmark(study)
+    left = [study.path("manifest.csv.partial"), study.path("runs") / "svm.partial" / "state.npz"]
+    for file in left:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("journal", encoding="utf-8")
+    benchmark(study)
+    assert not left[0].exists()
+    assert not left[1].parent.exists()
+
+
 def test_every_command_is_kept_and_does_the_same(study: Study, tmp_path: Path) -> None:
     benchmark(study)
     lines = study.path("commands.sh").read_text(encoding="utf-8").splitlines()[2:]
