@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
-from leukobench.core.files import sha256_of, sweep, whole_folder, write_json
+from leukobench.core.files import checksums_of, sha256_of, sweep, whole_folder, write_json
 
 VARIABLE = "LEUKOBENCH_CACHE"
 CHECKSUMS = "checksums.json"  # SHA-256 of the other files of a folder
@@ -43,7 +43,7 @@ def cached(folder: Path, fill: Callable[[Path], None]) -> Path:
     if not folder.is_dir():
         with whole_folder(folder, shared=True) as partial:
             fill(partial)
-            write_json({path.name: sha256_of(path) for path in sorted(partial.iterdir())}, partial / CHECKSUMS)
+            write_json(checksums_of(partial), partial / CHECKSUMS)
     return folder
 
 

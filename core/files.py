@@ -155,6 +155,12 @@ def sweep(folder: Path) -> None:
                 os.unlink(lock.lock_file)
 
 
+def checksums_of(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file in a folder, by its name; not of locks that could not be removed (`sweep`)."""
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
+    return {path.name: sha256_of(path) for path in files}
+
+
 def _rename_new(partial: Path, path: Path) -> None:
     """Rename a file, unless the new name exists: a plain rename would replace the file of another process."""
     try:

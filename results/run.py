@@ -34,7 +34,15 @@ import pandas as pd
 from leukobench.cohort.manifest import LABELS
 from leukobench.cohort.partition import LEAKY, PARTS
 from leukobench.core.errors import InputError
-from leukobench.core.files import read_csv_columns, read_json, sha256_of, whole_folder, write_csv, write_json
+from leukobench.core.files import (
+    checksums_of,
+    read_csv_columns,
+    read_json,
+    sha256_of,
+    whole_folder,
+    write_csv,
+    write_json,
+)
 from leukobench.core.text import counted
 from leukobench.results.calibration import DECIMALS, Calibration, calibrated
 from leukobench.results.metrics import classification_metrics, predicted_class
@@ -191,7 +199,7 @@ def write_run(
         if history is not None:
             write_csv(history, partial / "history.csv")
         save_models(partial)
-        files = {file.name: sha256_of(file) for file in sorted(partial.iterdir()) if file.is_file()}
+        files = checksums_of(partial)
         whole = dataclasses.replace(info, versions=library_versions(libraries), files=files)
         write_json(whole.to_json(), partial / "run.json")
         (partial / CARD).write_text(

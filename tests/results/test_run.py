@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,24 @@ def test_a_run_reads_back_unchanged(cohort: Path, tmp_path: Path) -> None:
     assert run.folds == []
     assert set(run.metrics) == {"train", "validation", "test"}
     assert not run.info.leaky
+
+
+def test_a_lock_that_could_not_be_removed_is_no_file_of_the_run(
+    cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlink, failed = os.unlink, []
+
+    def fail_once_for_a_lock_in_the_run(path: str | os.PathLike[str], **options: Any) -> None:
+        if not failed and ".metrics.json." in str(path) and str(path).endswith(".lock"):
+            failed.append(path)
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        unlink(path, **options)
+
+    monkeypatch.setattr(os, "unlink", fail_once_for_a_lock_in_the_run)
+    run = make_run(cohort, tmp_path / "a")
+    assert len(failed) == 1 and failed[0].endswith(".lock")
+    assert not list(run.folder.glob(".*"))
+    assert read_run_folder(run.folder).info.files.keys() == {"metrics.json", "model.txt", "predictions.csv"}
 
 
 def test_run_json_reads_back_unchanged(cohort: Path, tmp_path: Path) -> None:
