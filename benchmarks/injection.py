@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 TOO_LONG = 120  # s; a child process that takes longer is ended by SIGALRM
+COMMIT = 1  # s; after so long the kernel writes the names of an ext4 file system, also without fsync
 POWER_CUT = 99  # exit code of a child process that lost power
 SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl: processes whose parent ends become children of this one
 OPERATIONS = ("fsync", "rename", "replace", "link", "mkdir", "unlink", "rmdir", "posix_fallocate")
@@ -143,6 +144,21 @@ class Disk:
                 path.unlink()
 
 
+def image_of(mounted: Path) -> Path:
+    """Return the file that is the disk of a folder, see `benchmarks.disk_image`."""
+    return mounted.with_name(f"{mounted.name}.img")
+
+
+def cut_power(mounted: Path, rng: np.random.Generator) -> None:
+    """Keep what the disk of a folder contains, at once or after the kernel has written something by itself."""
+    time.sleep(rng.choice([0, rng.uniform(0, 2 * COMMIT)]))
+    image = image_of(mounted)
+    before, now = b"", image.read_bytes()
+    while before != now:
+        before, now = now, image.read_bytes()
+    image.with_suffix(".after").write_bytes(now)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a command ended in a child process.
@@ -199,8 +215,8 @@ def run(command: list[str], root: Path, *, at: int = 0, how: str = "", seed: int
         command: The command and its arguments.
         root: Folder whose operations count.
         at: Number of the operation before which something happens.
-        how: What happens: `fail`, `kill` or `cut`; or `full`: no file grows over `at` bytes; or `memory`: the process
-            gets no more than `at` bytes beside those that it has.
+        how: What happens: `fail`, `kill`, `cut`, or `snapshot` (a power cut of `benchmarks.disk_image`); or `full`: no
+            file grows over `at` bytes; or `memory`: the process gets no more than `at` bytes beside those that it has.
         seed: Seed of what is drawn.
     """
     refuse_threads()
@@ -222,7 +238,7 @@ def run(command: list[str], root: Path, *, at: int = 0, how: str = "", seed: int
 
 def _child(command: list[str], root: Path, output: int, at: int, how: str, rng: np.random.Generator) -> None:
     _begin(output)
-    disk = Disk(root, at if how in ("fail", "kill", "cut") else 0)
+    disk = Disk(root, at if how in ("fail", "kill", "cut", "snapshot") else 0)
 
     def act(path: str) -> None:
         if how == "kill":
@@ -230,6 +246,9 @@ def _child(command: list[str], root: Path, output: int, at: int, how: str, rng: 
         if how == "cut":
             disk.at = 0
             disk.after_power_cut(root.with_name(f"{root.name}.after"), rng)
+            os._exit(POWER_CUT)
+        if how == "snapshot":
+            cut_power(root, rng)
             os._exit(POWER_CUT)
         reason = int(rng.choice(REASONS))
         raise OSError(reason, os.strerror(reason), path)

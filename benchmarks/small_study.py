@@ -51,6 +51,7 @@ class Study:
         operations: Number of operations of each command on the disk.
         largest: Bytes of the largest file of each command.
         seconds: How long each command took.
+        cut: How `benchmarks.injection` cuts the power.
     """
 
     folder: Path
@@ -59,6 +60,7 @@ class Study:
     operations: dict[str, int] = field(default_factory=dict)
     largest: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    cut: str = "cut"
 
     @property
     def out(self) -> Path:
@@ -91,6 +93,14 @@ class Study:
         """Empty the folder of the outputs."""
         shutil.rmtree(self.out, ignore_errors=True)
         self.out.mkdir()
+
+    def close(self) -> None:
+        """Release what the study holds beside its folder."""
+
+    def after_power_cut(self) -> None:
+        """Put what a power cut has left in the place of the outputs."""
+        shutil.rmtree(self.out)
+        self.out.with_name("out.after").rename(self.out)
 
 
 def load(networks: bool) -> None:
@@ -149,17 +159,17 @@ def _small_network() -> None:
     tf.config.run_functions_eagerly(True)
 
 
-def prepare(folder: Path, names: Sequence[str] = COMMANDS) -> Study:
+def prepare(study: Study, names: Sequence[str] = COMMANDS) -> Study:
     """Make the cohort, and run every command once without a fault.
 
     Args:
-        folder: An empty folder.
+        study: A study in an empty folder.
         names: The commands that are tried; those before them are run, too.
     """
     from leukobench.cohort.indexing import index_folder
     from leukobench.cohort.synthetic import generate_cohort
 
-    study = Study(folder)
+    folder = study.folder
     study.clear()
     os.environ["LEUKOBENCH_CACHE"] = str(study.out / "cache")
     images, manifest, split, table = (str(folder / name) for name in ("images", "m.csv", "s.csv", "f.csv"))
@@ -180,9 +190,9 @@ def prepare(folder: Path, names: Sequence[str] = COMMANDS) -> Study:
     for name in [each for each in study.commands if each in names or each in ("split", "extract", "train-svm")]:
         _measure(study, name)
         if name in keep:
-            study.target(name).rename(folder / keep[name])
+            shutil.move(study.target(name), folder / keep[name])
         if name == "extract":
-            (study.out / "result.csv.json").rename(folder / "f.csv.json")
+            shutil.move(study.out / "result.csv.json", folder / "f.csv.json")
         study.clear()
     return study
 

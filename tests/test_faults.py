@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,19 @@ def test_kills_write_faults_and_power_cuts_lose_nothing_and_damaged_files_are_re
     rows = re.findall(r"^\| (.+?) +\| +(\d+) \| +(\d+) \|", done.stdout, re.MULTILINE)
     assert [int(findings) for _, _, findings in rows] == [0] * len(rows)
     assert sum(int(trials) for _, trials, _ in rows) == sum(small.values()) + 7 * small["writes"]  # eight commands
+
+
+def test_power_cuts_under_a_real_file_system_lose_nothing_that_is_finished() -> None:
+    if sys.platform != "linux" or os.geteuid() or not shutil.which("mkfs.ext4"):
+        pytest.skip("only root can mount a file system from a file, on Linux with mkfs.ext4")
+    if subprocess.run(["losetup", "--find"], capture_output=True).returncode:
+        pytest.skip("this machine has no loop device")
+    options = ["--disk", "--scale", "0", "--cuts", "10", "--commands", "manifest,extract"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.faults", *options], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"^\| power cut, (\w+) +\| +5 \| +0 \|", done.stdout, re.MULTILINE) == ["manifest", "extract"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit of the address space is kept on Linux")
