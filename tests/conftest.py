@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,6 +19,28 @@ from leukobench.cohort.synthetic import generate_cohort
 from leukobench.features.extractor import extract
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+QUICK_RECIPE = "small-lightxception"  # which has a network of two convolutions where `quick_network` is used
+SLOWEST = (  # files that begin first, so that no process is left with one of them at the end
+    "tests/cnn/test_training.py",
+    "tests/test_two_at_once.py",
+    "tests/test_faults.py",
+    "tests/workflows/test_benchmark.py",
+    "tests/workflows/test_export.py",
+    "tests/workflows/test_leakage.py",
+    "tests/test_docs.py",
+    "tests/classifiers/test_training.py",
+    "tests/cnn/test_networks.py",
+    "tests/features/test_extractor_cluster.py",
+    "tests/features/test_extractor_resume.py",
+    "tests/classifiers/test_estimator.py",
+    "tests/cnn/test_resuming.py",
+    "tests/test_cli.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {file: number for number, file in enumerate(SLOWEST)}
+    items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(order)))
 
 
 @contextlib.contextmanager
@@ -66,14 +87,10 @@ def folds(cohort: Path) -> Path:
 @pytest.fixture
 def quick_network(monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of a recipe whose network has two convolutions here: they are compiled in a second."""
-    from leukobench.cnn.architectures import ARCHITECTURES  # here, so that only tests of networks load Keras
-    from leukobench.cnn.recipe_catalog import RECIPES
-    from tests.cnn.networks import two_convolutions
+    from tests.cnn.networks import quick_recipe  # here, so that only tests of networks load Keras
 
-    name = "small-lightxception"
-    monkeypatch.setitem(ARCHITECTURES, "tiny", two_convolutions)
-    monkeypatch.setitem(RECIPES, name, replace(RECIPES[name], architecture="tiny", options={}, input_side=32))
-    return name
+    quick_recipe(monkeypatch.setitem)
+    return QUICK_RECIPE
 
 
 @pytest.fixture(scope="session")
