@@ -71,5 +71,5 @@ def subject_scores(subject: pd.Series, score: np.ndarray, threshold: float = THR
     cells = np.bincount(number)
     mean = np.bincount(number, np.asarray(score, float)) / cells
     low, high = mean_intervals(score, number)
-    found = {"subject": names, "cells": cells, "score": mean.round(9), "low": low, "high": high}
-    return pd.DataFrame(found | {"predicted": predicted_class(mean, threshold)})
+    found = pd.DataFrame({"subject": names, "cells": cells, "score": mean, "low": low, "high": high})
+    return found.round(9).assign(predicted=predicted_class(mean, threshold))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePath, PurePosixPath
 
 import cv2
@@ -59,6 +59,9 @@ class _Row:
     others: int
     mask: str
     cut_out: str
+
+
+COLUMNS = (*(field.name for field in fields(_Row)), "doubts")
 
 
 def segment_images(

@@ -37,3 +37,9 @@ def test_the_interval_covers_the_mean_of_skewed_scores() -> None:
     draws = np.random.default_rng(1).choice(population, (1_000, 10))
     low, high = mean_intervals(draws.ravel(), np.repeat(np.arange(1_000), 10))
     assert 0.93 <= ((low <= population.mean()) & (population.mean() <= high)).mean() <= 0.99
+
+
+def test_the_interval_holds_the_score_as_it_is_written() -> None:
+    score = np.array([1e-9, 1e-9, 2e-9])  # the mean is rounded to less than the lower bound
+    (row,) = subject_scores(pd.Series(["1"] * 3), score).to_dict("records")
+    assert row["low"] <= row["score"] == 1e-9 <= row["high"]
