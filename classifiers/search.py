@@ -6,6 +6,7 @@ for every smaller k.
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterable
 from typing import Any
@@ -18,7 +19,6 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import normalize
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from leukobench.classifiers.calibration import Folds
 from leukobench.classifiers.cells import LabelledCells
@@ -36,7 +36,10 @@ from leukobench.classifiers.recipes import ClassicalRecipe
 from leukobench.classifiers.settings import Combination
 from leukobench.core.errors import InputError
 from leukobench.core.processes import in_processes
+from leukobench.core.progress import ProgressBar
 from leukobench.results.weights import cell_weights
+
+LOG = logging.getLogger(__name__)
 
 FOLDS = 5
 PREPARATION = ("scaling", "select", "projection")
@@ -126,7 +129,7 @@ def _out_of_fold_decisions(
     """Return the out-of-fold decision value of each cell by each combination. [shape=(combinations, n)]"""
     approximate = recipe.family == "svm" and len(cells) > recipe.approximate_above
     decision = np.full((len(combinations), len(cells)), np.nan)
-    progress = tqdm(total=len(combinations) * len(folds), desc="search", unit="fit", disable=None)
+    progress = ProgressBar(LOG, total=len(combinations) * len(folds), desc="search", unit="fit")
     with progress:
         for same_preparation in _grouped(range(len(combinations)), combinations, set(PREPARATION)):
             first = combinations[same_preparation[0]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,7 @@ from leukobench.results.novelty import Novelty, novelty_of, save_novelty
 from leukobench.results.run import RunFolder, model_name, predictions_table, write_run
 from leukobench.results.run_info import RunInfo, by_fold, command_line, split_facts
 
+LOG = logging.getLogger(__name__)
 LIBRARIES = ("numpy", "pandas", "scikit-learn", "skops")
 LARGEST = 1e100  # of a feature: a sum of squares of larger ones need not be finite
 
@@ -226,6 +228,8 @@ def _fit(
     calibration, reason = calibrate_on_validation(rows, raw_score, validating, development)
     predicted = time.perf_counter()
     novelty = novelty_of(cells.features, rows, training.to_numpy(), fold)
+    chosen = ", ".join(f"{name} {value}" for name, value in fitted.settings.items())
+    LOG.info("%s: %s; fitted to %d cells in %.1f s", model_name("", fold), chosen, len(training_cells), done - start)
     return _Fit(fitted, constant, raw_score, calibration, reason, novelty, done - start, predicted - done)
 
 

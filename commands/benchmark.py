@@ -9,6 +9,7 @@ import click
 
 from leukobench.commands.cohort import MANIFEST_OPTIONS, SPLIT_OPTIONS
 from leukobench.commands.options import FILE, FOLDER, background_option, jobs_option, options_named, seed_option
+from leukobench.commands.printing import say
 
 SOURCES = ("positive", "negative", "subject_regex", "subjects", "ignored")
 
@@ -63,5 +64,5 @@ def benchmark(images: Path, out: Path, **options: Any) -> None:
     given = {name: options.pop(name) for name in SOURCES}
     sources = {name: value for name, value in given.items() if value not in (None, ())}
     with options_named(MANIFEST_OPTIONS | SPLIT_OPTIONS):
-        page = workflow.benchmark(workflow.Study(images, out, sources, **options), say=click.echo)
+        page = workflow.benchmark(workflow.Study(images, out, sources, **options), say=say)
     click.echo(f"\nOpen {page}")

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
 
 from leukobench.classifiers.training import train_classifier
 from leukobench.cohort.manifest import POSITIVE, manifest_checksum, read_manifest
@@ -52,10 +52,13 @@ from leukobench.core.files import (
     unfinished_path,
     write_json,
 )
+from leukobench.core.progress import ProgressBar
 from leukobench.results.feature_table import read_feature_table
 from leukobench.results.run import RunFolder, read_run_folder
 from leukobench.workflows.leakage_report import statements, write_leakage
 from leukobench.workflows.level_bias import LevelBias, fold_aurocs, level_biases
+
+LOG = logging.getLogger(__name__)
 
 ARGUMENTS = "arguments.json"  # in the unfinished folder: the arguments of the call
 
@@ -301,7 +304,7 @@ def _train_all(
         InputError: an existing run was trained on another split.
     """
     runs = {}
-    with tqdm(total=len(models) * len(paths), desc="leakage", unit="run", disable=None) as bar:
+    with ProgressBar(LOG, total=len(models) * len(paths), desc="leakage", unit="run") as bar:
         for (seed, level), split in paths.items():
             for model in models:
                 run_folder = folder / f"{model.name}_{split.name}"
