@@ -17,11 +17,11 @@ from leukobench.core.errors import MEMORY, InputError, UnfinishedError
 from leukobench.core.files import only_writer, unfinished_path
 from leukobench.core.opening import Place
 from leukobench.core.progress import ProgressBar
+from leukobench.core.workers import BACKENDS, in_order
 from leukobench.features.batch import IMAGES_PER_TASK, Batch, Measurement, StrPath, measure_batch, stamp
 from leukobench.features.catalog import DEFAULT_SET, settings_of
 from leukobench.features.journal import Journal
 from leukobench.features.settings import MeasurementSettings
-from leukobench.features.workers import BACKENDS, in_order
 from leukobench.results.feature_table import TableFacts, check_destination, write_feature_table
 
 LOG = logging.getLogger(__name__)

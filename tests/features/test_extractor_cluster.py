@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
+import leukobench.core.workers
 import leukobench.features.extractor
-import leukobench.features.workers
 from leukobench.cohort.manifest import read_manifest
 from leukobench.core.errors import InputError
+from leukobench.core.workers import WINDOW, in_order
 from leukobench.features.batch import Batch, Measurement, measure_batch
 from leukobench.features.extractor import extract
-from leukobench.features.workers import WINDOW, in_order
 from tests.conftest import REPOSITORY
 
 RAY = """
@@ -49,7 +49,7 @@ def ray() -> Iterator[str]:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), *sys.path])},
         )
         yield head.stdout.readline().strip()
         head.communicate()
@@ -122,7 +122,7 @@ def test_results_come_in_order_while_tasks_are_still_taken(dask: str) -> None:
 @pytest.mark.parametrize("backend", ["dask", "ray"])
 def test_an_address_where_nothing_answers_is_told(monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
     pytest.importorskip({"dask": "distributed"}.get(backend, backend))
-    monkeypatch.setattr(leukobench.features.workers, "PATIENCE", 1)
+    monkeypatch.setattr(leukobench.core.workers, "PATIENCE", 1)
     with pytest.raises(InputError, match=r"^127.0.0.1:9: no (Dask scheduler|Ray cluster) answers"):
         list(in_order(abs, [1], backend=backend, scheduler="127.0.0.1:9"))
 
