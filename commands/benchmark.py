@@ -8,7 +8,15 @@ from typing import Any
 import click
 
 from leukobench.commands.cohort import MANIFEST_OPTIONS, SPLIT_OPTIONS
-from leukobench.commands.options import FILE, FOLDER, background_option, jobs_option, options_named, seed_option
+from leukobench.commands.options import (
+    FILE,
+    FOLDER,
+    background_option,
+    cluster_options,
+    jobs_option,
+    options_named,
+    seed_option,
+)
 from leukobench.commands.printing import say
 
 SOURCES = ("positive", "negative", "subject_regex", "subjects", "ignored")
@@ -45,6 +53,7 @@ SOURCES = ("positive", "negative", "subject_regex", "subjects", "ignored")
 @background_option
 @seed_option
 @jobs_option
+@cluster_options
 def benchmark(images: Path, out: Path, **options: Any) -> None:
     """Do the whole study of the folder IMAGES: from the manifest to the comparison, in one command.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
@@ -41,7 +42,7 @@ class Workers:
         self.jobs = jobs
 
     def share(self, value: Any) -> Any:
-        """Return what stands for a value as an argument of several calls, so that it is sent once."""
+        """Return what stands for a value as an argument of calls, so that it is sent once; not inside a list."""
         return value
 
     def run(self, calls: Iterable[Call]) -> Generator[Any, None, None]:
@@ -59,6 +60,9 @@ class Workers:
             ChildProcessError: a worker process on this machine was killed.
         """
         return in_processes(calls, self.jobs)
+
+
+THIS_PROCESS = Workers()
 
 
 class _Cluster(Workers):
@@ -177,8 +181,13 @@ def _dask(scheduler: str) -> Iterator[Workers]:
         except TimeoutError:
             message = f"{scheduler}: the Dask scheduler has no worker; start some with `dask worker`"
             raise ClusterError(message) from None
-        store = partial(client.scatter, broadcast=True, hash=False)  # to all, so that no value dies with a worker
-        yield _Cluster(scheduler, partial(client.submit, _call, pure=False), methodcaller("result"), store)
+        submit = partial(client.submit, _call, pure=False)
+
+        def store(value: Any) -> Any:
+            with warnings.catch_warnings(action="ignore", category=UserWarning):  # that the value is large
+                return submit(leukobench.__version__, _itself, value)  # scattered, it would die with its worker
+
+        yield _Cluster(scheduler, submit, methodcaller("result"), store)
 
 
 @contextlib.contextmanager
@@ -205,6 +214,11 @@ def _call(version: str, function: Callable[..., Result], *arguments: Any, **opti
             f"a worker has leukobench {leukobench.__version__}, not {version}; install one version everywhere"
         )
     return function(*arguments, **options)
+
+
+def _itself(value: Result) -> Result:
+    """Return a value: a task that stores it in a worker, and in another one if that dies."""
+    return value
 
 
 def _line(error: Exception) -> str:

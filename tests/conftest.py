@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -41,6 +44,14 @@ SLOWEST = (  # files that begin first, so that no process is left with one of th
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {file: number for number, file in enumerate(SLOWEST)}
     items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(order)))
+
+
+RAY = """
+import sys, ray
+context = ray.init("local", num_cpus=2, include_dashboard=False, object_store_memory=10**8, log_to_driver=False)
+print(context.address_info["gcs_address"], flush=True)
+sys.stdin.read()  # until the tests are over
+"""
 
 
 @contextlib.contextmanager
@@ -91,6 +102,40 @@ def quick_network(monkeypatch: pytest.MonkeyPatch) -> str:
 
     quick_recipe(monkeypatch.setitem)
     return QUICK_RECIPE
+
+
+@pytest.fixture(scope="module")
+def dask() -> Iterator[str]:
+    """The address of a Dask cluster of two workers on this machine."""
+    distributed = pytest.importorskip("distributed", reason="needs the extra dask: pip install 'leukobench[dask]'")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture(scope="session")
+def _ray_token() -> Iterator[None]:
+    """A token for all Ray clusters of this process: Ray reads it once, when it is loaded."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("RAY_AUTH_MODE", "token")
+        environment.setenv("RAY_AUTH_TOKEN", secrets.token_hex())
+        environment.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        pytest.importorskip("ray", reason="needs the extra ray: pip install 'leukobench[ray]'")
+        yield
+
+
+@pytest.fixture(scope="module")
+def ray(_ray_token: None) -> Iterator[str]:
+    """The address of a Ray cluster of two workers on this machine."""
+    head = subprocess.Popen(
+        [sys.executable, "-c", RAY],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), *sys.path])},
+    )
+    yield head.stdout.readline().strip()
+    head.communicate()
 
 
 @pytest.fixture(scope="session")

@@ -53,6 +53,7 @@ from leukobench.core.files import (
     write_json,
 )
 from leukobench.core.progress import ProgressBar
+from leukobench.core.workers import BACKENDS, check_backend
 from leukobench.results.feature_table import read_feature_table
 from leukobench.results.run import RunFolder, read_run_folder
 from leukobench.workflows.leakage_report import statements, write_leakage
@@ -107,6 +108,8 @@ def leakage(
     seed: int = 0,
     resume: bool = False,
     jobs: int = 1,
+    backend: str = BACKENDS[0],
+    scheduler: str | None = None,
 ) -> Leakage:
     """Cross-validate a recipe at several split levels, and write the folder of the module docstring.
 
@@ -127,7 +130,9 @@ def leakage(
         seeds: Number of repeats with other folds, over which the metrics are averaged.
         seed: Seed of the first repeat; the others follow it.
         resume: Whether to continue an interrupted call with the same arguments, if there is one.
-        jobs: Number of parallel processes.
+        jobs: Number of parallel processes on this machine.
+        backend: Execution backend of the trainings of `family`: `loky` (this machine), `dask` or `ray`.
+        scheduler: Address of the cluster, for `dask` (`tcp://host:8786`) and `ray` (`host:6379`).
 
     Raises:
         InputError: a file is missing or malformed, the table was extracted with another manifest, an unknown level,
@@ -158,7 +163,8 @@ def leakage(
         "folds": folds,
         "seeds": numbers,
     }
-    models = [_classical(features, family, jobs)]
+    check_backend(jobs, backend, scheduler)
+    models = [_classical(features, family, {"jobs": jobs, "backend": backend, "scheduler": scheduler})]
     if images:
         options = {"recipe": recipe, "weights": weights, "epochs": epochs, "jobs": jobs, "resume": resume}
         if table.facts:  # so that both models read the cells in the same way
@@ -211,10 +217,10 @@ def _read_ties_of(manifest: Path) -> pd.DataFrame:
     return read_ties(path)
 
 
-def _classical(features: Path, family: str, jobs: int) -> _Model:
+def _classical(features: Path, family: str, workers: dict[str, Any]) -> _Model:
     def train(folds: Path, folder: Path, seed: int) -> RunFolder:
         recipe = f"leukobench-{family}"
-        return train_classifier(features, folds, folder, recipe=recipe, importance=False, seed=seed, jobs=jobs)
+        return train_classifier(features, folds, folder, recipe=recipe, importance=False, seed=seed, **workers)
 
     return _Model(family, train)
 
