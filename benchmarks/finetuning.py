@@ -4,26 +4,30 @@
 
 trains the recipe `leukobench-gpu`, the same with one setting changed, and the frozen `leukobench`, each by
 `leukobench train-cnn`, several at a time on one GPU. Finished runs in DIR are kept, so that an interrupted benchmark
-goes on, and `--minutes` ends it in time. Then it prints a line a variant; AUROC of cells, of the test parts:
+goes on, and `--minutes` ends it in time. With `--svm`, it then trains `leukobench-svm` on the same splits and combines
+runs by `leukobench combine`, on the CPU; that can be done later, on another machine (`--minutes 0 --svm`). It prints a
+line a variant; AUROC of cells, of the test parts:
 
     subjects    five folds of subject groups, seed 1: within folds, all subject groups of a class weighted equally
     cells       the same with all cells weighted equally
-    seed 2      "subjects" with other folds
+    folds 2     "subjects" with other folds
     batch       trained on the early batch (normal subjects up to H24), tested on the later ones, see
                 benchmarks/unseen_subjects.py; mean and lowest of three draws
     later       trained without the twelve subjects of benchmarks/later_subjects.py, tested on these
 
-The last line is the estimate for the choice among the variants with folds of seed 1: for each fold the variant is
-taken that has the highest "subjects" on the other folds.
+The last line is the estimate for the choice among the variants of the network with folds of seed 1: for each fold the
+variant is taken that has the highest "subjects" on the other folds.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -41,23 +45,34 @@ from leukobench.cohort.splitting import split
 from leukobench.results.run import read_run_folder
 
 DRAWS = 3
+CORES = str(os.cpu_count() or 1)
+GPU, SECOND, SVM = "leukobench-gpu", "other random seed", "leukobench-svm"
+BLOCKS = {"until": ["conv_pw_5_relu", "conv_pw_8_relu", "conv_pw_11_relu"]}
 VARIANTS: dict[str, tuple[str, ...]] = {  # name -> options of train-cnn
-    "leukobench-gpu": (),
+    GPU: (),
+    SECOND: ("--seed", "2"),
+    "60 epochs": ("--epochs", "60"),
+    "three blocks": ("--set", f"options={json.dumps(BLOCKS)}"),
     "dropout instead of batch normalisation in the head": ("--set", "head=cell-average,dropout=0.3,sigmoid"),
     "batch normalisation trained": ("--set", "trained=all"),
     "weights not capped": ("--set", "class_weights=balanced-subjects"),
-    "60 epochs": ("--set", "epochs=60"),
-    "leukobench (frozen)": (),
+    "leukobench (frozen)": ("--recipe", "leukobench"),
 }
+COMBINATIONS = {
+    "two random seeds": (GPU, SECOND),
+    f"{SVM} + {GPU}": (SVM, GPU),
+    f"{SVM} + two random seeds": (SVM, GPU, SECOND),
+}
+ROWS = [*VARIANTS, SVM, *COMBINATIONS]
 FOLDS, OTHER_FOLDS, LATER = "folds-1", "folds-2", "later.csv"
 BATCHES = tuple(f"batch-{draw}.csv" for draw in range(DRAWS))
+SPLITS = (FOLDS, OTHER_FOLDS, LATER, *BATCHES)
 # in this order, as far as the time reaches
 JOBS = [
-    *((name, FOLDS) for name in list(VARIANTS)[:2]),
-    *(("leukobench-gpu", of) for of in (OTHER_FOLDS, LATER, *BATCHES)),
-    *((name, FOLDS) for name in list(VARIANTS)[2:]),
-    *(("leukobench (frozen)", of) for of in (OTHER_FOLDS, LATER, *BATCHES)),
-    *((list(VARIANTS)[1], of) for of in (OTHER_FOLDS, LATER, *BATCHES)),
+    *((name, FOLDS) for name in list(VARIANTS)[:-1]),
+    *((name, of) for name in (GPU, SECOND) for of in SPLITS[1:]),
+    *((name, of) for name in list(VARIANTS)[2:] for of in (LATER, *BATCHES)),
+    (list(VARIANTS)[-1], FOLDS),
 ]
 
 
@@ -77,34 +92,54 @@ def prepare(images: Path, work: Path) -> None:
             part = np.where(np.isin(np.arange(len(rows)), test), "test", "train")
             write_split(Partition(rows.assign(part=part), "batch shift", manifest_checksum(manifest)[:16]), work / name)
     recipe = network_recipe("leukobench-gpu")
-    load_images(images, rows, frame=recipe.frame, side=recipe.input_side, jobs=os.cpu_count() or 1)
+    load_images(images, rows, frame=recipe.frame, side=recipe.input_side, jobs=int(CORES))
 
 
 def place(work: Path, name: str, of: str) -> Path:
     """Return the run folder of a variant on a split."""
-    return work / f"{list(VARIANTS).index(name)}-{of.removesuffix('.csv')}"
+    return work / f"{ROWS.index(name)}-{of.removesuffix('.csv')}"
 
 
-def train(images: Path, work: Path, job: tuple[str, str], weights: str, device: str, end: float) -> None:
-    """Train a variant on a split, if it is not trained and the time is not up."""
-    name, of = job
-    out = place(work, name, of)
-    if out.exists() or time.monotonic() > end:
-        return
-    recipe = name.split()[0] if name.startswith("leukobench") else "leukobench-gpu"
-    command = [
-        sys.executable, "-m", "leukobench.cli", "train-cnn", str(images), "--manifest", str(work / "manifest.csv"),
-        "--split", str(work / of), "--recipe", recipe, "--weights", weights, *VARIANTS[name], "--seed", "1",
-        "--device", device, "--resume", "-o", str(out),
-    ]  # fmt: skip
+def run(name: str, of: str, command: Sequence[str | os.PathLike[str]], seconds: float | None = None) -> None:
+    """Run a command of leukobench, and print how long it took."""
     start = time.monotonic()
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=max(end - start, 1))
+        command = [sys.executable, "-m", "leukobench.cli", *command]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
     except subprocess.TimeoutExpired:
         print(f"# {name}, {of}: not finished in time", flush=True)
         return
     failed = "" if done.returncode == 0 else f"; failed: {done.stderr.strip()[-300:]}"
     print(f"# {name}, {of}: {time.monotonic() - start:.0f} s{failed}", flush=True)
+
+
+def train(images: Path, work: Path, job: tuple[str, str], weights: str, device: str, end: float) -> None:
+    """Train a variant of the network on a split, if it is not trained and the time is not up."""
+    name, of = job
+    out = place(work, name, of)
+    if out.exists() or time.monotonic() > end:
+        return
+    command = [
+        "train-cnn", images, "--manifest", work / "manifest.csv", "--split", work / of, "--weights", weights,
+        "--seed", "1", "--recipe", GPU, *VARIANTS[name], "--device", device, "--resume", "-o", out,
+    ]  # fmt: skip
+    run(name, of, command, end - time.monotonic())
+
+
+def train_svm_and_combine(images: Path, work: Path) -> None:
+    """Train the SVM on all splits, and combine runs where all members of a combination are there."""
+    features = work / "features.csv"
+    if not features.exists():
+        run(
+            "features", "all", ["extract", images, "--manifest", work / "manifest.csv", "-o", features, "--jobs", CORES]
+        )
+    for of in SPLITS:
+        if not (out := place(work, SVM, of)).exists():
+            run(SVM, of, ["train-svm", features, "--split", work / of, "--seed", "1", "--jobs", CORES, "-o", out])
+        for name, members in COMBINATIONS.items():
+            places = [place(work, member, of) for member in members]
+            if all(each.exists() for each in places) and not (out := place(work, name, of)).exists():
+                run(name, of, ["combine", *places, "-o", out])
 
 
 def rows_of_test(work: Path, name: str, of: str) -> pd.DataFrame | None:
@@ -125,7 +160,7 @@ def measured(rows: pd.DataFrame, *, equal: bool = True) -> float:
 
 def line(work: Path, name: str) -> str:
     """Return the line of a variant."""
-    found = {of: rows_of_test(work, name, of) for of in (FOLDS, OTHER_FOLDS, LATER, *BATCHES)}
+    found = {of: rows_of_test(work, name, of) for of in SPLITS}
     value = {of: None if rows is None else measured(rows) for of, rows in found.items()}
     batch = [value[of] for of in BATCHES if value[of] is not None]
     cells = None if found[FOLDS] is None else measured(found[FOLDS], equal=False)
@@ -137,7 +172,7 @@ def line(work: Path, name: str) -> str:
 
 
 def chosen_by_other_folds(work: Path) -> str:
-    """Return the line of the choice among the variants that are trained on the folds."""
+    """Return the line of the choice among the variants of the network that are trained on the folds."""
     trained = {name: rows for name in VARIANTS if (rows := rows_of_test(work, name, FOLDS)) is not None}
     if len(trained) < 2:
         return "| chosen by the other folds | | | | | |"
@@ -159,19 +194,21 @@ def main() -> None:
     parser.add_argument("--weights", default="imagenet", help="ImageNet weights of MobileNet: a file, or imagenet")
     parser.add_argument("--work", type=Path, required=True, help="folder of manifest, splits and runs")
     parser.add_argument("--device", default="gpu")
-    parser.add_argument("--processes", type=int, default=5, help="trainings at a time")
-    parser.add_argument("--minutes", type=float, default=60, help="no training goes on after so many")
+    parser.add_argument("--processes", type=int, default=8, help="trainings of networks at a time")
+    parser.add_argument("--minutes", type=float, default=60, help="no training of a network goes on after so many")
+    parser.add_argument("--svm", action="store_true", help="train SVMs as well, and combine runs")
     arguments = parser.parse_args()
     end = time.monotonic() + 60 * arguments.minutes
     images, work = Path(os.environ["LEUKOBENCH_CNMC"]), arguments.work
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((work / "compiled").resolve()))
     prepare(images, work)
     with ThreadPoolExecutor(arguments.processes) as pool:
         for job in JOBS:
             pool.submit(train, images, work, job, arguments.weights, arguments.device, end)
-    print("| variant | subjects | cells | seed 2 | batch: mean (lowest) | later |\n|---|---|---|---|---|---|")
-    for name in VARIANTS:
+    if arguments.svm:
+        train_svm_and_combine(images, work)
+    print("| variant | subjects | cells | folds 2 | batch: mean (lowest) | later |\n|---|---|---|---|---|---|")
+    for name in ROWS:
         print(line(work, name))
     print(chosen_by_other_folds(work))
 

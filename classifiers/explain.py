@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from leukobench.classifiers.attribution import contributions
 from leukobench.classifiers.cells import LabelledCells
 from leukobench.classifiers.model import Model
+from leukobench.cohort.class_names import CNMC, PREDICTED_CLASS, ClassNames
 from leukobench.cohort.manifest import NEGATIVE, POSITIVE
 from leukobench.core.text import printable
 from leukobench.results.calibration import DECIMALS
@@ -37,6 +38,7 @@ class ClassifierExplanation:
             same value, in percent), `contribution`,
             `standard_error`; the largest contribution first.
         by_family: `family`, `features` (number), `contribution`, `standard_error`; the largest first.
+        classes: What the classes are called.
     """
 
     path: Path
@@ -46,12 +48,15 @@ class ClassifierExplanation:
     references: int
     by_feature: pd.DataFrame
     by_family: pd.DataFrame
+    classes: ClassNames = CNMC
 
     def line(self) -> str:
         """Return a summary in one line."""
+        predicted, positive = self.classes[self.predicted], self.classes.positive
         return (
-            f"{self.path}: predicted {self.predicted} (probability of all {self.score:.3f}, mean of {self.references} "
-            f"reference cells {self.reference_score:.3f}); {self._towards(POSITIVE, 1)}; {self._towards(NEGATIVE, -1)}"
+            f"{self.path}: predicted {predicted} (probability of {positive} {self.score:.3f}, mean of "
+            f"{self.references} reference cells {self.reference_score:.3f}); {self._towards(POSITIVE, 1)}; "
+            f"{self._towards(NEGATIVE, -1)}"
         )
 
     def _towards(self, towards: str, sign: int) -> str:
@@ -61,7 +66,7 @@ class ClassifierExplanation:
             for table in (self.by_family, self.by_feature)
         )
         most = f"largest {features[0]}" if features else "nothing"
-        return f"towards {towards}: " + ", ".join([*families, most])
+        return f"towards {self.classes[towards]}: " + ", ".join([*families, most])
 
 
 def explain_cell(
@@ -70,6 +75,7 @@ def explain_cell(
     values: Mapping[str, float],
     path: Path,
     units: Mapping[str, str],
+    classes: ClassNames = CNMC,
 ) -> ClassifierExplanation:
     """Explain the prediction of one cell; see `leukobench.classifiers.attribution`.
 
@@ -82,6 +88,7 @@ def explain_cell(
         values: Each feature of the cell, in the order that the model was trained on.
         path: Name of the image.
         units: Unit of each feature, "1" where it has none.
+        classes: What the classes are called.
     """
     names, cell = list(values), np.array(list(values.values()), float)
 
@@ -114,12 +121,13 @@ def explain_cell(
         references=len(reference),
         by_feature=_largest_first(by_feature),
         by_family=_largest_first(by_family),
+        classes=classes,
     )
 
 
 def explanations_table(explanations: Sequence[ClassifierExplanation]) -> pd.DataFrame:
     """Return one row an image: its prediction, and the sum of each family's contributions."""
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "path": printable(found.path.as_posix()),
             "score": found.score,
@@ -129,6 +137,7 @@ def explanations_table(explanations: Sequence[ClassifierExplanation]) -> pd.Data
         }
         for found in explanations
     )
+    return explanations[0].classes.add_to(table, "predicted", PREDICTED_CLASS)
 
 
 def _mean_and_error(contribution: np.ndarray) -> dict[str, np.ndarray]:

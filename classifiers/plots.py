@@ -89,25 +89,30 @@ def explanation_figure(found: ClassifierExplanation, picture: np.ndarray) -> Fig
         found: The explanation.
         picture: The cell. [shape=(height, width, 3), uint8]
     """
-    many = len(found.by_feature)
+    many, classes = len(found.by_feature), found.classes
+    positive = classes.in_words(POSITIVE)
     bars = min(many, MOST_FEATURES + 1)
     figure = Figure(figsize=(12.5, 2.2 + 0.42 * max(bars, 8)), layout="constrained")
     figure.suptitle(
-        f"{printable(found.path.name)}: contributions to the difference between its probability of all, "
+        f"{printable(found.path.name)}: contributions to the difference between its probability of {positive}, "
         f"{found.score:.3f}, and {found.reference_score:.3f}, the mean of {found.references} reference cells"
     )
-    figure.supxlabel("contribution to the probability of all (standard error over reference cells)", fontsize="medium")
+    figure.supxlabel(
+        f"contribution to the probability of {positive}, with its standard error over reference cells",
+        fontsize="medium",
+    )
     left, right = np.asarray(figure.subfigures(1, 2, width_ratios=(3, 5)), object)
     cell, families = left.subplots(2, 1, height_ratios=(3, 2))
     cell.imshow(picture)
     cell.set_axis_off()
-    cell.set_title(f"predicted {found.predicted}: probability of all {found.score:.3f}", fontsize="medium")
+    title = f"predicted {classes[found.predicted]}: probability of {classes.positive} {found.score:.3f}"
+    cell.set_title(title, fontsize="medium")
     _contribution_bars(families, found.by_family, [_family_label(row) for _, row in found.by_family.iterrows()])
     families.set_title("families, all features of each together", fontsize="medium")
     _contribution_bars(right.subplots(), *_largest(found.by_feature))
     which = f"the {MOST_FEATURES} largest contributions of {many} features" if many > MOST_FEATURES else "features"
     right.suptitle(f"{which}: value, and percentile among the reference cells", fontsize="medium")
-    handles = [Patch(color=color, label=f"towards {label}") for label, color in CLASS_COLORS.items()]
+    handles = [Patch(color=color, label=f"towards {classes[label]}") for label, color in CLASS_COLORS.items()]
     left.legend(handles=handles, loc="outside lower center", ncols=2, fontsize="small")
     return figure
 

@@ -15,6 +15,7 @@ from leukobench.cnn.epochs import orient, undo_orientation
 from leukobench.cnn.network import HEAD, NETWORK, positive_score
 from leukobench.cnn.pooling import CELL_WEIGHT, POOL, pooling_of
 from leukobench.cnn.scaling import SCALING
+from leukobench.cohort.class_names import CNMC, ClassNames
 from leukobench.cohort.manifest import NEGATIVE, POSITIVE
 from leukobench.results.calibration import Calibration, calibrated
 from leukobench.results.metrics import THRESHOLD
@@ -34,6 +35,7 @@ class NetworkExplanation:
         mask: Which pixels are cell. [shape=(side, side), bool]
         attribution: Grad-CAM of the predicted class, from 0 to 1: the mean over the views, each in the orientation of
             the image; 0 everywhere if there is no evidence for the class. [shape=(side, side)]
+        classes: What the classes are called.
     """
 
     path: Path
@@ -42,6 +44,7 @@ class NetworkExplanation:
     pixels: np.ndarray
     mask: np.ndarray
     attribution: np.ndarray
+    classes: ClassNames = CNMC
 
     @property
     def on_background(self) -> float | None:
@@ -66,8 +69,9 @@ class NetworkExplanation:
         """
         share = self.on_background
         attribution = "no attribution" if share is None else f"{share:.0%} of the attribution"
+        predicted, positive = self.classes[self.predicted], self.classes.positive
         return (
-            f"{self.path}: predicted {self.predicted} (probability of all {self.score:.3f}); {attribution} on the "
+            f"{self.path}: predicted {predicted} (probability of {positive} {self.score:.3f}); {attribution} on the "
             f"background, which is {self.background:.0%} of the image"
         )
 
@@ -79,6 +83,7 @@ def explain_pixels(
     mask: np.ndarray,
     views: int = 1,
     calibration: Calibration | None = None,
+    classes: ClassNames = CNMC,
 ) -> NetworkExplanation:
     """Explain the prediction of a network for one image.
 
@@ -92,6 +97,7 @@ def explain_pixels(
         mask: Which pixels are cell. [shape=(side, side), bool]
         views: Number of views of the image that the score is the mean over, see `leukobench.cnn.epochs.orient`.
         calibration: The calibration of the network on the validation part.
+        classes: What the classes are called.
     """
     oriented = [orient(pixels[None], np.array([orientation])) for orientation in range(views)]
     raw = np.mean([positive_score(_outputs(model, view))[0] for view in oriented])
@@ -101,7 +107,7 @@ def explain_pixels(
     upright = [undo_orientation(found, orientation) for orientation, found in enumerate(of_views)]
     coarse = _scaled_to_one(np.mean(upright, axis=0))
     attribution = cv2.resize(coarse, mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return NetworkExplanation(path, score, predicted, pixels, mask, attribution)
+    return NetworkExplanation(path, score, predicted, pixels, mask, attribution, classes)
 
 
 def grad_cam(model: keras.Model, pixels: np.ndarray, *, positive: bool) -> np.ndarray:

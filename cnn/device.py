@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from leukobench.cnn.backend import keras
+from leukobench.cnn.cache import cache_folder
 from leukobench.core.errors import InputError
 
 DEVICES = ("auto", "cpu", "gpu")
 PRECISIONS = ("auto", "float32", "mixed")
+COMPILED = "compiled"  # part of the cache: networks that JAX has compiled for a GPU
 _OUT_OF_MEMORY = re.compile(r"RESOURCE_EXHAUSTED|OOM when allocating|[Oo]ut of memory|Unable to allocate")
 
 
@@ -148,13 +151,29 @@ class Computation:
 def computing(device: str, precision: str, batch_size: int) -> Iterator[Computation]:
     """Build and run networks on the chosen devices, in the chosen precision.
 
+    What JAX compiles for a GPU is kept in the cache, because it takes a minute for each training otherwise.
+
     Raises:
         InputError: see `choose_devices`, `policy_for` and `computing_on`.
     """
     devices = choose_devices(device)
     policy = policy_for(precision, devices)
+    if keras.backend.backend() == "jax" and devices[0].startswith("gpu"):
+        keep_compiled(cache_folder() / COMPILED)
     with building_in(policy), computing_on(devices, batch_size):
         yield Computation(name_devices(devices), policy)
+
+
+def keep_compiled(folder: Path) -> None:
+    """Let JAX keep what it compiles, so that folds and later runs of a network take it from the disk.
+
+    Args:
+        folder: The folder; one that the user has chosen by `JAX_COMPILATION_CACHE_DIR` comes first.
+    """
+    import jax
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", os.fspath(folder))
 
 
 def name_devices(devices: Sequence[str]) -> str:

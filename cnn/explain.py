@@ -19,6 +19,7 @@ from leukobench.cnn.network import HEAD, NETWORK, load_network
 from leukobench.cnn.plots import diagram, grad_cam_figure, tile_grid
 from leukobench.cnn.pooling import POOL
 from leukobench.cnn.prediction import refuse_other_models
+from leukobench.cohort.class_names import PREDICTED_CLASS
 from leukobench.core.errors import InputError
 from leukobench.core.files import only_writer, refuse_existing, whole_folder, write_csv
 from leukobench.core.plotting import save_figure
@@ -63,14 +64,14 @@ def explain(
     run = read_run_folder(run_folder)
     refuse_other_models(run)
     model = load_network(run.model_file(".keras", fold))
-    views, calibration = run.count("views"), run.info.calibration_of(fold)
+    how = run.count("views"), run.info.calibration_of(fold), run.info.classes
     cells = [_read_input(run, path) for path in files]  # all are read before anything is computed
     explanations = []
     with only_writer(out), whole_folder(out) as partial:
         write_csv(summary(model), partial / "summary.csv")
         save_figure(diagram(model, run.info.recipe), partial / "diagram")
         for number, (pixels, mask) in enumerate(ProgressBar(LOG, cells, desc="explaining", unit="image")):
-            explanations.append(explain_pixels(model, files[number], pixels, mask, views, calibration))
+            explanations.append(explain_pixels(model, files[number], pixels, mask, *how))
             of_image = partial / f"{number + 1:03}_{files[number].stem}"
             if not brief:
                 of_image.mkdir()
@@ -122,7 +123,7 @@ def _read_input(run: RunFolder, path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _table(explanations: Sequence[NetworkExplanation]) -> pd.DataFrame:
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "path": printable(found.path.as_posix()),
             "score": round(found.score, 9),
@@ -132,6 +133,7 @@ def _table(explanations: Sequence[NetworkExplanation]) -> pd.DataFrame:
         }
         for found in explanations
     )
+    return explanations[0].classes.add_to(table, "predicted", PREDICTED_CLASS)
 
 
 def _draw_maps(model: keras.Model, pixels: np.ndarray, folder: Path) -> None:

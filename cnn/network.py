@@ -83,13 +83,16 @@ def compile_for(recipe: Recipe, model: keras.Model, steps: int) -> None:
         steps: Number of batches of an epoch, for the schedule of the learning rate.
     """
     arguments = dict(recipe.optimizer)
+    optimizer = getattr(keras.optimizers, arguments.pop("name"))(**arguments)
     if recipe.schedule == "cosine":
-        rate = arguments["learning_rate"]
-        arguments["learning_rate"] = keras.optimizers.schedules.CosineDecay(rate, steps * recipe.epochs)
+        # a variable of the optimiser: JAX compiles anew for every other constant, and the folds differ in their steps
+        optimizer.total_steps = keras.Variable(steps * recipe.epochs, dtype="float32", trainable=False)
+        rate = recipe.optimizer["learning_rate"]
+        optimizer.learning_rate = keras.optimizers.schedules.CosineDecay(rate, optimizer.total_steps)
     # as an object, because TensorFlow traces the training step twice where the metric named "accuracy" is made in it
     accuracy = keras.metrics.BinaryAccuracy if recipe.head[-1] == "sigmoid" else keras.metrics.CategoricalAccuracy
     model.compile(
-        optimizer=getattr(keras.optimizers, arguments.pop("name"))(**arguments),
+        optimizer=optimizer,
         loss=getattr(keras.losses, recipe.loss)(),
         metrics=[accuracy(name="accuracy")],
         steps_per_execution=_STEPS_AT_ONCE if recipe.frozen else 1,

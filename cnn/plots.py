@@ -14,6 +14,7 @@ from leukobench.cnn.attribution import NetworkExplanation
 from leukobench.cnn.backend import keras
 from leukobench.cnn.network import HEAD, NETWORK
 from leukobench.cnn.pooling import POOL, pooling_of
+from leukobench.cohort.manifest import POSITIVE
 from leukobench.core.plotting import BLUE, COLORS, GREY, ORANGE, plot_training_curve, style
 from leukobench.core.text import printable
 
@@ -60,11 +61,12 @@ def grad_cam_figure(found: NetworkExplanation) -> Figure:
     figure = Figure(figsize=(10.5, 4.0), layout="constrained")
     cell, inside, everywhere = figure.subplots(1, 3)
     cell.imshow(found.pixels)
-    cell.set_title(f"predicted {found.predicted}, probability of all {found.score:.3f}", fontsize=10)
+    predicted, positive = found.classes[found.predicted], found.classes.in_words(POSITIVE)
+    cell.set_title(f"predicted {predicted}, probability of {positive} {found.score:.3f}", fontsize=10)
     inside.imshow(found.pixels)
     # the larger the attribution, the less transparent; nothing is drawn outside the cell
     inside.imshow(found.attribution, cmap=_COLOR_MAP, vmin=0, vmax=1, alpha=0.65 * found.attribution * found.mask)
-    inside.set_title(f"Grad-CAM for {found.predicted}, on the cell", fontsize=10)
+    inside.set_title(f"Grad-CAM for {predicted}, on the cell", fontsize=10)
     shown = everywhere.imshow(found.attribution, cmap=_COLOR_MAP, vmin=0, vmax=1)
     everywhere.contour(found.mask, levels=[0.5], colors="white", linewidths=1.2)
     figure.colorbar(shown, ax=everywhere, shrink=0.85, label="share of the largest")

@@ -12,6 +12,7 @@ import pandas as pd
 
 from leukobench.cells.cell import BACKGROUNDS
 from leukobench.cells.fingerprints import read_fingerprints
+from leukobench.cohort.class_names import CNMC, ClassNames
 from leukobench.cohort.identity import (
     Copies,
     copies,
@@ -115,6 +116,7 @@ class Audit:
         subjects: One row a subject: `subject`, `group`, and its number of `all`, `hem` and `unlabelled` cells.
         pixels: Findings in the images; None if they were not read.
         leaks: Leakage of the partition; None without a partition.
+        classes: What the classes are called.
     """
 
     images: int
@@ -125,6 +127,7 @@ class Audit:
     subjects: pd.DataFrame
     pixels: Pixels | None
     leaks: Leaks | None
+    classes: ClassNames = CNMC
 
     @property
     def with_one_cell(self) -> list[str]:
@@ -221,6 +224,7 @@ def audit(
         subjects=_subjects(manifest, group, names),
         pixels=pixels,
         leaks=None if partition is None else _leaks(manifest, content, pixels, declared, part, partition.method),
+        classes=ClassNames.of_table(manifest),
     )
 
 

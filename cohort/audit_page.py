@@ -18,6 +18,7 @@ from joblib import delayed
 import leukobench
 from leukobench.cells.cell import BACKGROUNDS
 from leukobench.cohort.audit import Audit
+from leukobench.cohort.class_names import ClassNames
 from leukobench.cohort.identity import natural_order, subject_groups
 from leukobench.cohort.layout import find_images
 from leukobench.cohort.pair_pictures import draw_pair
@@ -89,7 +90,7 @@ def write_audit(
 
 def _joins(ties: pd.DataFrame, manifest: pd.DataFrame, pictures: dict[int, tuple[str, str]]) -> list[Join]:
     """Return the pairs of subject IDs, those that need human eyes most (few pairs, little similarity) first."""
-    label = dict(zip(manifest["path"], manifest["label"], strict=True))
+    label = dict(zip(manifest["path"], ClassNames.of_table(manifest).of(manifest["label"]), strict=True))
     text = _as_text(ties)
     joins = []
     for subjects, rows in text.groupby(["subject", "other_subject"], sort=False):

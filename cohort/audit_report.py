@@ -17,7 +17,8 @@ def lines(found: Audit) -> list[str]:
     parts = [
         [phase, *map(int, counts)] for phase, counts in zip(found.parts.index, found.parts.to_numpy(), strict=True)
     ]
-    text = [counted(found.images, "image"), "", *aligned([["phase", *found.parts.columns], *parts])]
+    columns = found.parts.rename(columns=_names(found)).columns
+    text = [counted(found.images, "image"), "", *aligned([["phase", *columns], *parts])]
     text += ["", f"byte-identical images: {_copies(found.identical)}"]
     text += ["", f"ties: {summary(found.ties)}", *_groups(found.groups), "", *_subjects(found)]
     if found.pixels is not None:
@@ -25,6 +26,10 @@ def lines(found: Audit) -> list[str]:
     if found.leaks is not None:
         text += ["", *_leaks(found.leaks)]
     return text
+
+
+def _names(found: Audit) -> dict[str, str]:
+    return {label: found.classes[label] for label in LABELS}
 
 
 def _copies(found: Copies) -> str:
@@ -58,11 +63,11 @@ def _named(names: list[str]) -> str:
 
 def _subjects(found: Audit) -> list[str]:
     rows = []
-    for label in (*LABELS, "unlabelled"):
+    for label, shown in {**_names(found), "unlabelled": "unlabelled"}.items():
         cells = found.subjects[label][found.subjects[label] > 0]
         if len(cells):
             rows.append(
-                [label, len(cells), int(cells.sum()), int(cells.min()), round(cells.median()), int(cells.max())]
+                [shown, len(cells), int(cells.sum()), int(cells.min()), round(cells.median()), int(cells.max())]
             )
     table = aligned([["cells per subject", "subjects", "cells", "min", "median", "max"], *rows]) if rows else []
     return [

@@ -22,6 +22,7 @@ from typing import Any
 import pandas as pd
 
 import leukobench
+from leukobench.cohort.class_names import ClassNames
 from leukobench.cohort.manifest import LABELS, NEGATIVE, POSITIVE, labelled
 from leukobench.cohort.partition import PARTS, Split
 from leukobench.core.files import sha256_of
@@ -275,7 +276,8 @@ def _enumeration(identifier: str, values: Mapping[str, str], second: str, *more_
 
 
 def _description(cohort: pd.DataFrame, split: Split | None) -> str:
-    counts = ", ".join(f"{(cohort['label'] == label).sum():,} {label}" for label in LABELS)
+    classes = ClassNames.of_table(cohort)
+    counts = ", ".join(f"{(cohort['label'] == label).sum():,} {classes[label]}" for label in LABELS)
     unlabelled = (cohort["label"] == "").sum()
     known = cohort[cohort["subject"] != ""]
     text = (
@@ -304,10 +306,9 @@ def _biases(cohort: pd.DataFrame) -> list[str]:
         texts.append(f"Files that are copies of another file, byte by byte: {copies:,}.")
     if len(usable):
         sizes, labels = usable["subject_group"].value_counts(), usable["label"].value_counts()
-        texts.append(
-            f"Labelled images: {', '.join(f'{labels.get(label, 0):,} {label}' for label in LABELS)}. The largest "
-            f"subject group has {sizes.max():,} of them."
-        )
+        classes = ClassNames.of_table(cohort)
+        counts = ", ".join(f"{labels.get(label, 0):,} {classes[label]}" for label in LABELS)
+        texts.append(f"Labelled images: {counts}. The largest subject group has {sizes.max():,} of them.")
     return texts
 
 

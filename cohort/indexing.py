@@ -20,10 +20,13 @@ from joblib import delayed
 
 from leukobench.cells.cell import BACKGROUNDS
 from leukobench.cells.fingerprints import SIDE, Fingerprint, read_fingerprint
+from leukobench.cohort.class_names import ClassNames
 from leukobench.cohort.identity import subject_groups
 from leukobench.cohort.layout import image_files, phase_and_fold
 from leukobench.cohort.manifest import (
+    CLASS_NAME,
     COLUMNS,
+    LABELS,
     NEGATIVE,
     POSITIVE,
     path_faults,
@@ -69,12 +72,12 @@ class Sources:
     """Sources of the label and the subject of images whose name does not contain them.
 
     Attributes:
-        class_folders: Label of each class folder, by its name in lower case.
+        classes: Names of the class folders, which are compared in lower case.
         subject_regex: Pattern searched in the relative path; its first group (or the whole match) is the subject.
         subjects: Subject of each image, by relative path or by file name.
     """
 
-    class_folders: Mapping[str, str]
+    classes: ClassNames
     subject_regex: str | None = None
     subjects: Mapping[str, str] | None = None
 
@@ -152,7 +155,7 @@ def index_folder(
     """
     images = Path(images)
     sources = Sources(
-        {positive.lower(): POSITIVE, negative.lower(): NEGATIVE},
+        ClassNames(positive, negative),
         subject_regex,
         None if subjects is None else read_subjects(subjects),
     )
@@ -201,6 +204,8 @@ def _index(
     groups = subject_groups(manifest["subject"], accepted(ties))
     manifest["subject_group"] = groups.astype(manifest["subject"].dtype)
     manifest = manifest[list(COLUMNS)]
+    if sources.classes.own:
+        manifest = manifest.assign(**{CLASS_NAME: sources.classes.of(manifest["label"])})
     problems = {path: file.fingerprint.problem for path, file in read.items() if file.fingerprint is not None}
     manifest.attrs["failures"] = {path: problem for path, problem in problems.items() if problem}
     manifest.attrs["unreadable"] = unreadable
@@ -383,7 +388,8 @@ def _describe(path: str, above: str, prelim_names: Mapping[str, str], sources: S
     elif official:
         label, subject = official["label"].lower(), official["subject"]
     else:
-        label = next((sources.class_folders[f.lower()] for f in folders if f.lower() in sources.class_folders), "")
+        label_of = {sources.classes[label].lower(): label for label in LABELS}
+        label = next((label_of[folder.lower()] for folder in folders if folder.lower() in label_of), "")
         subject = _own_subject(path, name, sources)
     return {
         "path": path,

@@ -13,6 +13,7 @@ Columns (all text but `size_bytes`):
 | `sha256`        | checksum of the file's bytes                                                    |
 | `size_bytes`    | size of the file                                                                |
 | `original_name` | name before the challenge renamed it; it contains subject and label             |
+| `class_name`    | only if the class folders are not named `all` and `hem`: their names            |
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ COLUMNS = (
     "size_bytes",
     "original_name",
 )
+CLASS_NAME = "class_name"  # optional column
 SHIPPED = "data_manifest.csv"  # every file of C-NMC 2019
 IMAGE_SUFFIXES = (".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 
@@ -70,7 +72,7 @@ def read_manifest(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
         (15114, 87)
     """
     path = shipped_manifest_path() if path is None else Path(path)
-    manifest = read_csv_columns(path, COLUMNS, "manifest")
+    manifest = read_csv_columns(path, COLUMNS, "manifest", optional=[CLASS_NAME])
     validate(manifest, str(path))
     return manifest.assign(size_bytes=manifest["size_bytes"].astype("int64"))
 
@@ -91,12 +93,17 @@ def write_manifest(manifest: pd.DataFrame, path: str | os.PathLike[str]) -> None
         >>> lb.write_manifest(manifest[manifest["phase"] == "train"], "train.csv")
     """
     validate(manifest.astype(str), str(path))
-    write_csv(manifest[list(COLUMNS)], Path(path), replace=True)
+    write_csv(_in_columns(manifest), Path(path), replace=True)
 
 
 def manifest_checksum(manifest: pd.DataFrame) -> str:
     """Return the SHA-256 of the file that `write_manifest` writes for a manifest."""
-    return hashlib.sha256(csv_bytes(manifest[list(COLUMNS)])).hexdigest()
+    return hashlib.sha256(csv_bytes(_in_columns(manifest))).hexdigest()
+
+
+def _in_columns(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Return the manifest in the columns of its file."""
+    return manifest[[*COLUMNS, *([CLASS_NAME] if CLASS_NAME in manifest else [])]]
 
 
 def validate(manifest: pd.DataFrame, name: str) -> None:
@@ -120,10 +127,24 @@ def validate(manifest: pd.DataFrame, name: str) -> None:
             (manifest["subject"] != "") & (manifest.groupby("subject")["subject_group"].transform("nunique") > 1),
             "belongs to a subject that is in two subject groups",
         ),
+        *class_name_faults(manifest),
     )
     for wrong, reason in faults:
         if wrong.any():
             raise InputError(f"{name}: {path[wrong].iloc[0]!r} {reason}; fix it or run `leukobench manifest` again")
+
+
+def class_name_faults(table: pd.DataFrame) -> tuple[tuple[pd.Series, str], ...]:
+    """Return which rows of a manifest or partition have a fault in the name of their class, and what it is."""
+    if CLASS_NAME not in table:
+        return ()
+    name, label = table[CLASS_NAME], table["label"]
+    one_to_one = (name.groupby(label).transform("nunique") == 1) & (label.groupby(name).transform("nunique") == 1)
+    return (
+        ((name == "") != (label == ""), "has a label without the name of its class, or a name without a label"),
+        (name.map(printable) != name, "has a control character, or bytes that are not UTF-8, in the name of its class"),
+        (~one_to_one, "has a class_name that stands for two labels, or a label with two names"),
+    )
 
 
 def path_faults(path: pd.Series) -> tuple[tuple[pd.Series, str], ...]:

@@ -10,6 +10,7 @@ A partition is a CSV file, which needs no other table of the cohort:
 | `method`   | method of splitting, with its arguments: `subject test=0.2 validation=0.1 seed=1`;     |
 |            | the first word ends in `-LEAKY` where subjects are shared by design: `image-LEAKY`     |
 | `manifest` | the first 16 digits of the checksum of the manifest, see `manifest.manifest_checksum`  |
+| `class_name` | as in the manifest, if it has this column                                            |
 
 A cross-validation is a folder of them: `fold_0.csv`, `fold_1.csv` and so on. A repeated cross-validation is a folder of
 such folders: `repeat_0`, `repeat_1` and so on. `cohort.splitting` makes all three.
@@ -25,8 +26,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from leukobench.cohort.class_names import CNMC, ClassNames
 from leukobench.cohort.identity import natural_order
-from leukobench.cohort.manifest import LABELS, labelled
+from leukobench.cohort.manifest import CLASS_NAME, LABELS, class_name_faults, labelled
 from leukobench.core.errors import InputError
 from leukobench.core.files import csv_bytes, only_writer, read_csv_columns, whole_folder, write_csv
 from leukobench.core.text import counted
@@ -46,11 +48,13 @@ class Partition:
         rows: One row an image: `path`, `part`, `label`, `subject` and `subject_group`, in manifest order.
         method: Method of splitting, with its arguments.
         manifest: First 16 digits of the checksum of the manifest that was split.
+        classes: The names of the classes.
     """
 
     rows: pd.DataFrame
     method: str
     manifest: str
+    classes: ClassNames = CNMC
 
     def part(self, name: str) -> pd.DataFrame:
         """Return the rows of one part."""
@@ -78,7 +82,8 @@ class Partition:
 
     def as_table(self) -> pd.DataFrame:
         """Return the partition in the columns of its file."""
-        return self.rows.assign(method=self.method, manifest=self.manifest)[list(COLUMNS)]
+        table = self.rows.assign(method=self.method, manifest=self.manifest)[list(COLUMNS)]
+        return table.assign(**{CLASS_NAME: self.classes.of(table["label"])}) if self.classes.own else table
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,11 @@ class Folds:
     def manifest(self) -> str:
         """First 16 digits of the checksum of the manifest that was split."""
         return next(iter(self.partitions.values())).manifest
+
+    @property
+    def classes(self) -> ClassNames:
+        """The names of the classes."""
+        return next(iter(self.partitions.values())).classes
 
     @property
     def shared_groups(self) -> list[str]:
@@ -185,7 +195,7 @@ def read_partition(path: str | os.PathLike[str]) -> Partition:
     Raises:
         InputError: not a partition, an unknown part or label, a duplicated path, or rows of different partitions.
     """
-    table = read_csv_columns(Path(path), COLUMNS, "partition")
+    table = read_csv_columns(Path(path), COLUMNS, "partition", optional=[CLASS_NAME])
     for column, allowed in (("part", PARTS), ("label", LABELS)):
         wrong = ~table[column].isin(allowed)
         if wrong.any():
@@ -200,7 +210,11 @@ def read_partition(path: str | os.PathLike[str]) -> Partition:
     for column in ("method", "manifest"):
         if table[column].nunique() > 1:
             raise InputError(f"{path}: its rows differ in {column}; run `leukobench split` again")
-    return Partition(table[list(ROW_COLUMNS)], table["method"].iloc[0], table["manifest"].iloc[0])
+    for wrong, reason in class_name_faults(table):
+        if wrong.any():
+            raise InputError(f"{path}: {table['path'][wrong].iloc[0]!r} {reason}; run `leukobench split` again")
+    rows, (method, manifest) = table[list(ROW_COLUMNS)], table[["method", "manifest"]].iloc[0]
+    return Partition(rows, method, manifest, ClassNames.of_table(table))
 
 
 def read_split(path: str | os.PathLike[str]) -> Split:
@@ -225,7 +239,7 @@ def read_split(path: str | os.PathLike[str]) -> Split:
     if len(files) == 1:
         raise InputError(f"{path}: contains one fold only, which is no cross-validation; name its file, {files[0]}")
     partitions = {_fold_number(file): read_partition(file) for file in files}
-    for name in ("method", "manifest"):
+    for name in ("method", "manifest", "classes"):
         if len({getattr(partition, name) for partition in partitions.values()}) > 1:
             raise InputError(
                 f"{path}: its partitions were not made together (their {name} differs); run `leukobench split` again"
@@ -246,7 +260,7 @@ def summary(partition: Partition, manifest: pd.DataFrame) -> list[str]:
     lines = []
     for part in PARTS:
         rows = partition.part(part)
-        counts = ", ".join(f"{(rows['label'] == label).sum()} {label}" for label in LABELS)
+        counts = ", ".join(f"{(rows['label'] == label).sum()} {partition.classes[label]}" for label in LABELS)
         people = counted(rows["subject_group"].nunique(), "subject group")
         lines.append(f"{part:10}  {len(rows):6} image{'s' * (len(rows) != 1)} ({counts}) of {people}")
     left_out = _left_out(partition, manifest)

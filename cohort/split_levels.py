@@ -24,6 +24,7 @@ from enum import StrEnum
 
 import pandas as pd
 
+from leukobench.cohort.class_names import ClassNames
 from leukobench.cohort.identity import subject_groups
 from leukobench.cohort.manifest import labelled, manifest_checksum
 from leukobench.cohort.partition import LEAKY, ROW_COLUMNS, Folds, Partition
@@ -125,9 +126,10 @@ def level_folds(
         for number in range(folds):
             test = fold_of[level] == number
             part = pd.Series("train", index=rows.index).mask(test, "test")
-            refuse_missing_class(label, part, rows["subject_group"], ("train", "test"))
+            refuse_missing_class(rows, part, ("train", "test"))
             used = test | (order.mask(test).groupby(label).rank() <= size)
-            partitions[number] = Partition(rows.assign(part=part).loc[used, list(ROW_COLUMNS)], "", checksum)
+            chosen = rows.assign(part=part).loc[used, list(ROW_COLUMNS)]
+            partitions[number] = Partition(chosen, "", checksum, ClassNames.of_table(rows))
         leaky = LEAKY * (level is SplitLevel.IMAGE or Folds(partitions).leaky)
         method = f"{level}{leaky} folds={folds} seed={seed}"
         made[level] = Folds({number: replace(each, method=method) for number, each in partitions.items()})

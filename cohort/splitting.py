@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from leukobench.cohort.class_names import ClassNames
 from leukobench.cohort.manifest import LABELS, NEGATIVE, PHASES, POSITIVE, labelled, manifest_checksum
 from leukobench.cohort.partition import IMAGE_LEVEL, PARTS, ROW_COLUMNS, Folds, Partition, Repeats, Split
 from leukobench.core.errors import InputError
@@ -408,34 +409,34 @@ def _finish(
     if options.validation_size:
         part[draw_validation(unit, rows["label"], test, options.validation_size, seed)] = "validation"
     expected = PARTS if options.validation_size else ("train", "test")
-    refuse_missing_class(rows["label"], part, rows["subject_group"], expected)
+    refuse_missing_class(rows, part, expected)
     table = rows.assign(part=part)[list(ROW_COLUMNS)]
     if options.balance:
         place = hash_rank(rows["path"], f"balance/{seed}").groupby([part, rows["label"]]).rank(method="first")
         smaller = rows.groupby([part, "label"])["path"].transform("size").groupby(part).transform("min")
         table = table[place <= smaller]
-    return Partition(table, options.describe(method), manifest)
+    return Partition(table, options.describe(method), manifest, ClassNames.of_table(rows))
 
 
-def refuse_missing_class(label: pd.Series, part: pd.Series, group: pd.Series, expected: tuple[str, ...]) -> None:
+def refuse_missing_class(rows: pd.DataFrame, part: pd.Series, expected: tuple[str, ...]) -> None:
     """Check that each expected part has images of both classes.
 
     Args:
-        label: `all` or `hem` of each row.
+        rows: Rows of a manifest: `label`, `subject_group`, and perhaps `class_name`.
         part: Part of each row.
-        group: Subject group of each row, counted in the error message.
         expected: The parts that the split must have.
 
     Raises:
         InputError: a part lacks a class.
     """
-    counts = pd.crosstab(part, label).reindex(index=expected, columns=LABELS, fill_value=0)
+    classes = ClassNames.of_table(rows)
+    counts = pd.crosstab(part, rows["label"]).reindex(index=expected, columns=LABELS, fill_value=0)
     for name in expected:
         for of_class in LABELS:
             if not counts.loc[name, of_class]:
-                groups = group[label == of_class].nunique()
+                groups = rows["subject_group"][rows["label"] == of_class].nunique()
                 raise InputError(
-                    f"the {name} part would contain no {of_class} image: the cohort has {groups} subject "
+                    f"the {name} part would contain no {classes[of_class]} image: the cohort has {groups} subject "
                     f"group{'s' * (groups != 1)} of that class; "
                     + (
                         "make no validation part (validation_size=0) or add subjects"

@@ -57,9 +57,9 @@ SOURCES = ("positive", "negative", "subject_regex", "subjects", "ignored")
 def benchmark(images: Path, out: Path, **options: Any) -> None:
     """Do the whole study of the folder IMAGES: from the manifest to the comparison, in one command.
 
-    The steps are the commands manifest, audit, split (cross-validation over subject groups), extract, train-svm,
-    train-knn, train-cnn, compare and leakage. Each command is printed before it is run; all are kept in commands.sh.
-    Open index.html: it has the findings and a link to the result of every step.
+    The steps are the commands manifest, verify (of files of C-NMC 2019), audit, split (cross-validation over subject
+    groups), extract, train-svm, train-knn, train-cnn, combine, compare and leakage. Each command is printed before it
+    is run; all are kept in commands.sh. Open index.html: it has the findings and a link to the result of every step.
 
     After an interruption, run the same command again: complete steps are not repeated.
 

@@ -14,8 +14,9 @@ from leukobench.commands.printing import json_option, show
 def cache(clear: bool, yes: bool) -> None:
     """Show the folder and the size of the cache, or empty it.
 
-    `train-cnn` keeps resized images, and the outputs of frozen layers, for further trainings on the same images. The
-    folder is $LEUKOBENCH_CACHE, or leukobench in your cache folder. Do not empty it while a network is trained.
+    `train-cnn` keeps resized images and the outputs of frozen layers, for further trainings on the same images, and
+    networks that JAX has compiled for a GPU. The folder is $LEUKOBENCH_CACHE, or leukobench in your cache folder. Do
+    not empty it while a network is trained.
 
     \b
     Example:  leukobench cache

@@ -81,6 +81,7 @@ def manifest(images: Path, out: Path, **options: Any) -> None:
     Example:  leukobench manifest C-NMC_Leukemia -o manifest.csv --jobs 2
               leukobench manifest slides -o manifest.csv --subject-regex 'patient(\\d+)'
     """
+    from leukobench.cohort.class_names import ClassNames
     from leukobench.cohort.indexing import index_folder
     from leukobench.cohort.manifest import labelled
     from leukobench.cohort.ties import read_ties, summary, ties_path
@@ -89,10 +90,10 @@ def manifest(images: Path, out: Path, **options: Any) -> None:
     with options_named(MANIFEST_OPTIONS):
         table = index_folder(images, out=out, **options)
     known = labelled(table)
-    labels = known["label"].value_counts().to_dict()
+    labels, classes = known["label"].value_counts().to_dict(), ClassNames.of_table(table)
     subjects, groups = known["subject"].nunique(), known["subject_group"].nunique()
     ties = read_ties(ties_path(out))
-    counts = ", ".join(f"{count} {label}" for label, count in labels.items())
+    counts = ", ".join(f"{count} {classes[label]}" for label, count in labels.items())
     lines = [
         f"{out}: {counted(len(table), 'image')} ({counts or 'none labelled'}) of "
         f"{counted(subjects, 'subject')} in {counted(groups, 'subject group')}",

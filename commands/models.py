@@ -52,7 +52,7 @@ from leukobench.core.text import counted
 @click.option(
     "--sensitivity",
     type=click.FloatRange(0, 1, min_open=True),
-    help="Mark instead the cells predicted hem that may be blasts, so that this sensitivity is reached on validation.",
+    help="Mark instead the cells predicted normal that may be blasts, to reach this sensitivity on validation.",
 )
 @json_option
 def predict(run: Path, images: tuple[Path, ...], out: Path, **options: Any) -> None:
@@ -99,7 +99,7 @@ def predict(run: Path, images: tuple[Path, ...], out: Path, **options: Any) -> N
             f"{run}: stores no distribution of its training cells, so none is flagged as unlike them; train again"
         )
     said = {"out_of_distribution": "unlike the training cells (out-of-distribution)", "refer": "to be looked at by eye"}
-    counts = ", ".join(f"{count} {label}" for label, count in predicted.items())
+    counts = ", ".join(f"{count} {done.classes[label]}" for label, count in predicted.items())
     more = "".join(f"; {count:,} {said[name]}" for name, count in marked.items())
     lines.append(f"{out}: {counted(len(done.scored), 'cell')} predicted ({counts}){more}")
     facts = {"predictions": out, "cells": len(done.scored), "predicted": predicted, **marked, "failed": done.failed}

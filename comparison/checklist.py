@@ -48,7 +48,9 @@ def answers(comparison: ComparedRuns, shown: Sequence[str]) -> list[Answer]:
     runs = comparison.runs
     chosen = any(CHOSEN in each.thresholded for each in comparison.assessments)
     unreadable = {name: len(run.info.excluded) for name, run in runs.items() if run.info.excluded}
-    classes = " and ".join(f"{(comparison.rows['label'] == label).sum():,} {label}" for label in LABELS)
+    classes = " and ".join(
+        f"{(comparison.rows['label'] == label).sum():,} {comparison.classes[label]}" for label in LABELS
+    )
     return [
         Answer("9", "7", "Preprocessing", of_each_run(runs, lambda run: f"cells on background: {run.info.background}")),
         Answer(
@@ -108,7 +110,7 @@ def limits(comparison: ComparedRuns) -> list[str]:
     """Return the limits of the test data: subjects of each class, images shared by subject IDs, cells of a subject."""
     rows, subjects = comparison.rows, comparison.subjects
     found = [
-        f"{label}: {counted(int((rows['label'] == label).sum()), 'cell')} of "
+        f"{comparison.classes[label]}: {counted(int((rows['label'] == label).sum()), 'cell')} of "
         f"{counted(int((subjects['label'] == label).sum()), 'subject')} in "
         f"{counted(comparison.groups_of_class[label], 'independent group')}"
         + f" (fewer than {FEW_GROUPS}: too few for a reliable interval)"

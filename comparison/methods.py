@@ -29,7 +29,7 @@ def methods_paragraph(comparison: ComparedRuns) -> str:
     runs = comparison.runs
     rows, of_class = comparison.rows, comparison.groups_of_class
     classes = " and ".join(
-        f"{counted(int((rows['label'] == label).sum()), 'cell')} of the class {label} from "
+        f"{counted(int((rows['label'] == label).sum()), 'cell')} of the class {comparison.classes[label]} from "
         f"{counted(of_class[label], 'subject group')}"
         for label in LABELS
     )

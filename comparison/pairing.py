@@ -61,7 +61,7 @@ def paired_test_rows(
         _refuse_other_labels(first, shared, run, rows)
     if set(shared["label"]) != set(LABELS):
         raise InputError(
-            f"{first.folder}: the {len(shared)} test rows are all {shared['label'].iloc[0]}; "
+            f"{first.folder}: the {len(shared)} test rows are all {first.info.classes[shared['label'].iloc[0]]}; "
             "a comparison takes both classes: make a partition whose test part has both"
         )
     tables = []

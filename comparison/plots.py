@@ -57,6 +57,7 @@ def draw_figures(comparison: ComparedRuns, referral: pd.DataFrame, settling: pd.
         settling: Its table of `leukobench.comparison.settling`.
     """
     scored = {name: comparison.scored(name) for name in comparison.runs}
+    positive = comparison.classes.in_words(POSITIVE)
     counts = draw_group_counts(comparison.groups) if len(scored) <= MOST_BANDS else None
     figures = {
         "auroc": auroc_figure(comparison),
@@ -64,8 +65,8 @@ def draw_figures(comparison: ComparedRuns, referral: pd.DataFrame, settling: pd.
         "precision_recall": precision_recall_figure(
             comparison, {name: precision_recall(each, counts) for name, each in scored.items()}
         ),
-        "calibration": calibration_figure(scored, comparison.groups),
-        "decision": decision_figure(scored),
+        "calibration": calibration_figure(scored, comparison.groups, positive),
+        "decision": decision_figure(scored, positive),
         "scores": scores_figure(comparison),
         "subjects": subjects_figure(comparison),
         "referral": referral_figure(comparison, referral),
@@ -110,9 +111,9 @@ def precision_recall_figure(comparison: ComparedRuns, curves: Mapping[str, Curve
     return _legend_below(figure, axes)
 
 
-def calibration_figure(scored: Mapping[str, Scored], groups: SubjectGroups) -> Figure:
+def calibration_figure(scored: Mapping[str, Scored], groups: SubjectGroups, positive: str) -> Figure:
     """Draw the share of blasts over the probability: the fitted recalibration with its band, and bins as points."""
-    figure, axes = _square("predicted probability of all", "observed share of all")
+    figure, axes = _square(f"predicted probability of {positive}", f"observed share of {positive}")
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1)
     for number, (name, rows) in enumerate(scored.items()):
         found, color = reliability(rows), series_color(number)
@@ -129,14 +130,16 @@ def calibration_figure(scored: Mapping[str, Scored], groups: SubjectGroups) -> F
     return _legend_below(figure, axes)
 
 
-def decision_figure(scored: Mapping[str, Scored]) -> Figure:
-    """Draw the decision curve of every run: net benefit over the threshold; grey: everybody predicted to be `all`."""
+def decision_figure(scored: Mapping[str, Scored], positive: str) -> Figure:
+    """Draw the decision curve of every run: net benefit over the threshold; grey: all cells predicted to be blasts."""
     figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
     axes = figure.add_subplot(xlabel="threshold", ylabel="net benefit", xlim=(0, 1))
     share = next(iter(scored.values())).positive.mean()
     at = DECISION_THRESHOLDS
-    axes.plot(at, share - (1 - share) * at / (1 - at), color=GREY, linewidth=1, label="all cells predicted all")
-    axes.axhline(0, color="black", linewidth=1, linestyle=":", label="no cell predicted all")
+    axes.plot(
+        at, share - (1 - share) * at / (1 - at), color=GREY, linewidth=1, label=f"every cell predicted {positive}"
+    )
+    axes.axhline(0, color="black", linewidth=1, linestyle=":", label=f"no cell predicted {positive}")
     for number, (name, rows) in enumerate(scored.items()):
         color, line_style = series_color(number), series_line_style(number)
         axes.plot(at, net_benefit(rows, at), color=color, linestyle=line_style, linewidth=1.8, label=name)
@@ -147,7 +150,8 @@ def decision_figure(scored: Mapping[str, Scored]) -> Figure:
 
 def scores_figure(comparison: ComparedRuns) -> Figure:
     """Draw how the scores of each class are distributed, one panel a run."""
-    figure, panels = _panels(comparison, 1.35, "probability of all")
+    classes = comparison.classes
+    figure, panels = _panels(comparison, 1.35, f"probability of {classes.in_words(POSITIVE)}")
     for name, axes in panels.items():
         for label, color in CLASS_COLORS.items():
             scores = comparison.rows[name][comparison.rows["label"] == label]
@@ -155,7 +159,7 @@ def scores_figure(comparison: ComparedRuns) -> Figure:
             filled: dict[str, Any] = {"alpha": 0.45, "color": color, "edgecolor": color, "hatch": hatch}
             weights = np.full(len(scores), 100 / len(scores))
             bins = np.linspace(0, 1, 26).tolist()
-            shown = f"{label} ({len(scores):,})"
+            shown = f"{classes[label]} ({len(scores):,})"
             axes.hist(scores, bins=bins, weights=weights, label=shown, histtype="stepfilled", **filled)
         axes.set_ylabel("% of class")
         axes.axvline(THRESHOLD, color="black", linewidth=1, linestyle=":")
@@ -164,14 +168,16 @@ def scores_figure(comparison: ComparedRuns) -> Figure:
 
 def subjects_figure(comparison: ComparedRuns) -> Figure:
     """Draw one dot a subject at the mean score of its cells, one panel a run."""
-    figure, panels = _panels(comparison, 1.2, "mean probability of all, over a subject's cells")
+    classes = comparison.classes
+    positive = classes.in_words(POSITIVE)
+    figure, panels = _panels(comparison, 1.2, f"mean probability of {positive}, over a subject's cells")
     for name, axes in panels.items():
         for row, (label, color) in enumerate(CLASS_COLORS.items()):
             scores = comparison.subjects[name][comparison.subjects["label"] == label].sort_values()
             # three fixed heights in turn, so that no dot hides its neighbour and equal data give equal figures
             height = row + 0.2 * (np.arange(len(scores)) % 3 - 1)
             axes.scatter(scores, height, color=color, alpha=0.75, s=34, marker="os"[row], linewidths=0, label=label)
-        axes.set_yticks([0, 1], [POSITIVE, NEGATIVE])
+        axes.set_yticks([0, 1], [classes.positive, classes.negative])
         axes.set_ylim(1.5, -0.5)
         axes.axvline(THRESHOLD, color="black", linewidth=1, linestyle=":")
     return figure

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from leukobench.cohort.class_names import CNMC, ClassNames
 from leukobench.cohort.manifest import NEGATIVE, POSITIVE
 from leukobench.comparison.auroc import auroc
 from leukobench.comparison.intervals import FEW_GROUPS, Estimate, SubjectGroups
@@ -174,6 +175,12 @@ class ComparedRuns:
     def within_folds(self) -> bool:
         """Whether the AUROC compares cells of the same fold only."""
         return bool(self.rows["fold"].notna().all())
+
+    @property
+    def classes(self) -> ClassNames:
+        """What the classes are called: by the first run whose manifest has names of the user's."""
+        named = (run.info.classes for run in self.runs.values())
+        return next((classes for classes in named if classes.own), CNMC)
 
     @property
     def groups_of_class(self) -> dict[str, int]:

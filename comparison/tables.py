@@ -96,7 +96,8 @@ def subjects_table(comparison: ComparedRuns) -> pd.DataFrame:
     correctly.
 
     Of repeats the first is used. Of a blast subject the share is its sensitivity, of a normal subject its specificity.
-    `low` and `high` are the interval of the mean score over the subject's cells, see `results.subject_scores`.
+    With names of the user's for the classes, the column `class_name` is there. `low` and `high` are the interval of the
+    mean score over the subject's cells, see `results.subject_scores`.
     """
     rows, found = comparison.rows, []
     number = comparison.subjects.index.get_indexer(rows["subject"])
@@ -113,7 +114,7 @@ def subjects_table(comparison: ComparedRuns) -> pd.DataFrame:
             table[f"predicted_at_{at}"] = predicted_class(comparison.subjects[name] - of_subject, 0)
         found.append(table.reset_index().assign(run=name))
     columns = [column for column in found[0].columns if column != "run"]
-    return pd.concat(found)[["run", *columns]]
+    return comparison.classes.add_to(pd.concat(found)[["run", *columns]])
 
 
 def _columns(name: str, prefix: str, estimate: Estimate) -> dict[str, float]:

@@ -41,7 +41,9 @@ def cautions(comparison: ComparedRuns) -> list[str]:
             "training, nor how its settings were chosen."
         )
     if comparison.few_groups:
-        counts = " and ".join(f"{count} of class {name}" for name, count in comparison.few_groups.items())
+        counts = " and ".join(
+            f"{count} of class {comparison.classes[name]}" for name, count in comparison.few_groups.items()
+        )
         alone = min(comparison.few_groups.values()) < 2
         says = "there are no intervals" if alone else "the intervals are wide, and may still be too narrow"
         found.append(f"The test part has few subject groups ({counts}): {says}.")

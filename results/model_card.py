@@ -37,15 +37,16 @@ def model_card(info: RunInfo, predictions: pd.DataFrame, metrics: Mapping[str, M
     test = predictions[predictions["part"] == "test"]
     people = subject_scores(test["subject"], test["score"].to_numpy())
     right = (test["predicted"] == test["label"]).groupby(test["subject"]).mean()
+    classes = info.classes
     label = test.groupby("subject")["label"].first()
     of_people = [
-        (each.subject, label[each.subject], each.cells, f"{each.score:.2f}", f"{right[each.subject]:.0%}")
+        (each.subject, classes[label[each.subject]], each.cells, f"{each.score:.2f}", f"{right[each.subject]:.0%}")
         for each in people.head(MOST_SUBJECTS).itertuples()
     ]
     sections = [
         f"# Model card: {info.recipe}",
-        f"A model of the family {info.family}, made by leukobench {info.leukobench}. The class `all` is a leukemic "
-        "blast, `hem` a normal cell.",
+        f"A model of the family {info.family}, made by leukobench {info.leukobench}. The positive class, "
+        f"{printable(classes.positive)}, is leukemic blasts; the other, {printable(classes.negative)}, normal cells.",
         "## Intended use",
         "Research on the classification of single white cells in microscope images. It is not a medical device, and "
         "not for diagnosis. It is for images like those it was trained on (what surrounds the cells: "
@@ -55,7 +56,7 @@ def model_card(info: RunInfo, predictions: pd.DataFrame, metrics: Mapping[str, M
         f"Split: {info.split}."
         + f" Cross-validation over {folds} folds: a fold is trained on what it neither validates nor tests."
         * (folds > 1),
-        _table(("part", "cells", *LABELS, "subjects", "subject groups"), _sizes(predictions)),
+        _table(("part", "cells", *map(classes.__getitem__, LABELS), "subjects", "subject groups"), _sizes(predictions)),
         _leakage(info),
         f"{counted(len(info.excluded), 'image')} could not be read and had no part in it." if info.excluded else "",
         "## Results",

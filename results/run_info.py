@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import leukobench
+from leukobench.cohort.class_names import CNMC, ClassNames
 from leukobench.cohort.partition import Split
 from leukobench.core.errors import InputError
 from leukobench.core.files import read_json
@@ -37,6 +38,7 @@ class RunInfo:
         split: Method of the partition.
         leaky: Whether subjects are shared between training and test.
         shared_subject_groups: Number of subject groups that are in more than one part.
+        classes: Names of the positive and the negative class.
         checksums: Of manifest, partitions, and feature table or weights, by name.
         seconds: Durations: `fit`, `predict` and others, in s.
         command: Arguments of the command line that repeats the run, the program's name first.
@@ -68,6 +70,7 @@ class RunInfo:
     checksums: Mapping[str, str | None]
     seconds: Mapping[str, float]
     command: Sequence[str]
+    classes: ClassNames = CNMC
     changed: Sequence[str] = ()
     excluded: Mapping[str, str] = field(default_factory=dict)
     calibration: Mapping[str, Calibration | None] = field(default_factory=dict)
@@ -126,8 +129,13 @@ class RunInfo:
             name: None if values is None else Calibration.from_json(values, f"{path}: calibration of {name}")
             for name, values in content.get("calibration", {}).items()
         }
-        changed = tuple(content.get("changed", ()))
-        return cls(**known | {"command": command, "changed": changed, "calibration": calibration})
+        converted = {
+            "command": command,
+            "changed": tuple(content.get("changed", ())),
+            "calibration": calibration,
+            "classes": ClassNames(**content.get("classes", {})),
+        }
+        return cls(**known | converted)
 
 
 def _text(value: object) -> bool:
@@ -161,6 +169,10 @@ _KINDS: Mapping[str, tuple[_Fits, str]] = {
     "checksums": (_table(_or_none(_text), "manifest"), "a table of checksums, one of them of the manifest"),
     "seconds": (_table(_seconds, "predict"), "a table of durations in numbers, one of them of predict"),
     "changed": (lambda value: isinstance(value, list) and all(map(_text, value)), "a list of texts"),
+    "classes": (
+        lambda value: _table(_text, "positive", "negative")(value) and len(value) == 2,
+        "the names of the positive and the negative class",
+    ),
     "leaky": (lambda value: isinstance(value, bool), "true or false"),
     "importance": (_or_none(_table()), "a table of names and values"),
     "model_parameters": (_or_none(_count), "a whole number"),
@@ -173,6 +185,7 @@ def split_facts(split: Split) -> dict[str, Any]:
     return {
         "split": split.method,
         "leaky": split.leaky,
+        "classes": split.classes,
         "shared_subject_groups": len(split.shared_groups),
         "checksums": {"manifest": split.manifest, **split.checksums},
     }

@@ -71,5 +71,7 @@ def subject_scores(subject: pd.Series, score: np.ndarray, threshold: float = THR
     cells = np.bincount(number)
     mean = np.bincount(number, np.asarray(score, float)) / cells
     low, high = mean_intervals(score, number)
-    found = pd.DataFrame({"subject": names, "cells": cells, "score": mean, "low": low, "high": high})
-    return found.round(9).assign(predicted=predicted_class(mean, threshold))
+    # all three are rounded, so that the score stays within its interval
+    rounded = {name: values.round(9) for name, values in (("score", mean), ("low", low), ("high", high))}
+    found = {"subject": names, "cells": cells, **rounded}
+    return pd.DataFrame(found | {"predicted": predicted_class(mean, threshold)})

@@ -7,11 +7,12 @@ The folder of a study:
 | `index.html` | front page: the findings of every step, and links |
 | `commands.sh` | the commands of all steps, in their order; each can be run alone |
 | `steps.json` | the steps that are complete: seconds, and what they found |
-| `manifest.csv`, `audit`, `folds`, `features.csv`, `runs`, `report`, `leakage` | what the commands wrote |
+| `manifest.csv`, `verification.csv`, `audit`, `folds`, `features.csv`, `runs`, `report`, `leakage` | what they wrote |
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import re
@@ -23,21 +24,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 import leukobench
 from leukobench.classifiers.training import train_classifier
 from leukobench.cohort.audit import audit
 from leukobench.cohort.audit_page import write_audit
 from leukobench.cohort.audit_report import lines as audit_lines
 from leukobench.cohort.indexing import index_folder
-from leukobench.cohort.manifest import labelled, read_manifest
+from leukobench.cohort.manifest import PHASES, labelled, read_manifest
 from leukobench.cohort.partition import write_split
 from leukobench.cohort.split_levels import SplitLevel
 from leukobench.cohort.splitting import split
 from leukobench.cohort.ties import read_ties, ties_path
+from leukobench.cohort.verification import verify
 from leukobench.comparison.runs import compare
 from leukobench.comparison.verdict import cautions, verdicts
 from leukobench.core.errors import InputError
-from leukobench.core.files import locked, make_folder, read_json, whole_file, write_json
+from leukobench.core.files import locked, make_folder, read_json, unfinished_path, whole_file, write_csv, write_json
 from leukobench.core.pages import guarded, page_templates
 from leukobench.core.text import counted, printable
 from leukobench.core.workers import BACKENDS, check_backend
@@ -64,6 +68,7 @@ class Step:
         optional: Whether the study goes on without it, if it cannot be done or if there is no time left.
         derived: Whether it is done again if its command has changed, as that of the comparison does with a further run.
         shown: What to open in the output, relative to it.
+        may_fail: Whether the command ends with an error code for what it found, and the study goes on.
     """
 
     name: str
@@ -73,6 +78,7 @@ class Step:
     optional: bool = False
     derived: bool = False
     shown: str = ""
+    may_fail: bool = False
 
     @property
     def shell(self) -> str:
@@ -181,6 +187,7 @@ def steps(study: Study) -> list[Step]:
     runs = {name: study.path("runs") / name for name in ("svm", "knn", "network", "combined")}
     return [
         index_step(study),
+        *verify_steps(study),
         audit_step(study),
         split_step(study),
         extract_step(study),
@@ -191,6 +198,31 @@ def steps(study: Study) -> list[Step]:
         compare_step(study, list(runs.values())),
         leakage_step(study),
     ]
+
+
+def verify_steps(study: Study) -> list[Step]:
+    """Return the step that verifies the files of C-NMC 2019; none for a folder without a file of it."""
+    official = _official()
+    known = official["sha256"].isin(read_manifest(study.path("manifest.csv"))["sha256"])
+    phases = [phase for phase in PHASES if phase in set(official["phase"][known])]
+    if not phases:
+        return []
+    out = study.path("verification.csv")
+    options = [word for phase in phases for word in ("--phase", phase)]
+
+    def run() -> list[str]:
+        found = verify(study.images, official, phases=phases, jobs=study.jobs)
+        write_csv(found.report(), out)
+        return [f"C-NMC 2019, {' and '.join(phases)}: {found.verdict()}"]
+
+    command = ("verify", str(study.images), *options, *_jobs(study), "-o", str(out))
+    return [Step("verification", command, out, run, may_fail=True)]
+
+
+@functools.cache
+def _official() -> pd.DataFrame:
+    """Return the manifest of C-NMC 2019; the steps are planned before each of them."""
+    return read_manifest()
 
 
 def audit_step(study: Study) -> Step:
@@ -322,6 +354,7 @@ def leakage_step(study: Study) -> Step:
     return Step("leakage", (*command, "-o", str(out)), out, run, optional=True)
 
 
+_GO_ON = " || true"  # after a command that may fail
 _OPTIONS = {  # of `manifest`
     "positive": "--positive",
     "negative": "--negative",
@@ -336,7 +369,8 @@ def _do(study: Study, step: Step, done: dict[str, Any], of: str, say: Callable[[
     if step.derived and step.output.exists() and done.get(step.name, {}).get("command") != step.shell:
         shutil.rmtree(step.output)
     if step.output.exists():
-        with locked(step.output):  # removes what a process that was killed right after this step left beside it
+        with locked(step.output):  # removes what a process that was killed while it wrote left beside the output
+            _remove(unfinished_path(step.output))  # one that was killed right after that has left its journal
             say(f"{of} {step.name}: complete")
         return
     say(f"{of} {step.name}: {step.shell}")
@@ -355,6 +389,13 @@ def _do(study: Study, step: Step, done: dict[str, Any], of: str, say: Callable[[
         say(f"{of} {step.name}: {seconds:,.0f} s")
     done[step.name] = {"command": step.shell, "seconds": seconds, "found": found}
     write_json({"leukobench": leukobench.__version__, "steps": done}, study.path(STEPS), replace=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _read_done(study: Study) -> dict[str, Any]:
@@ -385,7 +426,8 @@ def _refuse_other_study(study: Study, planned: Sequence[Step]) -> None:
 
 def _setting(command: str) -> str:
     """Return a command without what may differ between calls: who does the work, and the runs to compare."""
-    return re.sub(r" --jobs \d+| --backend \w+ --scheduler \S+|(?<=leukobench compare ).*", "", command)
+    cluster = r" --backend \w+ --scheduler \S+"
+    return re.sub(rf" --jobs \d+|{cluster}|(?<=leukobench compare ).*|{re.escape(_GO_ON)}$", "", command)
 
 
 def _write_page(study: Study, planned: Sequence[Step], done: Mapping[str, Any]) -> None:
@@ -402,7 +444,8 @@ def _write_page(study: Study, planned: Sequence[Step], done: Mapping[str, Any]) 
     ]
     page = page_templates("leukobench.workflows").get_template("benchmark.html.jinja")
     text = guarded(page.render(images=study.images, rows=rows, version=leukobench.__version__))
-    script = "".join(f"{line}\n" for line in ("#!/bin/sh", "set -e", *(step.shell for step in planned)))
+    commands = [step.shell + _GO_ON * step.may_fail for step in planned]
+    script = "".join(f"{line}\n" for line in ("#!/bin/sh", "set -e", *commands))
     for name, content in ((PAGE, text), (COMMANDS, script)):
         with whole_file(study.path(name), replace=True) as unfinished:
             unfinished.write_text(content, encoding="utf-8")

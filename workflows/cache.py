@@ -8,7 +8,7 @@ from pathlib import Path
 
 from leukobench.core.errors import InputError
 
-PARTS = ("images", "features")  # what leukobench writes there; other files in the folder are not its own
+PARTS = ("images", "features", "compiled")  # what leukobench writes there; other files in the folder are not its own
 
 
 @dataclass(frozen=True)

@@ -237,6 +237,7 @@ def _run_info(
         seed=first.seed,
         split=first.split,
         leaky=any(member.info.leaky for member in members),
+        classes=first.classes,
         shared_subject_groups=first.shared_subject_groups,
         checksums={name: value for name, value in first.checksums.items() if name not in OWN_INPUTS},
         seconds=seconds,

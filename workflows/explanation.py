@@ -26,7 +26,7 @@ import numpy as np
 from leukobench.cells.cell import read_cell
 from leukobench.classifiers.explain import ClassifierExplanation, explain_cell, explanations_table
 from leukobench.classifiers.plots import explanation_figure
-from leukobench.classifiers.prediction import load_trained
+from leukobench.classifiers.prediction import trained_model
 from leukobench.classifiers.reference import read_reference
 from leukobench.core.errors import InputError
 from leukobench.core.files import only_writer, refuse_existing, whole_folder, write_csv
@@ -117,7 +117,8 @@ def explain_by_features(
     run_folder: Path, images: Sequence[Path], *, fold: int | None = None
 ) -> list[tuple[ClassifierExplanation, np.ndarray]]:
     """Explain the predictions of an SVM or k-NN run: the contributions of features, and the pixels of each cell."""
-    trained = load_trained(run_folder, fold)
+    run = read_run_folder(run_folder)
+    trained = trained_model(run, fold)
     reference = read_reference(run_folder)
     try:
         if trained.facts is None:
@@ -134,7 +135,7 @@ def explain_by_features(
     for number, path in enumerate(ProgressBar(LOG, list(images), desc="explaining", unit="image")):
         of_cell = dict(zip(how.columns, measured[number], strict=True))
         wanted = {column: of_cell[column] for column in trained.columns}
-        explanation = explain_cell(trained.model, reference, wanted, path, units)
+        explanation = explain_cell(trained.model, reference, wanted, path, units, run.info.classes)
         explanations.append((explanation, read_cell(path, how.background).rgb))
     return explanations
 

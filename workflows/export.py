@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from leukobench.cohort.manifest import NEGATIVE, POSITIVE
 from leukobench.core.errors import InputError
 from leukobench.core.files import only_writer, refuse_existing
 from leukobench.results.metrics import THRESHOLD
@@ -109,7 +108,7 @@ def _facts(run: RunFolder, fold: int | None, suffix: str) -> dict[str, Any]:
         "family": info.family,
         "recipe": info.recipe,
         "fold": fold_name(fold),
-        "classes": {"positive": POSITIVE, "negative": NEGATIVE},
+        "classes": info.classes.as_json(),
         "threshold": THRESHOLD,
         "calibration": vars(calibration) if calibration else None,
         "trained_precision": info.precision,

@@ -11,7 +11,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from leukobench.cohort.manifest import NEGATIVE, POSITIVE
 from leukobench.cohort.split_levels import REFERENCE, UNITS, SplitLevel
 from leukobench.comparison.intervals import FEW_GROUPS, LEVEL, Estimate
 from leukobench.comparison.tables import markdown_table
@@ -55,7 +54,7 @@ def statements(
     sentences.append(f"Of {counted(subjects, 'subject')}, in training while tested: {'; '.join(seen)}.")
     if min(blasts, subjects - blasts) < FEW_GROUPS:
         sentences.append(
-            f"There are few subjects ({blasts} of class {POSITIVE} and {subjects - blasts} of class {NEGATIVE}): the "
+            f"There are few subjects ({blasts} with blasts and {subjects - blasts} with normal cells): the "
             "intervals may be too narrow."
         )
     levels = sum(each.model == found[0].model and each.metric == found[0].metric for each in found)

@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 
 import pandas as pd
 
+from leukobench.cohort.class_names import CNMC, PREDICTED_CLASS, ClassNames
 from leukobench.cohort.indexing import read_subjects
 from leukobench.cohort.manifest import read_manifest
 from leukobench.core.errors import InputError
@@ -32,17 +33,20 @@ class Predictions:
     """Predictions of images.
 
     Attributes:
-        scored: `path`, `score` (the probability of `all`) and `predicted`, one row an image; of runs that store the
+        scored: `path`, `score` (the probability of `all`) and `predicted`, one row an image; with names of the user's
+            for the classes (`leukobench.cohort.class_names`) also `predicted_class`; of runs that store the
             distribution of their training cells also `novelty` and `out_of_distribution`, see
             `leukobench.results.novelty`; and `refer`, if that was asked for.
         failed: Reason of each image that could not be read or measured, by path.
         subjects: One row a subject, see `leukobench.results.subject_scores.subject_scores`; None where no subject of an
             image is known.
+        classes: What the classes are called.
     """
 
     scored: pd.DataFrame
     failed: dict[str, str]
     subjects: pd.DataFrame | None = None
+    classes: ClassNames = CNMC
 
 
 def predict(
@@ -113,11 +117,18 @@ def predict(
             files = dict(zip(sources.names, map(Path, sources.files), strict=True))
             write_contact_sheet(trained, done.scored, files, Path(html), order=order, most=most)
         done = replace(done, subjects=_by_subject(done.scored, known))
+        done = _with_class_names(done, trained.info.classes)
         write_failures(done.failed, out)
         if done.subjects is not None:
             write_csv(done.subjects, subjects_path(out))
         write_csv(done.scored, out)
     return done
+
+
+def _with_class_names(done: Predictions, classes: ClassNames) -> Predictions:
+    scored = classes.add_to(done.scored, "predicted", PREDICTED_CLASS)
+    subjects = None if done.subjects is None else classes.add_to(done.subjects, "predicted", PREDICTED_CLASS)
+    return replace(done, scored=scored, subjects=subjects, classes=classes)
 
 
 def subjects_path(out: Path) -> Path:

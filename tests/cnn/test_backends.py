@@ -151,3 +151,54 @@ def test_the_same_draws_move_pixels_alike_and_as_scipy_does(trained: dict[str, P
         ]
         assert pixels == pytest.approx(np.clip(np.stack(moved, axis=2) * gain, 0, 255), abs=0.1)
         assert np.abs(pixels - image).mean() > 20
+
+
+FOLDS = """
+import sys
+from pathlib import Path
+import jax
+from leukobench.cnn.device import keep_compiled
+
+keep_compiled(Path(sys.argv[1]))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+misses = []
+jax.monitoring.register_event_listener(lambda event, **_: misses.append(event) if "cache_misses" in event else None)
+
+import numpy as np
+from leukobench.cnn.backend import keras
+from leukobench.cnn.checkpoint import Checkpoint
+from leukobench.cnn.epochs import Examples, Inputs
+from leukobench.cnn.fitting import Fitting, Validation
+from leukobench.cnn.recipes import Augmentation, Recipe
+
+recipe = Recipe(
+    name="cosine", source="tests", description="", architecture="tiny", input_side=8, frame=320, schedule="cosine",
+    head=("average", "sigmoid"), optimizer={"name": "Adam", "learning_rate": 0.1}, batch_size=8, epochs=2, keep="last",
+    augmentation=Augmentation(flip=True),
+)
+inputs = Inputs.of_images(np.random.default_rng(0).integers(0, 256, (48, 8, 8, 3)).astype(np.uint8), 1)
+validation = Validation(inputs.plain, np.arange(40, 48), np.arange(8) % 2 == 0)
+for fold, count in enumerate((24, 40)):
+    before = len(misses)
+    keras.utils.set_random_seed(1)
+    layers = [keras.layers.Conv2D(4, 3), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(1, "sigmoid")]
+    model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
+    targets = (np.arange(count) % 2)[:, None].astype("float32")
+    fitting = Fitting(model, recipe, 0, Checkpoint(Path(sys.argv[1]) / str(fold)))
+    fitting.fit(Examples(inputs.training, np.arange(count), targets, None, None), validation)
+    print(len(misses) - before)
+"""
+
+
+def test_jax_compiles_a_network_once_for_folds_of_different_sizes(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FOLDS, tmp_path],
+        cwd=REPOSITORY,
+        env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = map(int, done.stdout.split())
+    assert first > 1  # the step of training, and the prediction of the validation part
+    assert second == 0

@@ -3,16 +3,19 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
 from leukobench import cli
 from leukobench.cnn.training import train_network
+from leukobench.cohort.manifest import read_manifest
 from leukobench.core.errors import InputError
 from leukobench.workflows import benchmark as workflow
 from leukobench.workflows.benchmark import Study, benchmark, steps
@@ -59,6 +62,17 @@ def test_a_killed_study_goes_on_and_repeats_no_complete_step(study: Study) -> No
     benchmark(study, again.append)
     assert len(again) == len(NAMES)
     assert all(line.endswith(": complete") for line in again)
+
+
+def test_journals_of_a_process_that_was_killed_right_after_a_step_are_removed(study: Study) -> None:
+    benchmark(study)
+    left = [study.path("manifest.csv.partial"), study.path("runs") / "svm.partial" / "state.npz"]
+    for file in left:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("journal", encoding="utf-8")
+    benchmark(study)
+    assert not left[0].exists()
+    assert not left[1].parent.exists()
 
 
 def test_every_command_is_kept_and_does_the_same(study: Study, tmp_path: Path) -> None:
@@ -122,3 +136,39 @@ def test_the_command_takes_a_folder_of_ones_own(study: Study) -> None:
     result = CliRunner().invoke(cli.main, ["benchmark", str(study.images), "--quick", "-o", str(study.folder)])
     assert result.exit_code == 0, result.output
     assert result.output.rstrip().endswith(f"Open {study.folder / 'index.html'}")
+
+
+@pytest.fixture
+def as_if_official(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+    """A study of the images of the cohort, which pass for C-NMC 2019; one of them is changed, and one is missing."""
+    benchmark(study)
+    images = tmp_path / "images"
+    shutil.copytree(study.images, images)
+    changed, missing = sorted(images.rglob("*.bmp"))[:2]
+    changed.write_bytes(changed.read_bytes()[:-1] + b"x")
+    missing.unlink()
+    official = read_manifest(study.path("manifest.csv"))
+    monkeypatch.setattr(workflow, "_official", lambda: official)
+    other = Study(images, tmp_path / "study", quick=True)
+    other.folder.mkdir()
+    shutil.copy(study.path("manifest.csv"), other.path("manifest.csv"))
+    return other
+
+
+def test_files_of_cnmc_are_verified_and_the_study_goes_on(as_if_official: Study) -> None:
+    (step,) = workflow.verify_steps(as_if_official)
+    assert step.command == ("verify", str(as_if_official.images), "--phase", "train", "-o", str(step.output))
+    assert step.run() == [
+        "C-NMC 2019, train: 38 of 40 files as in the manifest; 1 missing, 1 changed",
+    ]
+    assert sorted(pd.read_csv(step.output)["fault"]) == ["changed", "missing"]
+    assert [each.name for each in steps(as_if_official)] == ["manifest", "verification", *NAMES[1:]]
+    workflow._write_page(as_if_official, steps(as_if_official), {})
+    lines = as_if_official.path("commands.sh").read_text(encoding="utf-8").splitlines()
+    assert lines[3] == f"{step.shell} || true"  # verify ends with 1 where a file is missing
+    workflow._refuse_other_study(as_if_official, steps(as_if_official))  # and the line is that of this study
+
+
+def test_other_images_are_not_verified(study: Study) -> None:
+    benchmark(study)
+    assert workflow.verify_steps(study) == []

@@ -233,7 +233,7 @@ def test_the_sentences_of_a_known_result() -> None:
         "Of 12 subjects, in training while tested: 8 with 160 training images per fold at the level image; 1 with 20 "
         "training images per fold at the level subject-id; 0 with 0 training images per fold at the level "
         "subject-group.",
-        "There are few subjects (8 of class all and 4 of class hem): the intervals may be too narrow.",
+        "There are few subjects (8 with blasts and 4 with normal cells): the intervals may be too narrow.",
         "The p-values are corrected over 2 levels by Holm's method.",
         "In this cohort, the level identical-images keeps the same images together as subject-group: both have the "
         "same results.",
