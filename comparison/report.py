@@ -32,13 +32,14 @@ from leukobench.core.plotting import save_figure
 from leukobench.core.text import printable
 
 LOG = logging.getLogger(__name__)
-REPORT = "report.html"
+REPORT, SUMMARY = "report.html", "summary.html"
 MOST_COLUMNS = 4  # runs beside each other in a table: what fits on a printed page
+MOST_SENTENCES = 4  # of the verdict on the summary
 
 
 def write_report(comparison: ComparedRuns, out: Path, *, images: Path | None = None) -> Path:
-    """Write the report folder: `report.html`, `table.csv`, `.md` and `.tex`, `subjects.csv`, `referral.csv`,
-    `settling.csv`, `methods.txt`, and figures as PNG and SVG.
+    """Write the report folder: `report.html`, `summary.html`, which fits on one page (A4), `table.csv`, `.md` and
+    `.tex`, `subjects.csv`, `referral.csv`, `settling.csv`, `methods.txt`, and figures as PNG and SVG.
 
     Args:
         comparison: The compared runs.
@@ -67,8 +68,10 @@ def write_report(comparison: ComparedRuns, out: Path, *, images: Path | None = N
         for name, figure in figures.items():
             save_figure(figure, partial / name)
         pictures = {name: embedded((partial / f"{name}.png").read_bytes()) for name in figures}
-        text = _html(comparison, pictures, wrong, referral, _command(comparison, out, images))
+        command = _command(comparison, out, images)
+        text = _html(comparison, pictures, wrong, referral, command)
         (partial / REPORT).write_text(text, encoding="utf-8")
+        (partial / SUMMARY).write_text(_summary(comparison, pictures, command), encoding="utf-8")
     LOG.info("%s: written in %.1f s", out / REPORT, time.monotonic() - begun)
     return out / REPORT
 
@@ -107,6 +110,34 @@ def _shell_command(words: Sequence[str]) -> str:
     return printable(shlex.join(words))
 
 
+def _summary(comparison: ComparedRuns, pictures: dict[str, str], command: str) -> str:
+    """Return the page to print: verdict, main metrics of the best runs, two figures, and every caution."""
+    best = sorted(comparison.runs, key=lambda name: -comparison.assessment(name).metrics["auroc"].value)[:MOST_COLUMNS]
+    some = [name for name in comparison.runs if name in best]
+    page = page_templates("leukobench.comparison").get_template("summary.html.jinja")
+    return guarded(
+        page.render(
+            comparison=comparison,
+            title=_title(comparison),
+            verdicts=verdicts(comparison),
+            most=MOST_SENTENCES,
+            some=some,
+            rows=tables.main_table(comparison, some),
+            cautions=cautions(comparison),
+            limits=limits(comparison),
+            pictures=pictures,
+            command=command,
+            interval=f"{LEVEL:.0%}",
+            version=leukobench.__version__,
+        )
+    )
+
+
+def _title(comparison: ComparedRuns) -> str:
+    names = list(comparison.runs)
+    return ", ".join(names) if len(names) <= MOST_COLUMNS else f"{len(names)} runs"
+
+
 def _html(
     comparison: ComparedRuns,
     pictures: dict[str, str],
@@ -127,7 +158,7 @@ def _html(
     shown = ["wrong"] * bool(wrong) + ["importance"] * bool(importances)
     page = environment.get_template("report.html.jinja").render(
         comparison=comparison,
-        title=", ".join(names) if len(names) <= MOST_COLUMNS else f"{len(names)} runs",
+        title=_title(comparison),
         verdicts=verdicts(comparison),
         cautions=cautions(comparison),
         pairs=[(pair, result(pair)) for pair in comparison.differences],

@@ -569,6 +569,7 @@ def _written_by_compare() -> list[str]:
     """What is in the folder of a report."""
     files = {
         "report.html": "the report; it needs no other file",
+        "summary.html": "one page to print: verdict, main metrics, cautions and limits",
         "table.csv": "every metric as a number, see below",
         "table.md, table.tex": "the same in Markdown and in LaTeX",
         "subjects.csv": "scores of the test subjects",

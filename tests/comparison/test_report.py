@@ -123,6 +123,7 @@ def test_tables_and_figures_lie_beside_it(report: Path) -> None:
     expected = {f"{name}.{kind}" for name in figures for kind in ("png", "svg")}
     expected |= {
         "report.html",
+        "summary.html",
         "subjects.csv",
         "referral.csv",
         "settling.csv",
@@ -194,12 +195,22 @@ def test_the_cells_shown_are_the_most_confidently_wrong(tmp_path: Path) -> None:
     assert [cell.path for cell in most_wrong(comparison, tmp_path / "images")["a"]] == ["H0_0.bmp", "1_7.bmp"]
 
 
+@pytest.fixture
+def browser() -> str:
+    """The program of a browser."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    return found or pytest.skip("no Chromium or Chrome is installed to render the report")
+
+
+def headless(browser: str, profile: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    quiet = ("gpu", "quic", "background-networking", "component-update", "sync", "dev-shm-usage")
+    always = ("--headless", "--no-sandbox", "--no-first-run", *(f"--disable-{what}" for what in quiet))
+    command = [browser, *always, f"--user-data-dir={profile / 'profile'}", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
 @pytest.mark.parametrize("width", [360, 1280])
-def test_a_browser_renders_it_without_an_error(report: Path, tmp_path: Path, width: int) -> None:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    browser = next((found for name in names if (found := shutil.which(name))), None)
-    if browser is None:
-        pytest.skip("no Chromium or Chrome is installed to render the report")
+def test_a_browser_renders_it_without_an_error(report: Path, tmp_path: Path, width: int, browser: str) -> None:
     # in a frame, because a window is never as narrow as a phone; the page measures itself: is anything wider than the
     # screen, and was every picture decoded?
     script = (
@@ -213,17 +224,36 @@ def test_a_browser_renders_it_without_an_error(report: Path, tmp_path: Path, wid
     frame = f'<iframe width="{width}" height="800" frameborder="0" srcdoc="{html.escape(text)}"></iframe>'
     page = tmp_path / "page.html"
     page.write_text(f'<!doctype html><link rel="icon" href="data:,"><title>no</title>{frame}', encoding="utf-8")
-    quiet = ("gpu", "quic", "background-networking", "component-update", "sync", "dev-shm-usage")
-    done = subprocess.run(
-        [
-            *(browser, "--headless", "--no-sandbox", "--no-first-run", *(f"--disable-{what}" for what in quiet)),
-            *(f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1400,900"),
-            *("--enable-logging=stderr", "--dump-dom", page.as_uri()),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = headless(browser, tmp_path, "--window-size=1400,900", "--enable-logging=stderr", "--dump-dom", page.as_uri())
     assert done.returncode == 0, done.stderr
     assert f"<title>[{width},true,true]</title>" in done.stdout
     assert "CONSOLE" not in done.stderr
+
+
+def test_the_summary_has_the_verdict_every_caution_and_limit_and_the_command(tmp_path: Path) -> None:
+    report = tmp_path / "report"
+    runs = [make_run(tmp_path / f"run-{seed}", seed=seed, groups=6, recipe="leukobench-svm") for seed in range(2)]
+    compare([run.folder for run in runs]).report(report)
+    text = (report / "summary.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.open == []
+    assert page.links == ["data:,"]
+    assert all(image["src"].startswith("data:image/png;base64,") and image["alt"] for image in page.images)
+    assert "script-src 'none'" in text
+    whole = (report / "report.html").read_text(encoding="utf-8")
+    sentences = re.findall(r"<li>(.*?)</li>", re.search(r'(?s)<ul class="verdict">.*?</ul>', whole)[0])
+    cautions = re.findall(r'<p class="caution">(.*?)</p>', whole)
+    assert len(sentences) > 1 and len(cautions) > 1
+    assert all(f"<li>{each}</li>" in text for each in [*sentences[:4], *cautions])
+    assert "cells a subject: in metrics of cells" in text
+    assert "<code>leukobench compare" in text
+
+
+@pytest.mark.parametrize("number", [2, 10])
+def test_the_summary_prints_on_one_page_also_of_ten_runs(tmp_path: Path, number: int, browser: str) -> None:
+    runs = [make_run(tmp_path / f"run-{seed}", seed=seed, cells=3, validation=True) for seed in range(number)]
+    compare([run.folder for run in runs]).report(tmp_path / "report")
+    pdf = tmp_path / "summary.pdf"
+    summary = (tmp_path / "report" / "summary.html").as_uri()
+    headless(browser, tmp_path, f"--print-to-pdf={pdf}", "--no-pdf-header-footer", summary)
+    assert len(re.findall(rb"/Type /Page\b", pdf.read_bytes())) == 1
