@@ -5,9 +5,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PROJECT := setup.cfg pyproject.toml __init__.py
-# tests of one file share what they set up, so a file stays in one process; two processes with several threads each
-# would wait for each other
-TESTS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+# tests of one file share what they set up, so a file stays in one process, and tests/conftest.py says which files begin
+# first; two processes with several threads each would wait for each other
+TESTS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile \
+  --no-loadscope-reorder
 
 .PHONY: demo test coverage lint types docs clean
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import platform
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,6 +21,7 @@ import click
 import leukobench
 from leukobench.commands.defaults import FILE_NAME, defaults_of, parameter_names, read_defaults
 from leukobench.commands.options import FILE, OUT, RESUME_HINT
+from leukobench.commands.printing import QUIET
 from leukobench.core.errors import MEMORY, InputError, UnfinishedError
 from leukobench.core.text import printable
 
@@ -140,6 +144,8 @@ def _version(context: click.Context, parameter: click.Parameter, asked: bool) ->
     callback=_version,
     help="Show the versions of leukobench and of its libraries and exit.",
 )
+@click.option("-v", "--verbose", is_flag=True, help="Say on stderr what is done, and how long it takes.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but results and errors: no steps, no progress bars.")
 @click.option(
     "--config",
     type=FILE,
@@ -147,7 +153,7 @@ def _version(context: click.Context, parameter: click.Parameter, asked: bool) ->
     f"{FILE_NAME} in the current folder, if there is one.",
 )
 @click.pass_context
-def main(context: click.Context, config: Path | None) -> None:
+def main(context: click.Context, config: Path | None, verbose: bool, quiet: bool) -> None:
     """Classify leukemic blasts and normal cells with handcrafted features and with deep networks, and compare both.
 
     SVM and k-NN on handcrafted features, and networks on the images, use the same split of the same images and are
@@ -159,16 +165,32 @@ def main(context: click.Context, config: Path | None) -> None:
     Your data:  manifest -> split -> extract -> train-svm, train-knn -> (combine ->) compare
                                   \\-> train-cnn ---------------------/
     """
+    if verbose and quiet:
+        raise click.UsageError("-v and -q exclude each other")
+    context.meta[QUIET] = quiet
     name, file = context.invoked_subcommand, config or Path(FILE_NAME)
+    if name is not None and (verbose or quiet):
+        context.with_resource(_logged(name, logging.INFO if verbose else logging.ERROR))
     if name is None or not (config or file.is_file()):
         return
     command = _load(name)
     found = defaults_of(name, command, read_defaults(file, COMMANDS), _all_commands, file)
     parameters = parameter_names(command)
     context.default_map = {name: {parameters[option]: value for option, value in found.items()}}
-    if found:
+    if found and not quiet:
         given = ", ".join(f"--{option} {value}" for option, value in found.items())
         click.echo(printable(f"{file}: defaults for {name}: {given}"), err=True)
+
+
+@contextmanager
+def _logged(command: str, level: int) -> Iterator[None]:
+    """Write what the library logs to stderr, from a level on, and at the end how long the command took."""
+    from leukobench.core.progress import LIBRARY, logged_to_stderr  # here: help needs no progress bars
+
+    begun = time.monotonic()
+    with logged_to_stderr(level):
+        yield
+        LIBRARY.getChild("cli").info("%s: ended after %.1f s", command, time.monotonic() - begun)
 
 
 def _load(command: str) -> click.Command:

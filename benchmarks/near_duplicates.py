@@ -418,13 +418,12 @@ def measure_ties(cells: pd.DataFrame, tools: dict[str, Tool], jobs: int) -> None
 SEARCH = """
 import resource, sys, time
 import numpy as np
-from tqdm import tqdm
 from leukobench.cohort import near_duplicates
 
 class Enough(Exception):
     pass
 
-class Watch(tqdm):
+class Watch(near_duplicates.ProgressBar):
     done = 0  # a bar that is not shown does not count
 
     def update(self, n):
@@ -435,7 +434,7 @@ class Watch(tqdm):
 
 textures = np.load(sys.argv[1])
 near_duplicates.similar_pairs(textures[:50])
-near_duplicates.tqdm = Watch
+near_duplicates.ProgressBar = Watch
 started, used, share = time.perf_counter(), time.process_time(), 1.0
 try:
     near_duplicates.similar_pairs(textures, jobs=int(sys.argv[2]))

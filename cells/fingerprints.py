@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,13 +11,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from joblib import delayed
-from tqdm import tqdm
 
 from leukobench.cells.cell import BACKGROUNDS, Cell, cell_of, decode_on
 from leukobench.cells.decoding import contiguous
 from leukobench.cells.threads import one_opencv_thread
 from leukobench.core.errors import InputError
 from leukobench.core.processes import in_processes
+from leukobench.core.progress import ProgressBar
+
+LOG = logging.getLogger(__name__)
 
 SIDE = 64  # px, of a texture
 OUTSIDE = -128  # value of the pixels of a texture that do not belong to the cell
@@ -74,7 +77,7 @@ def read_fingerprints(
     """
     calls = (delayed(read_fingerprint)(file, near=near, background=background) for file in files.values())
     reading = in_processes(calls, jobs, batch_size=16)
-    results = tqdm(reading, total=len(files), desc="decoding", unit="image", disable=None)
+    results = ProgressBar(LOG, reading, total=len(files), desc="decoding", unit="image")
     found = dict(zip(files, results, strict=True))
     return Fingerprints(
         pixels={path: one.pixels for path, one in found.items() if one.pixels},

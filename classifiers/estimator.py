@@ -17,6 +17,7 @@ from leukobench.classifiers.recipes import ClassicalRecipe, classical_recipe
 from leukobench.classifiers.settings import ALL_SETTINGS, Value
 from leukobench.cohort.manifest import LABELS, POSITIVE
 from leukobench.core.errors import InputError
+from leukobench.core.workers import Workers
 from leukobench.results.metrics import THRESHOLD
 
 Given = Value | Sequence[Value] | None  # of one setting
@@ -164,7 +165,7 @@ class BlastClassifier(ClassifierMixin, BaseEstimator):
         check_consistent_length(X, group)
         cells = LabelledCells(X, y == self.positive_, group.astype(str))
         try:
-            fitted = fit_if_few(recipe, cells, self.seed, self.jobs)
+            fitted = fit_if_few(recipe, cells, self.seed, Workers(self.jobs))
         except InputError as error:
             raise UnusableData(str(error)) from None
         self.model_ = fitted.model

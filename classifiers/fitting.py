@@ -17,6 +17,7 @@ from leukobench.classifiers.recipes import ClassicalRecipe
 from leukobench.classifiers.search import group_folds, search
 from leukobench.classifiers.settings import NO, Combination
 from leukobench.core.errors import InputError
+from leukobench.core.workers import THIS_PROCESS, Workers
 
 
 @dataclass(frozen=True)
@@ -50,18 +51,18 @@ class Fitted:
         return dict(zip(("hem", "all"), map(int, self.model.classifier.n_support_), strict=True))
 
 
-def fit(recipe: ClassicalRecipe, cells: LabelledCells, seed: int = 0, jobs: int = 1) -> Fitted:
+def fit(recipe: ClassicalRecipe, cells: LabelledCells, seed: int = 0, workers: Workers = THIS_PROCESS) -> Fitted:
     """Choose settings and calibration over subject groups of the cells, and fit on all of them.
 
-    The same arguments give the same model, for any number of processes.
+    The same arguments give the same model, wherever the settings are searched.
 
     Raises:
         InputError: fewer than two subject groups of a class, or too few cells or columns for the recipe.
     """
-    return _fit_on_folds(recipe, cells, group_folds(cells, seed), seed, jobs)
+    return _fit_on_folds(recipe, cells, group_folds(cells, seed), seed, workers)
 
 
-def fit_if_few(recipe: ClassicalRecipe, cells: LabelledCells, seed: int = 0, jobs: int = 1) -> Fitted:
+def fit_if_few(recipe: ClassicalRecipe, cells: LabelledCells, seed: int = 0, workers: Workers = THIS_PROCESS) -> Fitted:
     """Fit as `fit` does where there are enough cells and subject groups, and with less than that otherwise.
 
     Where the smallest training fold has fewer cells than every number of neighbours of the recipe, that many
@@ -75,7 +76,9 @@ def fit_if_few(recipe: ClassicalRecipe, cells: LabelledCells, seed: int = 0, job
         folds = group_folds(cells, seed)
     except InputError as error:
         return _fit_without_search(_with_fewer_neighbors(recipe, len(cells)), cells, seed, str(error))
-    return _fit_on_folds(_with_fewer_neighbors(recipe, min(len(train) for train, _ in folds)), cells, folds, seed, jobs)
+    return _fit_on_folds(
+        _with_fewer_neighbors(recipe, min(len(train) for train, _ in folds)), cells, folds, seed, workers
+    )
 
 
 def _with_fewer_neighbors(recipe: ClassicalRecipe, cells: int) -> ClassicalRecipe:
@@ -91,8 +94,8 @@ def _fit_without_search(recipe: ClassicalRecipe, cells: LabelledCells, seed: int
     return Fitted(Model(pipeline), settings, {"method": NO, "brier": {}}, pd.DataFrame([settings]), (note,))
 
 
-def _fit_on_folds(recipe: ClassicalRecipe, cells: LabelledCells, folds: Folds, seed: int, jobs: int) -> Fitted:
-    settings, decision, tried = search(recipe, cells, folds, seed, jobs)
+def _fit_on_folds(recipe: ClassicalRecipe, cells: LabelledCells, folds: Folds, seed: int, workers: Workers) -> Fitted:
+    settings, decision, tried = search(recipe, cells, folds, seed, workers)
     approximate = recipe.family == "svm" and len(cells) > recipe.approximate_above
     with threadpool_limits(1):
         pipeline = fit_pipeline(settings, cells, seed, approximate)

@@ -7,6 +7,7 @@ permuted together. Confidence intervals are from a bootstrap over subject groups
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +16,13 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from leukobench.classifiers.cells import LabelledCells, evenly
 from leukobench.classifiers.model import Model
+from leukobench.core.progress import ProgressBar
 from leukobench.results.resampling import draw_counts, pairwise_wins, positive_groups
+
+LOG = logging.getLogger(__name__)
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -87,7 +90,7 @@ def permutation_importance(tested: Tested, columns: Sequence[str], seed: int = 0
         lost = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")(
             delayed(lost_wins)(number) for number in range(len(units))
         )
-        lost = list(tqdm(lost, total=len(units), desc="importance", unit="permutation", disable=None))
+        lost = list(ProgressBar(LOG, lost, total=len(units), desc="importance", unit="permutation"))
     counts = _group_resamples(positive, code, rng)
     drops = pd.DataFrame([_drop(of, pairs, counts) for of in lost], columns=["drop", "low", "high"])
     by_feature = pd.concat([pd.DataFrame({"feature": columns, "family": family}), drops[: len(columns)]], axis=1)

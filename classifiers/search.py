@@ -6,6 +6,7 @@ for every smaller k.
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterable
 from typing import Any
@@ -18,7 +19,6 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import normalize
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from leukobench.classifiers.calibration import Folds
 from leukobench.classifiers.cells import LabelledCells
@@ -35,8 +35,11 @@ from leukobench.classifiers.pipelines import (
 from leukobench.classifiers.recipes import ClassicalRecipe
 from leukobench.classifiers.settings import Combination
 from leukobench.core.errors import InputError
-from leukobench.core.processes import in_processes
+from leukobench.core.progress import ProgressBar
+from leukobench.core.workers import THIS_PROCESS, Workers
 from leukobench.results.weights import cell_weights
+
+LOG = logging.getLogger(__name__)
 
 FOLDS = 5
 PREPARATION = ("scaling", "select", "projection")
@@ -70,7 +73,7 @@ def group_folds(cells: LabelledCells, seed: int) -> Folds:
 
 
 def search(
-    recipe: ClassicalRecipe, cells: LabelledCells, folds: Folds, seed: int, jobs: int
+    recipe: ClassicalRecipe, cells: LabelledCells, folds: Folds, seed: int, workers: Workers = THIS_PROCESS
 ) -> tuple[Combination, np.ndarray, pd.DataFrame]:
     """Evaluate every combination of the recipe's grid by cross-validation.
 
@@ -79,7 +82,7 @@ def search(
         cells: The training cells.
         folds: Pairs of training and held-out row numbers.
         seed: Random seed of the pipelines.
-        jobs: Number of parallel processes.
+        workers: Where the combinations are fitted. The result does not depend on it.
 
     Returns:
         The best combination (highest mean over the folds, the first of equal ones); its out-of-fold decision value of
@@ -98,7 +101,7 @@ def search(
             f"{fewest} training cells in a fold and {columns} columns are too few for the settings of {recipe.name}; "
             "add images, or choose fewer neighbours or columns"
         )
-    decision = _out_of_fold_decisions(recipe, combinations, cells, folds, seed, jobs)
+    decision = _out_of_fold_decisions(recipe, combinations, cells, folds, seed, workers)
     by_fold = np.array(
         [[criterion(recipe, cells.positive[rows], values[rows]) for _, rows in folds] for values in decision]
     )
@@ -121,16 +124,23 @@ def criterion(recipe: ClassicalRecipe, positive: np.ndarray, decision: np.ndarra
 
 
 def _out_of_fold_decisions(
-    recipe: ClassicalRecipe, combinations: list[Combination], cells: LabelledCells, folds: Folds, seed: int, jobs: int
+    recipe: ClassicalRecipe,
+    combinations: list[Combination],
+    cells: LabelledCells,
+    folds: Folds,
+    seed: int,
+    workers: Workers,
 ) -> np.ndarray:
     """Return the out-of-fold decision value of each cell by each combination. [shape=(combinations, n)]"""
     approximate = recipe.family == "svm" and len(cells) > recipe.approximate_above
     decision = np.full((len(combinations), len(cells)), np.nan)
-    progress = tqdm(total=len(combinations) * len(folds), desc="search", unit="fit", disable=None)
+    progress = ProgressBar(LOG, total=len(combinations) * len(folds), desc="search", unit="fit")
     with progress:
+        all_cells, training = workers.share(cells), [workers.share(cells.take(train)) for train, _ in folds]
         for same_preparation in _grouped(range(len(combinations)), combinations, set(PREPARATION)):
             first = combinations[same_preparation[0]]
-            prepared = list(in_processes((delayed(_prepare)(first, cells, *fold, seed) for fold in folds), jobs))
+            preparing = workers.run(delayed(_prepare)(first, all_cells, *fold, seed) for fold in folds)
+            prepared = [workers.share(each) for each in preparing]
             tasks = [
                 (numbers, fold)
                 for fold in range(len(folds))
@@ -140,13 +150,13 @@ def _out_of_fold_decisions(
                 delayed(_decisions)(
                     [combinations[number] for number in numbers],
                     prepared[fold],
-                    cells.take(folds[fold][0]),
+                    training[fold],
                     seed,
                     approximate,
                 )
                 for numbers, fold in tasks
             )
-            for (numbers, fold), values in zip(tasks, in_processes(calls, jobs), strict=True):
+            for (numbers, fold), values in zip(tasks, workers.run(calls), strict=True):
                 decision[np.ix_(np.array(numbers), folds[fold][1])] = values
                 progress.update(len(numbers))
     return decision

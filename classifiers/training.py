@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -25,12 +26,14 @@ from leukobench.cohort.partition import Folds, Partition, Split, read_split
 from leukobench.core.errors import InputError
 from leukobench.core.files import only_writer, refuse_existing, sha256_of, write_csv
 from leukobench.core.plotting import save_figure
+from leukobench.core.workers import BACKENDS, ClusterError, Workers, check_backend, open_workers
 from leukobench.results.calibration import Calibration, calibrate_on_validation, notes_by_fold
 from leukobench.results.feature_table import FeatureTable, facts_path, read_feature_table
 from leukobench.results.novelty import Novelty, novelty_of, save_novelty
 from leukobench.results.run import RunFolder, model_name, predictions_table, write_run
 from leukobench.results.run_info import RunInfo, by_fold, command_line, split_facts
 
+LOG = logging.getLogger(__name__)
 LIBRARIES = ("numpy", "pandas", "scikit-learn", "skops")
 LARGEST = 1e100  # of a feature: a sum of squares of larger ones need not be finite
 
@@ -45,6 +48,8 @@ def train_classifier(
     importance: bool = True,
     seed: int = 0,
     jobs: int = 1,
+    backend: str = BACKENDS[0],
+    scheduler: str | None = None,
 ) -> RunFolder:
     """Train a support vector machine or k nearest neighbours on a feature table, and write the run folder.
 
@@ -67,12 +72,15 @@ def train_classifier(
             "anova:16"}`. Of a list of values, the search chooses one.
         importance: Whether to compute permutation importance on the test part.
         seed: Random seed of the folds, of the classifier, and of the permutations.
-        jobs: Number of parallel processes. The result does not depend on it.
+        jobs: Number of parallel processes on this machine. The result does not depend on it.
+        backend: Execution backend of the search for settings: `loky` (this machine), `dask` or `ray`.
+        scheduler: Address of the cluster, for `dask` (`tcp://host:8786`) and `ray` (`host:6379`).
 
     Returns:
         The run folder.
 
     Raises:
+        ClusterError: an InputError; the cluster does not answer, or it failed.
         InputError: an unknown recipe or setting, a malformed file, a split with images that the table lacks, a table of
             another feature set than the recipe requires, too few subject groups, `out` exists, or another process
             is writing it.
@@ -103,15 +111,20 @@ def train_classifier(
     changes = chosen.changes_from(original)
     out = Path(out)
     refuse_existing(out)
+    check_backend(jobs, backend, scheduler)
     inputs = _read_inputs(chosen, Path(features), Path(split))
     with only_writer(out):
         try:
-            fits = _fit_models(chosen, inputs, seed, jobs)
+            with open_workers(jobs, backend, scheduler) as workers:
+                fits = _fit_models(chosen, inputs, seed, workers)
+        except ClusterError:
+            raise
         except InputError as error:
             raise InputError(f"{split}: {error}") from None
         why = _importance(fits, inputs, seed, jobs) if importance else None
         options: dict[str, Any] = {"--split": os.fspath(split), "--recipe": recipe, **_as_options(changes)}
-        options |= {"--no-importance": not importance, "--seed": seed, "--jobs": jobs, "--out": os.fspath(out)}
+        options |= {"--no-importance": not importance, "--seed": seed, "--jobs": jobs}
+        options |= {"--backend": backend if scheduler else None, "--scheduler": scheduler, "--out": os.fspath(out)}
         command = command_line(f"train-{chosen.family}", [os.fspath(features)], options)
         info = _run_info(chosen, inputs, fits, why, seed, command, changes)
         reference = choose_reference(inputs.table.values, inputs.final_rows, seed)
@@ -194,14 +207,14 @@ def _read_inputs(recipe: ClassicalRecipe, table_path: Path, split_path: Path) ->
     return _Inputs(table, split, rows, excluded, facts)
 
 
-def _fit_models(recipe: ClassicalRecipe, inputs: _Inputs, seed: int, jobs: int) -> dict[int | None, _Fit]:
+def _fit_models(recipe: ClassicalRecipe, inputs: _Inputs, seed: int, workers: Workers) -> dict[int | None, _Fit]:
     """Fit a model on each training part; of a cross-validation also the final model (None) on every image."""
     fits: dict[int | None, _Fit] = {}
     for fold, rows in inputs.rows.items():
-        fits[fold] = _fit(recipe, inputs, rows, rows["part"] == "train", fold, seed, jobs)
+        fits[fold] = _fit(recipe, inputs, rows, rows["part"] == "train", fold, seed, workers)
     if isinstance(inputs.split, Folds):
         rows = inputs.final_rows
-        fits[None] = _fit(recipe, inputs, rows, pd.Series(True, index=rows.index), None, seed, jobs)
+        fits[None] = _fit(recipe, inputs, rows, pd.Series(True, index=rows.index), None, seed, workers)
     return fits
 
 
@@ -212,20 +225,22 @@ def _fit(
     training: pd.Series,
     fold: int | None,
     seed: int,
-    jobs: int,
+    workers: Workers,
 ) -> _Fit:
     """Choose settings and fit on the training rows alone; score all rows, and calibrate on validation rows."""
     cells = inputs.cells(rows)
     training_cells = cells.take(training.to_numpy())
     constant = inputs.table.values.columns[np.ptp(training_cells.features, axis=0) == 0].tolist()
     start = time.perf_counter()
-    fitted = fit(recipe, training_cells, seed, jobs)
+    fitted = fit(recipe, training_cells, seed, workers)
     done = time.perf_counter()
     raw_score = fitted.model.predict_proba(cells.features)[:, 1]
     validating, development = ~training & (rows["part"] == "validation"), rows[rows["part"] != "test"]
     calibration, reason = calibrate_on_validation(rows, raw_score, validating, development)
     predicted = time.perf_counter()
     novelty = novelty_of(cells.features, rows, training.to_numpy(), fold)
+    chosen = ", ".join(f"{name} {value}" for name, value in fitted.settings.items())
+    LOG.info("%s: %s; fitted to %d cells in %.1f s", model_name("", fold), chosen, len(training_cells), done - start)
     return _Fit(fitted, constant, raw_score, calibration, reason, novelty, done - start, predicted - done)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -14,13 +15,15 @@ import cv2
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
-from tqdm import tqdm
 
 from leukobench.cells.cell import BACKGROUNDS, Cell, read_cell
 from leukobench.cnn.cache import cache_folder, cached, new_array
 from leukobench.cohort.layout import refuse_other_folder
 from leukobench.core.errors import InputError
 from leukobench.core.opening import Place, refuse_other_image
+from leukobench.core.progress import ProgressBar
+
+LOG = logging.getLogger(__name__)
 
 _FORMAT = 5  # increase it when `load_images` reads other pixels or checks more, so that old caches are not used
 
@@ -174,7 +177,7 @@ def _read_all(
 
     place = Place(folder)
     reading = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")(delayed(fill)(row) for row in rows)
-    reasons = list(tqdm(reading, total=len(rows), desc="reading images", unit="image", disable=None))
+    reasons = list(ProgressBar(LOG, reading, total=len(rows), desc="reading images", unit="image"))
     pixels.flush()
     failed = {paths[row]: reason for row, reason in zip(rows, reasons, strict=True) if reason}
     if failed:

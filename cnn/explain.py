@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image
-from tqdm import tqdm
 
 from leukobench.cells.cell import Cell, read_cell
 from leukobench.cnn.attribution import NetworkExplanation, explain_pixels, feature_maps
@@ -23,8 +23,11 @@ from leukobench.cohort.class_names import PREDICTED_CLASS
 from leukobench.core.errors import InputError
 from leukobench.core.files import only_writer, refuse_existing, whole_folder, write_csv
 from leukobench.core.plotting import save_figure
+from leukobench.core.progress import ProgressBar
 from leukobench.core.text import printable
 from leukobench.results.run import RunFolder, read_run_folder
+
+LOG = logging.getLogger(__name__)
 
 
 def explain(
@@ -67,7 +70,7 @@ def explain(
     with only_writer(out), whole_folder(out) as partial:
         write_csv(summary(model), partial / "summary.csv")
         save_figure(diagram(model, run.info.recipe), partial / "diagram")
-        for number, (pixels, mask) in enumerate(tqdm(cells, unit="image", disable=None)):
+        for number, (pixels, mask) in enumerate(ProgressBar(LOG, cells, desc="explaining", unit="image")):
             explanations.append(explain_pixels(model, files[number], pixels, mask, *how))
             of_image = partial / f"{number + 1:03}_{files[number].stem}"
             if not brief:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
-from tqdm import tqdm
 
 from leukobench.cnn.augmentation import Augment
 from leukobench.cnn.backend import keras
@@ -20,7 +20,10 @@ from leukobench.cnn.network import compile_for, positive_score
 from leukobench.cnn.normalization import begin_averages
 from leukobench.cnn.recipes import Recipe
 from leukobench.core.errors import InputError
+from leukobench.core.progress import ProgressBar
 from leukobench.results.metrics import THRESHOLD
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -182,9 +185,9 @@ def outputs_of(
     return np.asarray(outputs, np.float32)[: len(rows)]
 
 
-def _progress_bar(task: str | None, total: int, done: int = 0) -> tqdm:
+def _progress_bar(task: str | None, total: int, done: int = 0) -> ProgressBar:
     """Return a bar that counts images; without a task it is not shown."""
-    return tqdm(total=total, initial=done, desc=task, unit="image", disable=None if task else True)
+    return ProgressBar(LOG, total=total, initial=done, desc=task, unit="image")
 
 
 class _ShowProgress(keras.callbacks.Callback):
@@ -192,7 +195,7 @@ class _ShowProgress(keras.callbacks.Callback):
 
     async_safe = True
 
-    def __init__(self, bar: tqdm, batch_size: int) -> None:
+    def __init__(self, bar: ProgressBar, batch_size: int) -> None:
         super().__init__()
         self._bar, self._batch_size, self._begun = bar, batch_size, bar.n
 
@@ -203,7 +206,7 @@ class _ShowProgress(keras.callbacks.Callback):
     on_predict_batch_end = on_train_batch_end
 
 
-def _train_epoch(model: keras.Model, batches: Batches, batch_size: int, bar: tqdm) -> dict[str, float]:
+def _train_epoch(model: keras.Model, batches: Batches, batch_size: int, bar: ProgressBar) -> dict[str, float]:
     callbacks = [_ShowProgress(bar, batch_size)]
     with memory_for(batch_size):
         logs: dict[str, Any] = model.fit(batches, shuffle=False, verbose=0, callbacks=callbacks).history

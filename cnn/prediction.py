@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
-from tqdm import tqdm
 
 from leukobench.cnn.backend import keras
 from leukobench.cnn.data import try_square
@@ -21,10 +21,13 @@ from leukobench.cnn.network import HEAD, load_network, positive_score
 from leukobench.cnn.pooling import POOL
 from leukobench.cohort.layout import image_files
 from leukobench.core.errors import InputError
+from leukobench.core.progress import ProgressBar
 from leukobench.core.text import counted
 from leukobench.results.calibration import Calibration, calibrated
 from leukobench.results.novelty import NoveltyModel, load_novelty, with_novelty
 from leukobench.results.run import RunFolder, scores_table
+
+LOG = logging.getLogger(__name__)
 
 _BATCHES = 4  # read at a time, so that memory does not grow with the number of images
 
@@ -76,7 +79,7 @@ def predict_images(
     with (
         computing_on(choose_devices(device), batch_size),
         Parallel(n_jobs=jobs, prefer="threads") as threads,
-        tqdm(total=len(paths), desc="predicting", unit="image", disable=None) as bar,
+        ProgressBar(LOG, total=len(paths), desc="predicting", unit="image") as bar,
     ):
         ensemble = _Ensemble.of([load_network(file) for file in files], run, folds, batch_size)
         for first in range(0, len(paths), _BATCHES * batch_size):

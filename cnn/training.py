@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -31,12 +32,14 @@ from leukobench.cohort.partition import Split, read_split
 from leukobench.core.errors import InputError
 from leukobench.core.files import only_writer, refuse_existing, sha256_of
 from leukobench.core.plotting import save_figure
+from leukobench.core.text import counted
 from leukobench.results.calibration import Calibration, calibrate_on_validation, notes_by_fold
 from leukobench.results.novelty import Novelty, novelty_of, save_novelty
 from leukobench.results.run import RunFolder, model_name, predictions_table, reported_rows, write_run
 from leukobench.results.run_info import RunInfo, background_options, by_fold, command_line, split_facts
 from leukobench.results.weights import cell_weights
 
+LOG = logging.getLogger(__name__)
 AnyPath = str | os.PathLike[str]
 
 
@@ -228,6 +231,7 @@ class NetworkTraining:
             rows = partition_rows[reported]
             raw_score = self.predict(network, inputs, places[reported])
             seconds["fit"] += fitted - start
+            LOG.info("%s: %s in %.1f s", model_name("", fold), counted(len(history), "epoch"), fitted - start)
             seconds["predict"] += time.perf_counter() - fitted
             development = partition_rows[partition_rows["part"] != "test"]
             calibration, reason = calibrate_on_validation(rows, raw_score, rows["part"] == "validation", development)

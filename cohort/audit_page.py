@@ -7,13 +7,13 @@ audit.json    all findings
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from joblib import delayed
-from tqdm import tqdm
 
 import leukobench
 from leukobench.cells.cell import BACKGROUNDS
@@ -26,7 +26,10 @@ from leukobench.cohort.ties import COLUMNS, KINDS, accepted, write_ties
 from leukobench.core.files import only_writer, refuse_existing, whole_folder, write_json
 from leukobench.core.pages import embedded, guarded, page_templates
 from leukobench.core.processes import in_processes
+from leukobench.core.progress import ProgressBar
 from leukobench.core.text import counted
+
+LOG = logging.getLogger(__name__)
 
 MOST_PICTURES = 1_000  # pairs; a page with more is too large for a browser
 
@@ -140,7 +143,7 @@ def _pictures(
     rows = [row for row in place.index if ties["path"][row] in files and ties["other"][row] in files][:MOST_PICTURES]
     calls = (delayed(draw_pair)(files[ties["path"][row]], files[ties["other"][row]], background) for row in rows)
     drawing = in_processes(calls, jobs, batch_size=8)
-    drawn = tqdm(drawing, total=len(rows), desc="drawing", unit="pair", disable=None)
+    drawn = ProgressBar(LOG, drawing, total=len(rows), desc="drawing", unit="pair")
     return {
         row: (embedded(pair[0], "jpeg"), embedded(pair[1], "jpeg"))
         for row, pair in zip(rows, drawn, strict=True)

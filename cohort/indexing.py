@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import csv
+import logging
 import os
 import re
 import zlib
@@ -16,7 +17,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from joblib import delayed
-from tqdm import tqdm
 
 from leukobench.cells.cell import BACKGROUNDS
 from leukobench.cells.fingerprints import SIDE, Fingerprint, read_fingerprint
@@ -57,7 +57,10 @@ from leukobench.core.files import (
 )
 from leukobench.core.opening import Place, of_surroundings
 from leukobench.core.processes import in_processes
+from leukobench.core.progress import ProgressBar
 from leukobench.core.text import listed
+
+LOG = logging.getLogger(__name__)
 
 # UID_<subject>_<image>_<cell>_<label>, the dataset's own names: UID_H24_17_9_hem.bmp
 _CNMC_NAME = re.compile(r"UID_(?P<subject>H?\d+)_\d+_\d+_(?P<label>all|hem)\.\w+", re.IGNORECASE)
@@ -273,7 +276,7 @@ def _read_files(
     done = dict(_read_journal(journal, stamps, background)) if journal is not None else {}
     todo = [path for path in files if path not in done]
     reading = in_processes((delayed(_read_file)(images / path, background) for path in todo), jobs, batch_size=16)
-    progress = tqdm(reading, total=len(files), initial=len(done), desc="reading", unit="image", disable=None)
+    progress = ProgressBar(LOG, reading, total=len(files), initial=len(done), desc="reading", unit="image")
     if journal is None:
         done |= zip(todo, progress, strict=True)
     else:

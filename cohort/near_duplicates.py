@@ -16,6 +16,7 @@ in C-NMC 2019, one cell with two subject IDs.
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -27,13 +28,15 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from leukobench.cells.cell import BACKGROUNDS
 from leukobench.cells.fingerprints import OUTSIDE, read_fingerprints
 from leukobench.cohort.layout import image_files
 from leukobench.cohort.registration import Registrations, register
 from leukobench.core.errors import InputError
+from leukobench.core.progress import ProgressBar
+
+LOG = logging.getLogger(__name__)
 
 # On 4,117 distinct images of C-NMC 2019, pairs of one cell under two subject IDs have a similarity of 0.95 or more; the
 # largest of other pairs of different people is 0.89, that of 3.6 million pairs of different labels 0.87.
@@ -189,7 +192,7 @@ def similar_pairs(textures: np.ndarray, threshold: float = MIN_SIMILARITY, *, jo
     blocks = range(0, len(textures), _BLOCK)
     with (
         threadpool_limits(1, "blas"),  # threads of BLAS wait actively, which other programs on the machine slow down
-        tqdm(total=len(textures) ** 2, desc="comparing", unit="pair", unit_scale=0.5, disable=None) as progress,
+        ProgressBar(LOG, total=len(textures) ** 2, desc="comparing", unit="pair", unit_scale=0.5) as progress,
     ):
         for start in blocks:
             views = _views(coarse[start : start + _BLOCK], rotations)

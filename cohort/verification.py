@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,6 @@ from pathlib import Path
 
 import pandas as pd
 from joblib import delayed
-from tqdm import tqdm
 
 from leukobench.cohort.layout import find_images, phase_and_fold
 from leukobench.cohort.manifest import PHASES
@@ -17,7 +17,10 @@ from leukobench.core.errors import InputError
 from leukobench.core.files import sha256_of
 from leukobench.core.opening import of_surroundings
 from leukobench.core.processes import in_processes
+from leukobench.core.progress import ProgressBar
 from leukobench.core.text import EXAMPLES, aligned, counted
+
+LOG = logging.getLogger(__name__)
 
 FAULTS = ("missing", "changed", "unreadable", "extra")
 ELSEWHERE = "elsewhere"
@@ -114,7 +117,7 @@ def verify(images: Path, manifest: pd.DataFrame, *, phases: Sequence[str] = (), 
         for path, size, sha256 in zip(here["path"], here["size_bytes"], here["sha256"], strict=True)
     )
     checking = in_processes(calls, jobs, batch_size=32)
-    results = tqdm(checking, total=len(here), desc="verifying", unit="file", disable=None)
+    results = ProgressBar(LOG, checking, total=len(here), desc="verifying", unit="file")
     faults = [
         (path, part[path], *result) for path, result in zip(here["path"], results, strict=True) if result is not None
     ]

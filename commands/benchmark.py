@@ -8,7 +8,16 @@ from typing import Any
 import click
 
 from leukobench.commands.cohort import MANIFEST_OPTIONS, SPLIT_OPTIONS
-from leukobench.commands.options import FILE, FOLDER, background_option, jobs_option, options_named, seed_option
+from leukobench.commands.options import (
+    FILE,
+    FOLDER,
+    background_option,
+    cluster_options,
+    jobs_option,
+    options_named,
+    seed_option,
+)
+from leukobench.commands.printing import say
 
 SOURCES = ("positive", "negative", "subject_regex", "subjects", "ignored")
 
@@ -44,6 +53,7 @@ SOURCES = ("positive", "negative", "subject_regex", "subjects", "ignored")
 @background_option
 @seed_option
 @jobs_option
+@cluster_options
 def benchmark(images: Path, out: Path, **options: Any) -> None:
     """Do the whole study of the folder IMAGES: from the manifest to the comparison, in one command.
 
@@ -63,5 +73,5 @@ def benchmark(images: Path, out: Path, **options: Any) -> None:
     given = {name: options.pop(name) for name in SOURCES}
     sources = {name: value for name, value in given.items() if value not in (None, ())}
     with options_named(MANIFEST_OPTIONS | SPLIT_OPTIONS):
-        page = workflow.benchmark(workflow.Study(images, out, sources, **options), say=click.echo)
+        page = workflow.benchmark(workflow.Study(images, out, sources, **options), say=say)
     click.echo(f"\nOpen {page}")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from leukobench.classifiers.settings import ALL_SETTINGS, Setting, Values, check_values
-from leukobench.commands.options import FILE, jobs_option, output, seed_option, split_option
+from leukobench.commands.options import FILE, cluster_options, jobs_option, output, seed_option, split_option
 from leukobench.commands.printing import json_option, show_run
 from leukobench.core.errors import InputError
 
@@ -88,6 +88,7 @@ def classifier_options(family: str) -> Any:
         ),
         seed_option,
         jobs_option,
+        cluster_options,
         json_option,
     )
 
@@ -150,6 +151,8 @@ def _train(
     importance: bool,
     seed: int,
     jobs: int,
+    backend: str,
+    scheduler: str | None,
     **settings: Values | None,
 ) -> None:
     from leukobench.classifiers.recipes import classical_recipe
@@ -165,6 +168,8 @@ def _train(
         importance=importance,
         seed=seed,
         jobs=jobs,
+        backend=backend,
+        scheduler=scheduler,
     )
     chosen, vectors = (run.info.parameters[name][FINAL] for name in ("chosen", "support_vectors"))
     lines = [

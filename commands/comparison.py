@@ -7,7 +7,16 @@ from typing import Any
 
 import click
 
-from leukobench.commands.options import FILE, FOLDER, jobs_option, options_named, output, resume_option, seed_option
+from leukobench.commands.options import (
+    FILE,
+    FOLDER,
+    cluster_options,
+    jobs_option,
+    options_named,
+    output,
+    resume_option,
+    seed_option,
+)
 from leukobench.commands.printing import json_option, show, show_comparison
 
 # what the library says of its arguments, and how to say it on the command line
@@ -94,6 +103,7 @@ def compare(runs: tuple[Path, ...], out: Path, images: Path | None, **options: A
 @resume_option
 @seed_option
 @jobs_option
+@cluster_options
 @json_option
 def leakage(features: Path, manifest: Path, out: Path, **options: Any) -> None:
     """Measure the optimistic bias of lenient splits.

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from leukobench.commands.options import jobs_option, output, seed_option
-from leukobench.commands.printing import show_comparison
+from leukobench.commands.printing import say, show_comparison
 
 
 @click.command()
@@ -31,7 +31,5 @@ def demo(out: Path, subjects: int, cells: int, epochs: int | None, seed: int, jo
     """
     from leukobench.workflows.demo import run_demo
 
-    done = run_demo(
-        out, subjects=subjects, cells_per_subject=cells, epochs=epochs, seed=seed, jobs=jobs, say=click.echo
-    )
+    done = run_demo(out, subjects=subjects, cells_per_subject=cells, epochs=epochs, seed=seed, jobs=jobs, say=say)
     show_comparison(done.comparison, done.report)

@@ -13,6 +13,7 @@ from leukobench.commands.options import (
     Distances,
     Size,
     background_option,
+    cluster_options,
     jobs_option,
     output,
 )
@@ -47,20 +48,7 @@ from leukobench.commands.printing import end_with_failures, json_option, show
 )
 @background_option
 @jobs_option
-@click.option(
-    "--backend",
-    type=click.Choice(["loky", "dask", "ray"]),
-    default="loky",
-    show_default=True,
-    help="Execution backend. loky: --jobs processes on this machine. dask, ray: all workers of the cluster at "
-    "--scheduler.",
-)
-@click.option(
-    "--scheduler",
-    metavar="ADDRESS",
-    help="Address of a Dask scheduler (tcp://host:8786) or a Ray head (host:6379). Its workers need the same version "
-    "of leukobench, and must reach the folder IMAGES under the same path as this machine.",
-)
+@cluster_options
 @click.option("--resume", is_flag=True, help="Continue an interrupted extraction, if there is one.")
 @click.option("--strict", is_flag=True, help="Stop at the first image that cannot be measured.")
 @json_option
@@ -97,8 +85,6 @@ def extract(
     from leukobench.features.catalog import settings_of
     from leukobench.features.extractor import extract as extract_table
 
-    if (backend == "loky") != (scheduler is None):
-        raise click.UsageError("--backend dask and --backend ray need --scheduler; --backend loky takes none")
     done = extract_table(
         images,
         manifest,

@@ -100,6 +100,33 @@ jobs_option = click.option(
     callback=_processes,
     help="Number of parallel processes; at most four for each CPU core.",
 )
+
+
+def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options --backend and --scheduler of a command that can use a cluster."""
+
+    @wraps(command)
+    def with_cluster(*arguments: Any, backend: str, scheduler: str | None, **options: Any) -> Any:
+        if (backend == "loky") != (scheduler is None):
+            raise click.UsageError("--backend dask and --backend ray need --scheduler; --backend loky takes none")
+        return command(*arguments, backend=backend, scheduler=scheduler, **options)
+
+    address = click.option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Address of a Dask scheduler (tcp://host:8786) or a Ray head (host:6379). Its workers need the same "
+        "version of leukobench and, to read images, their folder under the same path as this machine.",
+    )
+    return click.option(
+        "--backend",
+        type=click.Choice(["loky", "dask", "ray"]),
+        default="loky",
+        show_default=True,
+        help="Execution backend. loky: --jobs processes on this machine. dask, ray: all workers of the cluster at "
+        "--scheduler, for features and for the search of SVM and k-NN.",
+    )(address(with_cluster))
+
+
 seed_option = click.option(
     "--seed", type=int, default=0, show_default=True, help="Random seed; the same seed gives the same result."
 )

@@ -15,6 +15,7 @@ from leukobench.core.text import counted
 if TYPE_CHECKING:
     from leukobench.results.run import RunFolder
 
+QUIET = "leukobench.quiet"  # key in a context's `meta`: whether nothing but results and errors is asked for
 _JSON = "leukobench.json"  # key in a context's `meta`: whether JSON is asked for
 
 
@@ -27,6 +28,12 @@ def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _noted(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
     context.meta[_JSON] = asked
+
+
+def say(text: str) -> None:
+    """Print what a command is doing, unless only results and errors are asked for."""
+    if not click.get_current_context().meta.get(QUIET):
+        click.echo(text)
 
 
 def show(facts: Mapping[str, Any], lines: Iterable[str]) -> None:

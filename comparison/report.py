@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import shlex
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,6 +31,7 @@ from leukobench.core.pages import embedded, guarded, page_templates
 from leukobench.core.plotting import save_figure
 from leukobench.core.text import printable
 
+LOG = logging.getLogger(__name__)
 REPORT, SUMMARY = "report.html", "summary.html"
 MOST_COLUMNS = 4  # runs beside each other in a table: what fits on a printed page
 MOST_SENTENCES = 4  # of the verdict on the summary
@@ -50,6 +53,7 @@ def write_report(comparison: ComparedRuns, out: Path, *, images: Path | None = N
         InputError: `out` exists, or an image or a table of importances cannot be read.
     """
     refuse_existing(out)
+    begun = time.monotonic()
     with only_writer(out), whole_folder(out) as partial:
         wrong = most_wrong(comparison, images) if images else {}
         referral, settling = referral_table(comparison), settling_table(comparison)
@@ -68,6 +72,7 @@ def write_report(comparison: ComparedRuns, out: Path, *, images: Path | None = N
         text = _html(comparison, pictures, wrong, referral, command)
         (partial / REPORT).write_text(text, encoding="utf-8")
         (partial / SUMMARY).write_text(_summary(comparison, pictures, command), encoding="utf-8")
+    LOG.info("%s: written in %.1f s", out / REPORT, time.monotonic() - begun)
     return out / REPORT
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +22,13 @@ from leukobench.comparison.results import ComparedRuns
 from leukobench.comparison.settling import settling_table
 from leukobench.comparison.tables import cell_level_table, pairs_table, runs_table, subjects_table
 from leukobench.core.errors import InputError
+from leukobench.core.text import counted
 from leukobench.results.run import RunFolder, read_run_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -222,10 +227,11 @@ def compare(
         raise InputError("runs: is empty; give at least one run")
     if not margin > 0:
         raise InputError(f"margin={margin}: must be above 0, such as {MARGIN}")
-    read = _read(runs)
-    return Comparison(
-        **vars(assess(read, common=common, allow_leaky=allow_leaky, sensitivity=sensitivity, margin=margin))
-    )
+    begun = time.monotonic()
+    assessed = assess(_read(runs), common=common, allow_leaky=allow_leaky, sensitivity=sensitivity, margin=margin)
+    shown = f"{counted(len(assessed.runs), 'run')} on {counted(len(assessed.rows), 'cell')}"
+    LOG.info("compared %s in %.1f s", shown, time.monotonic() - begun)
+    return Comparison(**vars(assessed))
 
 
 def _read(runs: Sequence[RunFolder | str | os.PathLike[str]]) -> list[list[RunFolder]]:

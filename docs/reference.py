@@ -25,11 +25,12 @@ from leukobench.cli import COMMANDS
 from leukobench.cli import main as main_command
 from leukobench.cnn.recipe_catalog import RECIPES as NETWORKS
 from leukobench.cohort import croissant_record, manifest, partition, ties
-from leukobench.comparison import other_models
+from leukobench.comparison import other_models, referral, settling
 from leukobench.comparison.tables import PAIR_COLUMNS
 from leukobench.core.text import markdown_cell
 from leukobench.features.catalog import DEFAULT_SET, SETS, VERSION, Feature, features_of, settings_of
 from leukobench.results import failures, feature_table, novelty, run, run_info, subject_scores
+from leukobench.workflows import segmentation
 
 FOLDER = Path(__file__).resolve().parent / "reference"
 NOTICE = "<!-- Written by docs/reference.py from the code. Do not edit. -->"
@@ -167,6 +168,99 @@ OF_SUBJECT_SCORES = {
     "low": "lower bound of its interval",
     "high": "upper bound of its interval",
     "predicted": "`all` or `hem`",
+    "out_of_distribution": "share of out-of-distribution cells; only if `predictions.csv` has the column",
+}
+OF_METRICS = {
+    "run": "name of the run",
+    "recipe": "its recipe",
+    "level": "`cells`, or `subjects` (the mean score of the cells of each)",
+    "threshold": "threshold of the score (smallest to largest of the folds); empty for metrics without one",
+    "threshold_from": "where the threshold comes from; empty for metrics without one",
+    "metric": "name of the metric, or of a count of the confusion matrix",
+    "value": "its value",
+    "low": "lower bound of its 95% interval; empty without one",
+    "high": "upper bound of its 95% interval; empty without one",
+}
+OF_SUBJECTS = {
+    "run": "name of the run",
+    "subject": OF_MANIFEST["subject"],
+    "subject_group": OF_MANIFEST["subject_group"],
+    "label": "`all` or `hem`",
+    "cells": "number of test cells",
+    "mean_score": "mean score of the cells",
+    "low": "lower bound of its interval over the cells of the subject",
+    "high": "upper bound of its interval over the cells of the subject",
+    "correct_at_half": "share of the cells predicted correctly at the threshold 0.5",
+    "predicted_at_half": "class of the mean score at 0.5",
+    "correct_at_chosen": "the same share at the threshold chosen on validation; only if the first run has one",
+    "predicted_at_chosen": "class of the mean score at that threshold",
+}
+OF_REFERRAL = {
+    "run": "name of the run",
+    "order": "which cells are referred first: `certainty` (score closest to 0.5) or `novelty`",
+    "referred": "share of the cells that are referred to a person, 0 to 0.5",
+    "error": "share of the other cells that are predicted wrongly",
+    "subject_weighted_error": "the same with classes and subjects weighted equally",
+}
+OF_SETTLING = {
+    "run": "name of the run",
+    "cells": "largest number of cells that are drawn of each subject group",
+    "subject_auroc": "AUROC of the mean scores of the subject groups, mean over the draws",
+    "balanced_accuracy": "their balanced accuracy at the threshold 0.5, mean over the draws",
+}
+OF_CELLS = {
+    "path": "image file",
+    "cell": "number of the cell in its image, from 1",
+    "left": "left side of its bounding box, in px from the left side of the image",
+    "top": "upper side of its bounding box, in px from the upper side of the image",
+    "width": "width of its bounding box in px",
+    "height": "height of its bounding box in px",
+    "x": "its centroid, in px from the left side of the image",
+    "y": "its centroid, in px from the upper side of the image",
+    "cell_area": "area of the whole cell in px^2",
+    "nucleus_area": "area of its nucleus in px^2",
+    "solidity": "area of the cell / area of its convex hull",
+    "touches_border": "whether the cell touches the border of the image",
+    "others": "number of other nuclei in the image; with `--all`, of other cells",
+    "mask": "file of the mask in the folder",
+    "cut_out": "file of the cut-out cell in the folder; empty without `--all`",
+    "doubts": "reasons to look at the cell, with semicolons between them; empty if there is none",
+}
+OF_EXPLANATIONS = {
+    "path": "image file",
+    "score": OF_PREDICTIONS["score"],
+    "predicted": OF_PREDICTIONS["predicted"],
+    "reference_score": "mean score of the reference cells",
+} | {family: f"contribution of the features of {name.lower()} to `score`" for family, name in sorted(FAMILIES.items())}
+OF_FEATURES = {
+    "feature": "name of the feature",
+    "family": "its family",
+    "value": "its value",
+    "unit": "its unit; 1 if it has none",
+    "percentile_all": "percentile of the value among the reference cells of the class `all`",
+    "percentile_hem": "percentile of the value among the reference cells of the class `hem`",
+    "contribution": "contribution to `score`",
+    "standard_error": "standard error of the contribution",
+}
+OF_FAMILIES = {
+    "family": "feature family",
+    "features": "number of its features",
+    "contribution": "sum of their contributions",
+    "standard_error": "standard error of the sum",
+}
+OF_ATTRIBUTIONS = {
+    "path": "image file",
+    "score": OF_PREDICTIONS["score"],
+    "predicted": OF_PREDICTIONS["predicted"],
+    "attribution_on_background": "share of the attribution (Grad-CAM) on the background; empty without attribution",
+    "background": "share of the background of the input",
+}
+OF_LAYERS = {
+    "layer": "name of the layer",
+    "type": "its type in Keras",
+    "output": "size of its output",
+    "parameters": "number of its parameters",
+    "trained": "number of its parameters that are trained",
 }
 
 
@@ -452,13 +546,14 @@ def formats_page() -> str:
     blocks += [
         "## Predictions of new images",
         "`predictions.csv` of `predict`: one row an image. `novelty` and `out_of_distribution` are there if the run "
-        "stores the distribution of its training cells, `refer` with `--refer` or `--sensitivity`.",
+        "stores the distribution of its training cells, `refer` with `--refer` or `--sensitivity`. "
+        "The contact sheet of `--html` is one page that needs no other file.",
         table(("column", "content"), ((code(name), means) for name, means in OF_NEW_IMAGES.items())),
     ]
     blocks += _section(
         "Scores of subjects",
         "`predictions.subjects.csv` of `predict`, where subjects are known: one row a subject.",
-        subject_scores.COLUMNS,
+        (*subject_scores.COLUMNS, "out_of_distribution"),
         OF_SUBJECT_SCORES,
     )
     weighted = {
@@ -467,7 +562,85 @@ def formats_page() -> str:
         if name.startswith("subject_weighted_")
     }
     blocks += _section("Pairs of runs", "`Comparison.tests` in Python.", PAIR_COLUMNS, OF_PAIRS | weighted)
-    return page("File formats", *blocks)
+    return page("File formats", *blocks, *_written_by_compare(), *_written_by_segment(), *_written_by_explain())
+
+
+def _written_by_compare() -> list[str]:
+    """What is in the folder of a report."""
+    files = {
+        "report.html": "the report; it needs no other file",
+        "summary.html": "one page to print: verdict, main metrics, cautions and limits",
+        "table.csv": "every metric as a number, see below",
+        "table.md, table.tex": "the same in Markdown and in LaTeX",
+        "subjects.csv": "scores of the test subjects",
+        "referral.csv": "error of the cells that are not referred",
+        "settling.csv": "how the scores of subjects vary with their number of cells",
+        "methods.txt": "a paragraph on the methods, for a paper",
+        "auroc, roc, precision_recall, calibration, decision, scores, subjects, referral, settling": "figures",
+        "training": "figure of the trainings, only if a run is of a network",
+        "importance_N, importance_by_family_N": "figures of the importance, only if run N has it",
+    }
+    tables = (
+        ("table.csv", "one row a metric.", OF_METRICS, OF_METRICS),
+        ("subjects.csv", "one row a subject and run.", OF_SUBJECTS, OF_SUBJECTS),
+        ("referral.csv", "one row a run, order and share.", referral.COLUMNS, OF_REFERRAL),
+        ("settling.csv", "one row a run and number of cells.", settling.COLUMNS, OF_SETTLING),
+    )
+    return [
+        "## Report of a comparison",
+        "The folder that `compare` writes. Figures are PNG and SVG.",
+        _files(files),
+        *_tables("compare", tables),
+    ]
+
+
+def _written_by_segment() -> list[str]:
+    """What is in the folder of segmented smears."""
+    files = {
+        "masks/": "a PNG for each image, of its size: 255 in the cell (or nucleus), 0 elsewhere",
+        "cells.csv": "the cells, see below",
+        "overlay.html": "the outlines of cell and nucleus on each image, the most doubtful first",
+        "cut_out/": "each cell on black, only with `--all`",
+        "cells.csv.failures.csv": "[list of failures](#list-of-failures), only if images failed",
+    }
+    tables = (("cells.csv", "one row a cell.", segmentation.COLUMNS, OF_CELLS),)
+    return ["## Segmented smears", "The folder that `segment` writes.", _files(files), *_tables("segment", tables)]
+
+
+def _written_by_explain() -> list[str]:
+    """What is in the folder of explanations."""
+    files = {
+        "explanations.csv": "the explained images, see below",
+        "NNN_NAME/": "for each image, unless `--brief`: its number and name. In it:",
+        "contributions": "SVM and k-NN: figure (.png, .svg) of the contributions",
+        "features.csv, families.csv": "SVM and k-NN: contributions of features, and of their families",
+        "grad_cam": "networks: figure (.png) of the attribution",
+        "layers/": "networks, only with `--maps`: the feature maps of every layer as PNG",
+        "summary.csv": "networks: the layers",
+        "diagram": "networks: figure (.png, .svg) of the layers",
+    }
+    tables = (
+        ("explanations.csv", "of SVM and k-NN, one row an image.", OF_EXPLANATIONS, OF_EXPLANATIONS),
+        ("features.csv", "one row a feature.", OF_FEATURES, OF_FEATURES),
+        ("families.csv", "one row a feature family.", OF_FAMILIES, OF_FAMILIES),
+        ("explanations.csv", "of networks, one row an image.", OF_ATTRIBUTIONS, OF_ATTRIBUTIONS),
+        ("summary.csv", "one row a layer.", OF_LAYERS, OF_LAYERS),
+    )
+    about = "The folder that `explain` writes. Of a combined run it holds such a folder for each combined run."
+    return ["## Explanations", about, _files(files), *_tables("explain", tables)]
+
+
+def _files(of: dict[str, str]) -> str:
+    rows = ((", ".join(map(code, names.split(", "))), content) for names, content in of.items())
+    return table(("file", "content"), rows)
+
+
+def _tables(command: str, of: Iterable[tuple[str, str, Iterable[str], dict[str, str]]]) -> Iterator[str]:
+    """Yield the columns of the tables that a command writes: name, what a row is, columns and their content."""
+    for name, rows, columns, means in of:
+        _same(columns, means)
+        yield f"`{name}` of `{command}`: {rows}"
+        yield table(("column", "content"), ((code(column), means[column]) for column in columns))
 
 
 def _section(title: str, about: str, columns: Iterable[str], means: dict[str, str], level: str = "##") -> list[str]:

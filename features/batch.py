@@ -16,10 +16,10 @@ from leukobench.cells.cell import read_cell
 from leukobench.cells.threads import one_opencv_thread
 from leukobench.core.errors import InputError
 from leukobench.core.opening import refuse_other_image
+from leukobench.core.workers import in_order
 from leukobench.features.catalog import VERSION, features_of
 from leukobench.features.measurement import measure_with, undefined_refused
 from leukobench.features.settings import MeasurementSettings
-from leukobench.features.workers import in_order
 
 if TYPE_CHECKING:  # a worker needs neither pandas nor PyArrow
     from leukobench.results.feature_table import TableFacts
@@ -163,7 +163,7 @@ def measure_files(how: Measurement, paths: Sequence[StrPath], *, jobs: int = 1) 
         jobs: Number of parallel processes.
 
     Raises:
-        InputError: see `leukobench.features.workers.in_order`.
+        InputError: see `leukobench.core.workers.in_order`.
     """
     images = [(path, "") for path in paths]
     tasks = (images[first : first + IMAGES_PER_TASK] for first in range(0, len(images), IMAGES_PER_TASK))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import warnings
 from collections.abc import Sequence
@@ -11,16 +12,18 @@ from typing import Literal, Unpack
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from leukobench.cells.cell import BACKGROUNDS
 from leukobench.cohort.layout import image_files
 from leukobench.core.errors import InputError
+from leukobench.core.progress import ProgressBar
 from leukobench.core.text import counted
 from leukobench.features.batch import Measurement, StrPath, measure_files
 from leukobench.features.catalog import DEFAULT_SET, settings_of
 from leukobench.features.settings import SettingChanges
 from leukobench.results.feature_table import TableFacts
+
+LOG = logging.getLogger(__name__)
 
 ON_ERROR = ("raise", "skip")
 
@@ -119,7 +122,7 @@ def _measured(
     blocks = [np.empty((0, len(how.columns)))]
     measured: list[str] = []
     failures: dict[str, str] = {}
-    progress = tqdm(total=len(paths), desc="extracting", unit="cell", disable=None)
+    progress = ProgressBar(LOG, total=len(paths), desc="extracting", unit="cell")
     with progress, contextlib.closing(measure_files(how, paths, jobs=jobs)) as batches:
         for batch in batches:
             first = len(measured) + len(failures)

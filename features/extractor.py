@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from leukobench.cells.cell import BACKGROUNDS
 from leukobench.cohort.layout import refuse_other_folder
@@ -17,12 +16,15 @@ from leukobench.cohort.manifest import manifest_checksum, read_manifest
 from leukobench.core.errors import MEMORY, InputError, UnfinishedError
 from leukobench.core.files import only_writer, unfinished_path
 from leukobench.core.opening import Place
+from leukobench.core.progress import ProgressBar
+from leukobench.core.workers import BACKENDS, in_order
 from leukobench.features.batch import IMAGES_PER_TASK, Batch, Measurement, StrPath, measure_batch, stamp
 from leukobench.features.catalog import DEFAULT_SET, settings_of
 from leukobench.features.journal import Journal
 from leukobench.features.settings import MeasurementSettings
-from leukobench.features.workers import BACKENDS, in_order
 from leukobench.results.feature_table import TableFacts, check_destination, write_feature_table
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ def _refuse_changed(journal: Journal, images: Path, paths: Sequence[str]) -> Non
     """Raise InputError if an image is no longer the file whose features the journal holds."""
     if not journal.images:
         return
-    with tqdm(total=journal.images, desc="checking measured images", unit="cell", disable=None) as progress:
+    with ProgressBar(LOG, total=journal.images, desc="checking measured images", unit="cell") as progress:
         for first, batch in journal.batches():
             for place, measured in enumerate(batch.stamps.tolist()):
                 path = paths[first + place]
@@ -184,7 +186,7 @@ def _measure_rest(
     if strict and journal.failed:
         number, reason = next(iter(journal.failed.items()))
         raise InputError(f"{how.images / listed[number][0]}: {reason} (found by an extraction that was not strict)")
-    with tqdm(total=len(listed), initial=journal.images, desc="extracting", unit="cell", disable=None) as progress:
+    with ProgressBar(LOG, total=len(listed), initial=journal.images, desc="extracting", unit="cell") as progress:
         for _, batch in _measured(how, listed, range(journal.images, len(listed)), **workers):
             if batch.failed:
                 place.check()

@@ -8,6 +8,7 @@ features.csv.failures.csv  only if images failed: `path` and `reason`
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -19,12 +20,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
-from tqdm import tqdm
 
 import leukobench
 from leukobench.core.errors import MEMORY, InputError
 from leukobench.core.files import kind_of_table, read_json, refuse_existing, sha256_of, whole_file, write_json
+from leukobench.core.progress import ProgressBar
 from leukobench.results.failures import failures_path, read_failures, write_failures
+
+LOG = logging.getLogger(__name__)
 
 SUFFIXES = (".csv", ".parquet")
 CHECKSUM = "table_sha256"  # key of the facts in their file
@@ -150,7 +153,7 @@ def write_feature_table(
     write_failures(failed, path)
     write = _write_csv if path.suffix == ".csv" else _write_parquet
     with whole_file(path) as unfinished:
-        write(tqdm(blocks, desc="writing", unit="block", disable=None), columns, unfinished)
+        write(ProgressBar(LOG, blocks, desc="writing", unit="block"), columns, unfinished)
         if facts is not None:
             write_facts(facts, unfinished, facts_path(path))
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,6 +22,36 @@ from leukobench.cohort.synthetic import generate_cohort
 from leukobench.features.extractor import extract
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+QUICK_RECIPE = "small-lightxception"  # which has a network of two convolutions where `quick_network` is used
+SLOWEST = (  # files that begin first, so that no process is left with one of them at the end
+    "tests/cnn/test_training.py",
+    "tests/test_two_at_once.py",
+    "tests/test_faults.py",
+    "tests/workflows/test_benchmark.py",
+    "tests/workflows/test_export.py",
+    "tests/workflows/test_leakage.py",
+    "tests/test_docs.py",
+    "tests/classifiers/test_training.py",
+    "tests/cnn/test_networks.py",
+    "tests/features/test_extractor_cluster.py",
+    "tests/features/test_extractor_resume.py",
+    "tests/classifiers/test_estimator.py",
+    "tests/cnn/test_resuming.py",
+    "tests/test_cli.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {file: number for number, file in enumerate(SLOWEST)}
+    items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(order)))
+
+
+RAY = """
+import sys, ray
+context = ray.init("local", num_cpus=2, include_dashboard=False, object_store_memory=10**8, log_to_driver=False)
+print(context.address_info["gcs_address"], flush=True)
+sys.stdin.read()  # until the tests are over
+"""
 
 
 @contextlib.contextmanager
@@ -66,14 +98,44 @@ def folds(cohort: Path) -> Path:
 @pytest.fixture
 def quick_network(monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of a recipe whose network has two convolutions here: they are compiled in a second."""
-    from leukobench.cnn.architectures import ARCHITECTURES  # here, so that only tests of networks load Keras
-    from leukobench.cnn.recipe_catalog import RECIPES
-    from tests.cnn.networks import two_convolutions
+    from tests.cnn.networks import quick_recipe  # here, so that only tests of networks load Keras
 
-    name = "small-lightxception"
-    monkeypatch.setitem(ARCHITECTURES, "tiny", two_convolutions)
-    monkeypatch.setitem(RECIPES, name, replace(RECIPES[name], architecture="tiny", options={}, input_side=32))
-    return name
+    quick_recipe(monkeypatch.setitem)
+    return QUICK_RECIPE
+
+
+@pytest.fixture(scope="module")
+def dask() -> Iterator[str]:
+    """The address of a Dask cluster of two workers on this machine."""
+    distributed = pytest.importorskip("distributed", reason="needs the extra dask: pip install 'leukobench[dask]'")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture(scope="session")
+def _ray_token() -> Iterator[None]:
+    """A token for all Ray clusters of this process: Ray reads it once, when it is loaded."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("RAY_AUTH_MODE", "token")
+        environment.setenv("RAY_AUTH_TOKEN", secrets.token_hex())
+        environment.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        pytest.importorskip("ray", reason="needs the extra ray: pip install 'leukobench[ray]'")
+        yield
+
+
+@pytest.fixture(scope="module")
+def ray(_ray_token: None) -> Iterator[str]:
+    """The address of a Ray cluster of two workers on this machine."""
+    head = subprocess.Popen(
+        [sys.executable, "-c", RAY],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), *sys.path])},
+    )
+    yield head.stdout.readline().strip()
+    head.communicate()
 
 
 @pytest.fixture(scope="session")

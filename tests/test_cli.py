@@ -15,8 +15,8 @@ from click.testing import CliRunner, Result
 from leukobench import __version__, cli
 from leukobench.cells.cell import BACKGROUNDS
 from leukobench.cohort.manifest import read_manifest
+from leukobench.core.workers import BACKENDS
 from leukobench.features.settings import CHANNELS, QUANTISATIONS, STAINS
-from leukobench.features.workers import BACKENDS
 from tests.conftest import REPOSITORY
 
 COMMANDS = sorted(cli.COMMANDS)

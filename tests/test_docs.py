@@ -55,6 +55,7 @@ def test_each_feature_names_a_test_that_exists() -> None:
     assert [test for test in sorted(named) if f"def {test}(" not in tests] == []
 
 
+@pytest.mark.no_cover  # the same path as in other tests, at half the time
 def test_the_tutorial_prints_what_it_shows(tmp_path: Path) -> None:
     """Numbers, and what depends on them, may differ between versions of libraries; so may the width of a table."""
     tutorial = script("tutorial")
@@ -69,6 +70,7 @@ def test_the_tutorial_prints_what_it_shows(tmp_path: Path) -> None:
     assert len(tutorial.strip(tmp_path).axes) == 8  # four cells, and the bars below each
 
 
+@pytest.mark.no_cover  # the same path as in other tests, at half the time
 def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As Jupyter runs it, but for the installation."""
     notebook = json.loads((DOCS / "notebook.ipynb").read_text(encoding="utf-8"))

@@ -11,6 +11,7 @@ import tarfile
 import zipfile
 from collections.abc import Sequence
 from configparser import ConfigParser
+from fnmatch import fnmatch
 from importlib.metadata import version
 from pathlib import Path
 
@@ -107,6 +108,22 @@ def test_an_installation_finds_the_shipped_manifest(built: Path, tmp_path: Path,
     code = "import leukobench; print(leukobench.__file__)"
     found = run([sys.executable, "-c", code], cwd=elsewhere, PYTHONPATH=str(target))
     assert Path(found.strip()).resolve().is_relative_to(target.resolve())
+
+
+def test_the_container_gets_every_file_of_the_package_and_runs_as_a_user_without_rights(files: list[str]) -> None:
+    lines = (REPOSITORY / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    ignored = [line.removeprefix("**/") for line in lines if not line.startswith("#")]
+    folders = {Path(name).parent.as_posix() for name in files if Path(name).name == "__init__.py"}
+    needed = {name for name in files if Path(name).parent.as_posix() in folders}
+    assert {"README.md", "LICENSE", "setup.cfg", "pyproject.toml", "cli.py", "cnn/data.py"} <= needed
+    left_out = {name for name in needed if any(fnmatch(name.split("/")[0], pattern) for pattern in ignored)}
+    assert all(name.startswith(".") for name in left_out)
+    assert "tests/conftest.py" in files and "tests" in ignored
+    steps = re.findall(r"^([A-Z]+) (.*)", (REPOSITORY / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    pythons = {re.findall(r"^python:(3\.\d+)-slim", value)[0] for name, value in steps if name == "FROM"}
+    assert len(pythons) == 1
+    assert f"Programming Language :: Python :: {pythons.pop()}" in setup()["metadata"]["classifiers"].split("\n")
+    assert [value for name, value in steps if name in ("USER", "ENTRYPOINT")] == ["leukobench", '["leukobench"]']
 
 
 def test_importing_the_package_is_quick_and_loads_no_heavy_library(tmp_path: Path) -> None:

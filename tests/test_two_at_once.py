@@ -17,7 +17,7 @@ from leukobench.cli import main
 from leukobench.core.errors import InputError
 from leukobench.core.files import only_writer
 from tests.comparison.cohorts import make_run
-from tests.conftest import REPOSITORY
+from tests.conftest import QUICK_RECIPE, REPOSITORY
 
 # the command line, which stops before the function that writes the result until it is told to go on, or killed
 WAITING = """
@@ -34,6 +34,10 @@ def wait(*arguments, **options):
 
 if __name__ == "__main__":
     setattr(module, name, wait)
+    if "train-cnn" in sys.argv:
+        from tests.cnn.networks import quick_recipe  # as the fixture `quick_network`
+
+        quick_recipe()
     main(sys.argv[3:])
 """
 
@@ -59,7 +63,7 @@ def extraction(cohort: Path, out: Path) -> tuple[tuple[str, str], tuple[object, 
 
 def training(cohort: Path, out: Path) -> tuple[tuple[str, str], tuple[object, ...]]:
     files = ("--manifest", cohort / "manifest.csv", "--split", cohort / "split.csv")
-    network = ("--recipe", "small-lightxception", "--set", "input_side=32", "--epochs", 1)
+    network = ("--recipe", QUICK_RECIPE, "--epochs", 1)
     return ("leukobench.cnn.training", "_write"), ("train-cnn", cohort / "images", *files, *network, "-o", out)
 
 
@@ -125,6 +129,7 @@ def refused(result: Result) -> str:
     return line
 
 
+@pytest.mark.usefixtures("quick_network")
 @pytest.mark.parametrize("work", [extraction, training])
 def test_the_second_is_told_in_one_line_and_a_kill_of_the_first_locks_nobody_out(
     cohort: Path, tmp_path: Path, work

@@ -44,6 +44,7 @@ from leukobench.core.errors import InputError
 from leukobench.core.files import locked, make_folder, read_json, unfinished_path, whole_file, write_csv, write_json
 from leukobench.core.pages import guarded, page_templates
 from leukobench.core.text import counted, printable
+from leukobench.core.workers import BACKENDS, check_backend
 from leukobench.features.extractor import extract
 from leukobench.results.run_info import background_options
 from leukobench.workflows.combination import combine
@@ -98,7 +99,10 @@ class Study:
         hours: No optional step is begun after so many hours; None: no limit.
         weights: Weights of the network, a file or `imagenet` (downloaded).
         seed: Random seed.
-        jobs: Number of parallel processes.
+        jobs: Number of parallel processes on this machine.
+        backend: Execution backend of the features and of the trainings of SVM and k-NN: `loky` (this machine), `dask`
+            or `ray`.
+        scheduler: Address of the cluster, for `dask` and `ray`.
     """
 
     images: Path
@@ -110,6 +114,13 @@ class Study:
     weights: str = "imagenet"
     seed: int = 0
     jobs: int = 1
+    backend: str = BACKENDS[0]
+    scheduler: str | None = None
+
+    @property
+    def workers(self) -> dict[str, Any]:
+        """Where features are measured, and SVM and k-NN are trained."""
+        return {"jobs": self.jobs, "backend": self.backend, "scheduler": self.scheduler}
 
     def path(self, name: str) -> Path:
         """Return the path of a file or folder of the study."""
@@ -133,6 +144,7 @@ def benchmark(study: Study, say: Callable[[str], None] = lambda text: None) -> P
         InputError: a step that is not optional cannot be done, the folder has a study with other settings, or another
             process is writing it.
     """
+    check_backend(study.jobs, study.backend, study.scheduler)
     with locked(study.path(PAGE)):
         begun, first, done = time.monotonic(), index_step(study), _read_done(study)
         _do(study, first, done, "1", say)
@@ -255,10 +267,10 @@ def split_step(study: Study) -> Step:
 def extract_step(study: Study) -> Step:
     """Return the step that measures the features."""
     manifest, out = study.path("manifest.csv"), study.path("features.csv")
-    command = ("extract", str(study.images), "--manifest", str(manifest), *_background(study), *_jobs(study))
+    command = ("extract", str(study.images), "--manifest", str(manifest), *_background(study), *_workers(study))
 
     def run() -> list[str]:
-        done = extract(study.images, manifest, out, background=study.background, resume=True, jobs=study.jobs)
+        done = extract(study.images, manifest, out, background=study.background, resume=True, **study.workers)
         failed = [f"{counted(len(done.failed), 'image')} could not be measured"] if done.failed else []
         return [f"{counted(done.features, 'feature')} of {counted(done.images, 'cell')}", *failed]
 
@@ -268,11 +280,11 @@ def extract_step(study: Study) -> Step:
 def classifier_step(study: Study, family: str, out: Path) -> Step:
     """Return the step that trains SVM or k-NN."""
     features, folds = study.path("features.csv"), study.path("folds")
-    options = ("--split", str(folds), "--seed", str(study.seed), *_jobs(study), "-o", str(out))
+    options = ("--split", str(folds), "--seed", str(study.seed), *_workers(study), "-o", str(out))
 
     def run() -> list[str]:
         trained = train_classifier(
-            features, folds, out, recipe=f"leukobench-{family}", seed=study.seed, jobs=study.jobs
+            features, folds, out, recipe=f"leukobench-{family}", seed=study.seed, **study.workers
         )
         return [_trained(trained)]
 
@@ -333,10 +345,10 @@ def leakage_step(study: Study) -> Step:
     features, manifest, out = study.path("features.csv"), study.path("manifest.csv"), study.path("leakage")
     levels, folds = [SplitLevel.IMAGE] if study.quick else None, _folds(manifest)
     options = (*(("--level", SplitLevel.IMAGE.value) if study.quick else ()), "--folds", str(folds))
-    command = ("leakage", str(features), str(manifest), *options, "--seed", str(study.seed), *_jobs(study))
+    command = ("leakage", str(features), str(manifest), *options, "--seed", str(study.seed), *_workers(study))
 
     def run() -> list[str]:
-        how: dict[str, Any] = {"levels": levels, "folds": folds, "seed": study.seed, "jobs": study.jobs}
+        how: dict[str, Any] = {"levels": levels, "folds": folds, "seed": study.seed, **study.workers}
         return leakage(features, manifest, out, **how, resume=True).statements
 
     return Step("leakage", (*command, "-o", str(out)), out, run, optional=True)
@@ -396,7 +408,7 @@ def _read_done(study: Study) -> dict[str, Any]:
 
 
 def _refuse_other_study(study: Study, planned: Sequence[Step]) -> None:
-    """Check that the folder has no study with other settings; the number of processes may differ.
+    """Check that the folder has no study with other settings; who does the work may differ.
 
     Raises:
         InputError: it has one.
@@ -413,8 +425,9 @@ def _refuse_other_study(study: Study, planned: Sequence[Step]) -> None:
 
 
 def _setting(command: str) -> str:
-    """Return a command without what may differ between calls: the number of processes, and the runs to compare."""
-    return re.sub(rf" --jobs \d+|(?<=leukobench compare ).*|{re.escape(_GO_ON)}$", "", command)
+    """Return a command without what may differ between calls: who does the work, and the runs to compare."""
+    cluster = r" --backend \w+ --scheduler \S+"
+    return re.sub(rf" --jobs \d+|{cluster}|(?<=leukobench compare ).*|{re.escape(_GO_ON)}$", "", command)
 
 
 def _write_page(study: Study, planned: Sequence[Step], done: Mapping[str, Any]) -> None:
@@ -445,6 +458,11 @@ def _background(study: Study) -> tuple[str, ...]:
 
 def _jobs(study: Study) -> tuple[str, ...]:
     return ("--jobs", str(study.jobs)) if study.jobs > 1 else ()
+
+
+def _workers(study: Study) -> tuple[str, ...]:
+    cluster = ("--backend", study.backend, "--scheduler", str(study.scheduler)) if study.scheduler else ()
+    return (*_jobs(study), *cluster)
 
 
 def _folds(manifest: Path) -> int:

@@ -15,13 +15,13 @@ For a combined run there is such a folder for each of the runs that it consists 
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from leukobench.cells.cell import read_cell
 from leukobench.classifiers.explain import ClassifierExplanation, explain_cell, explanations_table
@@ -31,12 +31,15 @@ from leukobench.classifiers.reference import read_reference
 from leukobench.core.errors import InputError
 from leukobench.core.files import only_writer, refuse_existing, whole_folder, write_csv
 from leukobench.core.plotting import save_figure
+from leukobench.core.progress import ProgressBar
 from leukobench.features.batch import Measurement, measure_batch
 from leukobench.features.catalog import features_of
 from leukobench.results.run import RunFolder, read_run_folder
 from leukobench.results.run_info import COMBINED, read_run_info
 from leukobench.workflows.combination import members_of
 from leukobench.workflows.image_sources import image_sources
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ def explain_by_features(
     units = {feature.name: feature.unit for feature in features_of(how.feature_set, how.settings)}
     measured = _measured(how, images)
     explanations = []
-    for number, path in enumerate(tqdm(images, desc="explaining", unit="image", disable=None)):
+    for number, path in enumerate(ProgressBar(LOG, list(images), desc="explaining", unit="image")):
         of_cell = dict(zip(how.columns, measured[number], strict=True))
         wanted = {column: of_cell[column] for column in trained.columns}
         explanation = explain_cell(trained.model, reference, wanted, path, units, run.info.classes)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
 
 from leukobench.classifiers.training import train_classifier
 from leukobench.cohort.manifest import POSITIVE, manifest_checksum, read_manifest
@@ -52,10 +52,14 @@ from leukobench.core.files import (
     unfinished_path,
     write_json,
 )
+from leukobench.core.progress import ProgressBar
+from leukobench.core.workers import BACKENDS, check_backend
 from leukobench.results.feature_table import read_feature_table
 from leukobench.results.run import RunFolder, read_run_folder
 from leukobench.workflows.leakage_report import statements, write_leakage
 from leukobench.workflows.level_bias import LevelBias, fold_aurocs, level_biases
+
+LOG = logging.getLogger(__name__)
 
 ARGUMENTS = "arguments.json"  # in the unfinished folder: the arguments of the call
 
@@ -104,6 +108,8 @@ def leakage(
     seed: int = 0,
     resume: bool = False,
     jobs: int = 1,
+    backend: str = BACKENDS[0],
+    scheduler: str | None = None,
 ) -> Leakage:
     """Cross-validate a recipe at several split levels, and write the folder of the module docstring.
 
@@ -124,7 +130,9 @@ def leakage(
         seeds: Number of repeats with other folds, over which the metrics are averaged.
         seed: Seed of the first repeat; the others follow it.
         resume: Whether to continue an interrupted call with the same arguments, if there is one.
-        jobs: Number of parallel processes.
+        jobs: Number of parallel processes on this machine.
+        backend: Execution backend of the trainings of `family`: `loky` (this machine), `dask` or `ray`.
+        scheduler: Address of the cluster, for `dask` (`tcp://host:8786`) and `ray` (`host:6379`).
 
     Raises:
         InputError: a file is missing or malformed, the table was extracted with another manifest, an unknown level,
@@ -155,7 +163,8 @@ def leakage(
         "folds": folds,
         "seeds": numbers,
     }
-    models = [_classical(features, family, jobs)]
+    check_backend(jobs, backend, scheduler)
+    models = [_classical(features, family, {"jobs": jobs, "backend": backend, "scheduler": scheduler})]
     if images:
         options = {"recipe": recipe, "weights": weights, "epochs": epochs, "jobs": jobs, "resume": resume}
         if table.facts:  # so that both models read the cells in the same way
@@ -208,10 +217,10 @@ def _read_ties_of(manifest: Path) -> pd.DataFrame:
     return read_ties(path)
 
 
-def _classical(features: Path, family: str, jobs: int) -> _Model:
+def _classical(features: Path, family: str, workers: dict[str, Any]) -> _Model:
     def train(folds: Path, folder: Path, seed: int) -> RunFolder:
         recipe = f"leukobench-{family}"
-        return train_classifier(features, folds, folder, recipe=recipe, importance=False, seed=seed, jobs=jobs)
+        return train_classifier(features, folds, folder, recipe=recipe, importance=False, seed=seed, **workers)
 
     return _Model(family, train)
 
@@ -301,7 +310,7 @@ def _train_all(
         InputError: an existing run was trained on another split.
     """
     runs = {}
-    with tqdm(total=len(models) * len(paths), desc="leakage", unit="run", disable=None) as bar:
+    with ProgressBar(LOG, total=len(models) * len(paths), desc="leakage", unit="run") as bar:
         for (seed, level), split in paths.items():
             for model in models:
                 run_folder = folder / f"{model.name}_{split.name}"

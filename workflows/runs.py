@@ -160,6 +160,8 @@ def train_classifier(
     importance: bool = True,
     seed: int = 0,
     jobs: int = 1,
+    backend: str = "loky",
+    scheduler: str | None = None,
 ) -> Run:
     """Train a support vector machine or k nearest neighbours on a feature table, and write the run folder.
 
@@ -174,7 +176,9 @@ def train_classifier(
             values, the search selects one.
         importance: Whether to compute permutation importance on the test part.
         seed: Random seed.
-        jobs: Number of parallel processes; the result does not depend on it.
+        jobs: Number of parallel processes on this machine; the result does not depend on it.
+        backend: Execution backend of the search: `loky` (this machine), `dask` or `ray`.
+        scheduler: Address of the cluster, for `dask` (`tcp://host:8786`) and `ray` (`host:6379`).
 
     Raises:
         InputError: an unknown recipe or setting, a malformed file, or `out` exists; see
@@ -190,7 +194,16 @@ def train_classifier(
     from leukobench.classifiers import training
 
     run = training.train_classifier(
-        features, split, out, recipe=recipe, settings=settings, importance=importance, seed=seed, jobs=jobs
+        features,
+        split,
+        out,
+        recipe=recipe,
+        settings=settings,
+        importance=importance,
+        seed=seed,
+        jobs=jobs,
+        backend=backend,
+        scheduler=scheduler,
     )
     return Run(**vars(run))
 

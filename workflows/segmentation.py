@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePath, PurePosixPath
 
 import cv2
@@ -13,7 +14,6 @@ import numpy as np
 import pandas as pd
 from joblib import delayed
 from PIL import Image
-from tqdm import tqdm
 
 import leukobench
 from leukobench.cells.cell import decode_on
@@ -23,10 +23,13 @@ from leukobench.core.errors import InputError
 from leukobench.core.files import only_writer, refuse_existing, whole_folder, write_csv
 from leukobench.core.pages import guarded, page_templates
 from leukobench.core.processes import in_processes
+from leukobench.core.progress import ProgressBar
 from leukobench.core.text import counted, printable
 from leukobench.results.failures import write_failures
 from leukobench.workflows.contact_sheet import MOST, as_jpeg
 from leukobench.workflows.image_sources import ImageSources, image_sources
+
+LOG = logging.getLogger(__name__)
 
 StrPath = str | os.PathLike[str]
 SEGMENTS = ("cell", "nucleus")
@@ -59,6 +62,9 @@ class _Row:
     others: int
     mask: str
     cut_out: str
+
+
+COLUMNS = (*(field.name for field in fields(_Row)), "doubts")
 
 
 def segment_images(
@@ -132,7 +138,7 @@ def segment_images(
             delayed(_segmented)(file, name, target, partial, segment, all_cells)
             for file, name, target in zip(sources.files, sources.names, targets, strict=True)
         )
-        progress = tqdm(in_processes(calls, jobs), "segmenting", len(targets), unit="image", disable=None)
+        progress = ProgressBar(LOG, in_processes(calls, jobs), desc="segmenting", total=len(targets), unit="image")
         for name, result in zip(sources.names, progress, strict=True):
             if isinstance(result, str):
                 failed[name] = result

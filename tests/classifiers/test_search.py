@@ -63,7 +63,7 @@ def test_the_search_scores_svm_as_scikit_learn_does() -> None:
     recipe = SVM.changed(
         plain | {"C": [0.1, 10], "gamma": [0.01, "scale"], "kernel": ["rbf", "linear", "poly"], "degree": 2}
     )
-    settings, decision, tried = search(recipe, cells, folds, 0, 1)
+    settings, decision, tried = search(recipe, cells, folds, 0)
     assert len(tried) == 2 * 2 + 2 + 2 * 2  # a linear kernel has no gamma
     train, held_out = folds[1]
     for _, row in tried.iterrows():
@@ -82,7 +82,7 @@ def test_the_search_scores_knn_as_scikit_learn_does() -> None:
     cells.features[60] = cells.features[0]  # cells of two people at no distance from one another
     folds = group_folds(cells, 0)
     changes = {"projection": "none", "n_neighbors": [5, 15, 35, 75], "metric": ["euclidean", "manhattan"]}
-    settings, decision, tried = search(KNN.changed(changes), cells, folds, 0, 1)
+    settings, decision, tried = search(KNN.changed(changes), cells, folds, 0)
     assert len(tried) == 4 * 2 * 2
     train, held_out = folds[0]
     machine = KNeighborsClassifier(
@@ -102,7 +102,7 @@ def test_the_cosine_metric_finds_the_neighbours_that_scikit_learn_finds() -> Non
     cells = people()
     folds = group_folds(cells, 0)
     changes = {"projection": "none", "n_neighbors": 9, "metric": "cosine", "neighbor_weight": "uniform"}
-    settings, decision, _ = search(KNN.changed(changes), cells, folds, 0, 1)
+    settings, decision, _ = search(KNN.changed(changes), cells, folds, 0)
     for train, held_out in folds:
         plain = make_pipeline(StandardScaler(), KNeighborsClassifier(9, metric="cosine"))
         plain.fit(cells.features[train], cells.positive[train])
@@ -119,10 +119,10 @@ def test_columns_are_selected_inside_the_folds() -> None:
     cells = people(count=12, cells=5, columns=2000, apart=0.0)
     folds = group_folds(cells, 0)
     recipe = SVM.changed({"select": "anova:10", "C": 1, "gamma": "scale"})
-    _, _, inside = search(recipe, cells, folds, 0, 1)
+    _, _, inside = search(recipe, cells, folds, 0)
     outside = SelectKBest(f_classif, k=10).fit_transform(cells.features, cells.positive)
     leaking = LabelledCells(outside, cells.positive, cells.group)
-    _, _, leaked = search(SVM.changed({"C": 1, "gamma": "scale"}), leaking, folds, 0, 1)
+    _, _, leaked = search(SVM.changed({"C": 1, "gamma": "scale"}), leaking, folds, 0)
     assert leaked["auroc_mean"][0] > 0.9
     assert 0.3 < inside["auroc_mean"][0] < 0.7
 
@@ -264,7 +264,7 @@ def test_a_value_given_replaces_the_recipes_and_a_wrong_one_is_refused() -> None
     recipe = SVM.changed({"C": [1, 2.5], "kernel": "poly", "degree": 2, "criterion": "average-precision"})
     assert recipe.grid["C"] == (1.0, 2.5)
     assert len(recipe.combinations()) == 2 * len(SVM.grid["gamma"])
-    _, _, tried = search(recipe.changed({"gamma": 1}), people(), group_folds(people(), 0), 0, 1)
+    _, _, tried = search(recipe.changed({"gamma": 1}), people(), group_folds(people(), 0), 0)
     assert "average_precision_mean" in tried
     with pytest.raises(InputError, match="no setting 'metric' of the recipe leukobench-svm"):
         SVM.changed({"metric": "cosine"})
@@ -272,4 +272,4 @@ def test_a_value_given_replaces_the_recipes_and_a_wrong_one_is_refused() -> None
         classical_recipe("leukobench-knn", "svm")
     few = KNN.changed({"n_neighbors": 500})
     with pytest.raises(InputError, match="too few for the settings of leukobench-knn"):
-        search(few, people(), group_folds(people(), 0), 0, 1)
+        search(few, people(), group_folds(people(), 0), 0)

@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from operator import setitem
+
+from leukobench.cnn.architectures import ARCHITECTURES
 from leukobench.cnn.backend import keras
+from leukobench.cnn.recipe_catalog import RECIPES
+from tests.conftest import QUICK_RECIPE
+
+
+def quick_recipe(change: Callable[..., None] = setitem) -> None:
+    """Let `QUICK_RECIPE` have a network of two convolutions.
+
+    Args:
+        change: How a value of a dictionary is changed: for good, or by pytest for the time of a test.
+    """
+    change(ARCHITECTURES, "tiny", two_convolutions)
+    recipe = replace(RECIPES[QUICK_RECIPE], architecture="tiny", options={}, input_side=32)
+    change(RECIPES, QUICK_RECIPE, recipe)
 
 
 def two_convolutions(side: int, weights: str | None, batch_norm_momentum: float = 0.99) -> keras.Model:

@@ -26,6 +26,7 @@ from leukobench.cnn.training import train_network
 from leukobench.core.errors import InputError
 from leukobench.results.run import RunFolder
 from tests.conftest import REPOSITORY
+from tests.formats import assert_described
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +153,7 @@ def test_the_diagram_names_the_pooling_and_every_layer_of_the_head(pooling: str)
 def test_explain_writes_grad_cam_and_the_maps_of_every_layer(run: RunFolder, cohort: Path, tmp_path: Path) -> None:
     paths = [cohort / "images" / path for path in run.predictions["path"][:2]]
     found = explain(run.folder, paths, tmp_path / "seen", maps=True)
+    assert_described(tmp_path / "seen", "explain")
     assert [each.score for each in found] == pytest.approx(run.predictions["score"][:2].tolist(), abs=1e-5)
     assert run.predictions["score"][:2].tolist() != run.predictions["raw_score"][:2].tolist()
     assert [each.predicted for each in found] == run.predictions["predicted"][:2].tolist()
@@ -193,6 +195,7 @@ def test_the_command_explains_a_network_too(run: RunFolder, cohort: Path, tmp_pa
     assert result.output.splitlines()[-2].startswith(f"{image}: predicted ")
     assert "attribution on the background" in result.output.splitlines()[-2] or "no attribution" in result.output
     assert (tmp_path / "seen" / f"001_{image.stem}" / "grad_cam.png").is_file()
+    assert_described(tmp_path / "seen", "explain")
 
 
 def test_brief_explanations_report_the_mean_share_of_attribution_on_the_background(

@@ -15,10 +15,11 @@ import pytest
 from leukobench.cnn.training import train_network
 from leukobench.core.errors import InputError, UnfinishedError
 from leukobench.results.run import RunFolder
-from tests.conftest import REPOSITORY
+from tests.conftest import QUICK_RECIPE, REPOSITORY
+
+pytestmark = pytest.mark.usefixtures("quick_network")
 
 CHANGES = {
-    "input_side": 32,
     "epochs": 3,
     "batch_size": 8,
     "keep": "val_accuracy",
@@ -26,12 +27,13 @@ CHANGES = {
     "class_weights": "balanced",
 }
 
-# arguments: cohort, run folder, epoch after whose checkpoint the process kills itself, changes of the recipe as JSON
+# arguments: cohort, run folder, epoch after whose checkpoint the process kills itself, recipe, its changes as JSON
 SCRIPT = """
 import json, os, signal, sys
 from pathlib import Path
 import leukobench.cnn.checkpoint
 from leukobench.cnn.training import train_network
+from tests.cnn.networks import quick_recipe
 
 cohort, out, last = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 save = leukobench.cnn.checkpoint.Checkpoint.save
@@ -40,13 +42,14 @@ def save_and_die(self, model, progress, final):
     if len(progress.history) == last:
         os.kill(os.getpid(), signal.SIGKILL)
 leukobench.cnn.checkpoint.Checkpoint.save = save_and_die
-train_network(cohort / "images", cohort / "manifest.csv", cohort / "split.csv", out, recipe="small-lightxception",
-      changes=json.loads(sys.argv[4]), seed=1)
+quick_recipe()
+train_network(cohort / "images", cohort / "manifest.csv", cohort / "split.csv", out, recipe=sys.argv[4],
+      changes=json.loads(sys.argv[5]), seed=1)
 """
 
 
 def run_script(cohort: Path, out: Path, last: int) -> int:
-    command = [sys.executable, "-c", SCRIPT, cohort, out, str(last), json.dumps(CHANGES)]
+    command = [sys.executable, "-c", SCRIPT, cohort, out, str(last), QUICK_RECIPE, json.dumps(CHANGES)]
     return subprocess.run(command, cwd=REPOSITORY, stderr=subprocess.DEVNULL).returncode
 
 
@@ -60,7 +63,7 @@ def cut_short(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def go_on(cohort: Path, out: Path, **different) -> RunFolder:
-    arguments = {"recipe": "small-lightxception", "changes": CHANGES, "seed": 1, "resume": True} | different
+    arguments = {"recipe": QUICK_RECIPE, "changes": CHANGES, "seed": 1, "resume": True} | different
     return train_network(cohort / "images", cohort / "manifest.csv", cohort / "split.csv", out, **arguments)
 
 

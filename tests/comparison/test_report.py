@@ -16,6 +16,7 @@ from leukobench.cohort.synthetic import generate_cohort
 from leukobench.comparison.runs import compare
 from leukobench.comparison.thumbnails import MOST, most_wrong
 from tests.comparison.cohorts import make_rows, make_run
+from tests.formats import assert_described
 
 HISTORY = pd.DataFrame({"epoch": [1, 2, 3], "loss": [0.7, 0.5, 0.4], "val_auroc": [0.6, 0.8, 0.7]})
 SECTIONS = {"metrics", "curves", "subjects", "limits", "repeat", "checklist"}
@@ -101,6 +102,10 @@ def test_the_report_says_what_it_should(report: Path) -> None:
         assert fact in text, fact
     verdict, table = text.index('<ul class="verdict">'), text.index("<table")
     assert verdict < table
+
+
+def test_the_page_of_file_formats_describes_every_file(report: Path) -> None:
+    assert_described(report, "compare", lacking=("correct_at_chosen", "predicted_at_chosen"))
 
 
 def test_tables_and_figures_lie_beside_it(report: Path) -> None:

@@ -16,9 +16,9 @@ from click.testing import CliRunner
 from leukobench.cli import main
 from leukobench.cohort.manifest import read_manifest
 from leukobench.core.errors import InputError
+from leukobench.core.workers import in_order
 from leukobench.features.catalog import features_of
 from leukobench.features.dataframe import extract_features
-from leukobench.features.workers import in_order
 from leukobench.results.feature_table import read_feature_table
 
 

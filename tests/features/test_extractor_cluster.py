@@ -3,56 +3,20 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+import leukobench.core.workers
 import leukobench.features.extractor
-import leukobench.features.workers
 from leukobench.cohort.manifest import read_manifest
 from leukobench.core.errors import InputError
+from leukobench.core.workers import WINDOW, in_order
 from leukobench.features.batch import Batch, Measurement, measure_batch
 from leukobench.features.extractor import extract
-from leukobench.features.workers import WINDOW, in_order
-from tests.conftest import REPOSITORY
-
-RAY = """
-import sys, ray
-context = ray.init("local", num_cpus=2, include_dashboard=False, object_store_memory=10**8, log_to_driver=False)
-print(context.address_info["gcs_address"], flush=True)
-sys.stdin.read()  # until the tests are over
-"""
-
-
-@pytest.fixture(scope="module")
-def dask() -> Iterator[str]:
-    distributed = pytest.importorskip("distributed", reason="needs the extra dask: pip install 'leukobench[dask]'")
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        yield cluster.scheduler_address
-
-
-@pytest.fixture(scope="module")
-def ray() -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as environment:  # before Ray is loaded, which reads it once
-        environment.setenv("RAY_AUTH_MODE", "token")
-        environment.setenv("RAY_AUTH_TOKEN", secrets.token_hex())  # of this cluster alone
-        environment.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        pytest.importorskip("ray", reason="needs the extra ray: pip install 'leukobench[ray]'")
-        head = subprocess.Popen(
-            [sys.executable, "-c", RAY],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        )
-        yield head.stdout.readline().strip()
-        head.communicate()
 
 
 @pytest.mark.parametrize("backend", ["dask", "ray"])
@@ -122,7 +86,7 @@ def test_results_come_in_order_while_tasks_are_still_taken(dask: str) -> None:
 @pytest.mark.parametrize("backend", ["dask", "ray"])
 def test_an_address_where_nothing_answers_is_told(monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
     pytest.importorskip({"dask": "distributed"}.get(backend, backend))
-    monkeypatch.setattr(leukobench.features.workers, "PATIENCE", 1)
+    monkeypatch.setattr(leukobench.core.workers, "PATIENCE", 1)
     with pytest.raises(InputError, match=r"^127.0.0.1:9: no (Dask scheduler|Ray cluster) answers"):
         list(in_order(abs, [1], backend=backend, scheduler="127.0.0.1:9"))
 

@@ -165,28 +165,36 @@ def test_ctrl_c_and_sigterm_keep_what_was_measured_and_say_how_to_go_on(
     assert_same_files(tmp_path, whole / "whole" / "csv")
 
 
-def kept(whole: Path, out: Path) -> bytes:
-    """Leave a journal of 24 images at `out`."""
-    stopped(whole, out, frame=7)
-    return unfinished_path(out).read_bytes()
+@pytest.fixture(scope="module")
+def killed(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what a killed extraction leaves: a journal of 24 images, and its lock."""
+    folder = tmp_path_factory.mktemp("killed")
+    stopped(whole, folder / "features.csv", frame=7)
+    return folder
 
 
-def test_after_the_file_was_cut_off_anywhere_or_a_byte_changed(whole: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def kept(killed: Path, tmp_path: Path) -> bytes:
+    """The journal of 24 images of a killed extraction, which lies in `tmp_path` with its lock."""
+    shutil.copytree(killed, tmp_path, dirs_exist_ok=True)
+    return unfinished_path(tmp_path / "features.csv").read_bytes()
+
+
+def test_after_the_file_was_cut_off_anywhere_or_a_byte_changed(whole: Path, kept: bytes, tmp_path: Path) -> None:
     out = tmp_path / "features.csv"
-    content = kept(whole, out)
-    header = 8 + int.from_bytes(content[:4], "little")
-    for offset in (0, 1, 9, header - 1, header, header + 7, header + 9, 3001, len(content) - 1):
-        unfinished_path(out).write_bytes(content[:offset])
+    header = 8 + int.from_bytes(kept[:4], "little")
+    for offset in (0, 1, 9, header - 1, header, header + 7, header + 9, 3001, len(kept) - 1):
+        unfinished_path(out).write_bytes(kept[:offset])
         resume(whole, out)
         assert_same_files(tmp_path, whole / "whole" / "csv")
         remove_all(tmp_path)
-    for offset in (header, header + 5, 3001, len(content) - 1):
-        unfinished_path(out).write_bytes(with_a_bit_flipped(content, offset))
+    for offset in (header, header + 5, 3001, len(kept) - 1):
+        unfinished_path(out).write_bytes(with_a_bit_flipped(kept, offset))
         resume(whole, out)
         assert_same_files(tmp_path, whole / "whole" / "csv")
         remove_all(tmp_path)
     for offset in (0, 5, 8, header - 1):  # what was measured, and how, can no longer be told
-        unfinished_path(out).write_bytes(with_a_bit_flipped(content, offset))
+        unfinished_path(out).write_bytes(with_a_bit_flipped(kept, offset))
         with pytest.raises(InputError, match="is damaged or not from an extraction; remove it"):
             resume(whole, out)
 
@@ -209,51 +217,47 @@ def remove_all(folder: Path) -> None:
         ({"background": "white"}, "background black, not white"),
     ],
 )
-def test_other_settings_are_refused(whole: Path, tmp_path: Path, changes: dict, told: str) -> None:
+def test_other_settings_are_refused(whole: Path, kept: bytes, tmp_path: Path, changes: dict, told: str) -> None:
     out = tmp_path / "features.csv"
-    content = kept(whole, out)
     with pytest.raises(InputError, match=f"features.csv.partial: is of a run with {told}; resume with the same"):
         resume(whole, out, **changes)
-    assert unfinished_path(out).read_bytes() == content
+    assert unfinished_path(out).read_bytes() == kept
 
 
-def test_another_manifest_is_refused(whole: Path, tmp_path: Path) -> None:
-    content = kept(whole, tmp_path / "features.csv")
+def test_another_manifest_is_refused(whole: Path, kept: bytes, tmp_path: Path) -> None:
     write_manifest(read_manifest(whole / "manifest.csv").iloc[::-1], tmp_path / "manifest.csv")
     with pytest.raises(InputError, match=r"is of a run with manifest [0-9a-f]{16}, not [0-9a-f]{16}; resume"):
         extract(
             whole / "images", tmp_path / "manifest.csv", tmp_path / "features.csv", feature_set="patel", resume=True
         )
-    assert unfinished_path(tmp_path / "features.csv").read_bytes() == content
+    assert unfinished_path(tmp_path / "features.csv").read_bytes() == kept
 
 
-def test_other_images_are_refused(whole: Path, tmp_path: Path) -> None:
+def test_other_images_are_refused(whole: Path, kept: bytes, tmp_path: Path) -> None:
     out, paths = tmp_path / "features.csv", read_manifest(whole / "manifest.csv")["path"]
-    content = kept(whole, out)
     shutil.copytree(whole / "images", tmp_path / "images")  # with their times: the same images in another place
     changed = tmp_path / "images" / paths[7]
     changed.write_bytes((whole / "images" / paths[8]).read_bytes())
     with pytest.raises(InputError, match=f"{paths[7]}: is not the file that was measured in .*features.csv.partial"):
         extract(tmp_path / "images", whole / "manifest.csv", out, feature_set="patel", resume=True)
-    assert unfinished_path(out).read_bytes() == content
+    assert unfinished_path(out).read_bytes() == kept
     shutil.copy2(whole / "images" / paths[7], changed)
     extract(tmp_path / "images", whole / "manifest.csv", out, feature_set="patel", resume=True)
     shutil.rmtree(tmp_path / "images")
     assert_same_files(tmp_path, whole / "whole" / "csv")
 
 
+@pytest.mark.usefixtures("kept")
 def test_strict_does_not_overlook_what_a_run_that_was_not_strict_let_pass(whole: Path, tmp_path: Path) -> None:
-    kept(whole, tmp_path / "features.csv")
     broken = read_manifest(whole / "manifest.csv")["path"][5]
     with pytest.raises(InputError, match=f"{broken}: .*found by an extraction that was not strict"):
         resume(whole, tmp_path / "features.csv", strict=True)
 
 
-def test_an_interrupted_run_is_not_overwritten_unasked(whole: Path, tmp_path: Path) -> None:
-    content = kept(whole, tmp_path / "features.csv")
+def test_an_interrupted_run_is_not_overwritten_unasked(whole: Path, kept: bytes, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds the measurements of an interrupted extraction; resume it, or remove"):
         extract(whole / "images", whole / "manifest.csv", tmp_path / "features.csv", feature_set="patel")
-    assert unfinished_path(tmp_path / "features.csv").read_bytes() == content
+    assert unfinished_path(tmp_path / "features.csv").read_bytes() == kept
 
 
 def test_resume_begins_where_there_is_nothing_to_go_on_from(whole: Path, tmp_path: Path) -> None:

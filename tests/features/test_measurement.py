@@ -102,7 +102,7 @@ def test_importing_the_features_changes_no_warning_filter_and_loads_neither_scik
 import sys, warnings
 import cv2, joblib, numba, numpy, PIL.Image, tqdm
 filters, threads = list(warnings.filters), cv2.getNumThreads()
-import leukobench.features.measurement, leukobench.features.workers
+import leukobench.features.measurement, leukobench.core.workers
 assert warnings.filters == filters and cv2.getNumThreads() == threads
 assert not {"skimage", "pyarrow", "sklearn"} & set(sys.modules), "heavy"
 """

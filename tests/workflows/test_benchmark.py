@@ -99,6 +99,12 @@ def test_a_study_with_other_settings_is_refused(study: Study) -> None:
         benchmark(other)
     more: list[str] = []
     benchmark(Study(study.images, study.folder, quick=True, jobs=2), more.append)
+    on_cluster = replace(study, backend="dask", scheduler="tcp://head:8786")  # which nothing asks: all is complete
+    benchmark(on_cluster, more.append)
+    using = [step.name for step in steps(on_cluster) if "--backend dask --scheduler tcp://head:8786" in step.shell]
+    assert using == ["features", "svm", "knn", "leakage"]
+    with pytest.raises(InputError, match="the backend dask needs the address of a scheduler"):
+        benchmark(replace(study, backend="dask"))
     assert all(line.endswith(": complete") for line in more)
 
 

@@ -16,6 +16,7 @@ from leukobench.classifiers.reference import read_reference
 from leukobench.cli import main
 from leukobench.results.feature_table import read_feature_table
 from leukobench.results.run import RunFolder, read_run_folder
+from tests.formats import assert_described
 
 QUICK = {
     "svm": ("--C", "1", "--gamma", "0.01"),
@@ -91,6 +92,7 @@ def test_each_image_gets_a_line_a_row_tables_and_a_figure(run: RunFolder, cohort
         with Image.open(folder / "contributions.png") as figure:
             assert figure.width > 1500
         assert by_feature["contribution"].abs().idxmax() in (folder / "contributions.svg").read_text()
+    assert_described(out, "explain")
     # what an image is told does not depend on the images beside it
     assert leukobench("explain", run.folder, images[1], "-o", tmp_path / "again").exit_code == 0
     for name in ("features.csv", "families.csv", "contributions.png"):

@@ -116,6 +116,15 @@ def test_without_ties_the_levels_of_ids_coincide_and_are_trained_once(untied: Pa
     assert len(list((out / "runs").iterdir())) == 4
 
 
+def test_a_cluster_gives_the_same_biases(untied: Path, tmp_path: Path, dask: str) -> None:
+    files, how = (untied / "features.csv", untied / "manifest.csv"), {"family": "knn", "folds": 2, "levels": ["image"]}
+    here = leakage(*files, tmp_path / "here", **how)
+    there = leakage(*files, tmp_path / "there", **how, backend="dask", scheduler=dask)
+    assert there.table.equals(here.table)
+    run = read_run_folder(there.folder / "runs" / there.table["run"][0])
+    assert run.info.command[-6:-2] == ("--backend", "dask", "--scheduler", dask)
+
+
 def test_only_the_chosen_levels_and_the_reference_are_trained(tied: Path, tmp_path: Path) -> None:
     options = ("--family", "knn", "--folds", 2, "--level", "identical-images", "--level", "image")
     result = run_command(tied / "features.csv", tied / "manifest.csv", *options, "-o", tmp_path / "out")

@@ -21,6 +21,7 @@ from leukobench.results.novelty import read_novelty
 from leukobench.results.referral import refer_share
 from leukobench.results.run import RunFolder
 from tests.cnn.test_prediction import trained as trained_network
+from tests.formats import assert_described
 
 QUICK = {"n_neighbors": 5, "metric": "euclidean"}
 
@@ -80,6 +81,7 @@ def test_failed_images_are_listed_with_the_reason_and_the_exit_code_says_so(
     failures = pd.read_csv(tmp_path / "scores.csv.failures.csv")
     assert failures["path"].tolist() == [str(tmp_path / "text.bmp"), str(tmp_path / "absent.bmp")]
     assert failures["reason"].str.len().min() > 5
+    assert_described(tmp_path / "scores.csv.failures.csv", "predict")
 
 
 @pytest.mark.parametrize("content", ["\n \n", b"\xff\xfe\x00\x80"], ids=["empty", "not text"])
@@ -98,6 +100,7 @@ def test_the_referred_cells_are_marked_and_counted(run: RunFolder, cohort: Path,
     expected = refer_share(run, 0.3).apply(scored)["refer"]
     assert scored["refer"].tolist() == expected.tolist() and 0 < expected.sum() < len(scored)
     assert f"; {expected.sum()} to be looked at by eye" in result.output
+    assert_described(tmp_path / "scores.csv", "predict")
     both = leukobench(*given, "--refer", 0.3, "--sensitivity", 0.9, "-o", tmp_path / "both.csv")
     assert both.exit_code == 1 and "give one of them" in both.output
 
@@ -174,6 +177,7 @@ def test_subjects_of_a_manifest_or_table_have_a_mean_score(run: RunFolder, cohor
     mean = pd.read_csv(out)["score"].groupby(rows["subject"]).mean()
     assert subjects["score"].to_dict() == pytest.approx(mean.to_dict(), abs=1e-8)
     assert (subjects["low"] <= subjects["score"]).all() and (subjects["cells"] == 4).all()
+    assert_described(tmp_path / "scores.subjects.csv", "predict")
     names = rows.assign(path=rows["path"].map(lambda path: Path(path).name))[["path", "subject"]]
     names.iloc[:6].to_csv(tmp_path / "names.csv", index=False)
     result = leukobench("predict", run.folder, images, "--subjects", tmp_path / "names.csv", "-o", tmp_path / "b.csv")

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 import leukobench as lb
 from leukobench.cells.cell import find_cell, read_cell
 from leukobench.cli import main
+from tests.formats import assert_described
 
 Ellipse = tuple[tuple[int, int], tuple[int, int], int]  # centre (x, y), semi-axes, degrees
 CELL, NUCLEUS, RED = (200, 180, 190), (95, 55, 140), (205, 145, 150)  # RGB
@@ -108,6 +109,7 @@ def test_all_cells_are_cut_out_each_with_its_place(tmp_path: Path) -> None:
         assert overlap(cut_out.mask, drawn[window]) >= 0.9
         assert (cut_out.rgb[cut_out.mask] == image[window][cut_out.mask]).all()
         assert (row["x"], row["y"]) == pytest.approx(place[0], abs=3)
+    assert_described(tmp_path / "out", "segment")
 
 
 def test_doubtful_cells_come_first_and_the_page_loads_nothing(tmp_path: Path) -> None:
@@ -146,6 +148,7 @@ def test_images_that_fail_are_listed_and_the_others_segmented(tmp_path: Path) ->
     listed = pd.read_csv(tmp_path / "out" / "cells.csv.failures.csv").set_index("path")["reason"]
     assert listed["empty.png"].startswith("holds no cell")
     assert "empty.png" in (tmp_path / "out" / "overlay.html").read_text()
+    assert_described(tmp_path / "out", "segment")
 
 
 def test_images_of_one_stem_get_masks_of_their_own(tmp_path: Path) -> None:
