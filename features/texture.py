@@ -14,6 +14,8 @@ ENTROPY_RADIUS = 5  # px
 PATTERNS = {1: 8, 2: 16}  # radius of the circle of neighbours, px -> their number
 SCALES = (1, 2, 4)  # px
 _OUTSIDE = 256  # code of the pixels outside the cell, beside the 256 grey values
+_VALUES = 257
+_ROWS = 4  # whose histograms are kept side by side
 _NUMBER = len(MEASURES)
 _SECOND_MOMENT = list(MEASURES).index("angular_second_moment")
 
@@ -163,7 +165,8 @@ def _mean_local_entropy(grey: np.ndarray, mask: np.ndarray, half_widths: np.ndar
     The disk slides along the row: with n pixels and S = sum c log2 c over the histogram's counts c, the entropy is
     log2 n - S / n, and a pixel that enters or leaves changes one count. S is an integer, in units of 2^-40 bits:
     integers are added faster than floating-point numbers, and without rounding errors. Pixels outside the mask have a
-    count of their own, which is subtracted at the end.
+    count of their own, which is subtracted at the end. The disks of `_ROWS` rows slide side by side, because a
+    change of a count has to wait for the one before in the same histogram.
     """
     height, width = grey.shape
     reach = len(half_widths)
@@ -173,64 +176,100 @@ def _mean_local_entropy(grey: np.ndarray, mask: np.ndarray, half_widths: np.ndar
     logarithm[0] = 0.0
     c_log_c = np.rint(2.0**40 * np.arange(area + 2) * logarithm).astype(np.int64)
     gain = np.diff(c_log_c)  # from c to c + 1
-    framed = _framed(grey, mask, radius)
+    framed, inside = _framed(grey, mask, radius)
     stride = width + 2 * radius + 1
     # of each row of the disk around the pixel 0: the last pixel on the left that is outside, and the last inside
     leaving = np.arange(reach) * stride + radius - half_widths
     entering = leaving + 2 * half_widths + 1
-    histogram = np.zeros(_OUTSIDE + 1, np.int64)
+    histograms = np.zeros(_ROWS * _VALUES, np.int64)
+    weighted = np.zeros(_ROWS, np.int64)
     total = 0.0
-    cells = 0
-    for row in range(height):
-        first, last = extent(mask[row])
-        histogram[:] = 0
-        weighted = 0
-        for k in range(reach):  # the disk around the pixel before the first
-            for place in range(row * stride + first + leaving[k], row * stride + first + entering[k]):
-                weighted += _count(histogram, framed[place], gain)
+    for row in range(0, height, _ROWS):
+        first, last = _common_extent(inside, row)
+        start = row * stride + first
+        _fill(histograms, weighted, framed, start, stride, leaving, entering, gain)
         for column in range(first, last + 1):
-            start = row * stride + column
-            for k in range(reach):
-                weighted += _exchange(
-                    histogram, framed[np.uintp(start + entering[k])], framed[np.uintp(start + leaving[k])], gain
-                )
-            if mask[row, column]:
-                outside = histogram[_OUTSIDE]
-                inside = area - outside
-                total += logarithm[inside] - (weighted - c_log_c[outside]) / 2.0**40 / inside
-                cells += 1
-    return total / cells
+            _slide(histograms, weighted, framed, start + column - first, stride, leaving, entering, gain)
+            for j in range(_ROWS):
+                if inside[row + j, column]:
+                    outside = histograms[j * _VALUES + _OUTSIDE]
+                    number = area - outside
+                    total += logarithm[number] - (weighted[j] - c_log_c[outside]) / 2.0**40 / number
+    return total / inside.sum()
 
 
 @compiled
-def _framed(grey: np.ndarray, mask: np.ndarray, radius: int) -> np.ndarray:
-    """Return the values of a mask with a margin, `_OUTSIDE` outside the mask, row after row. [uint16]
+def _framed(grey: np.ndarray, mask: np.ndarray, radius: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values of a mask row after row, `_OUTSIDE` outside the mask; and the mask. [uint16, bool]
 
-    The margin is `radius` px, and one more on the left.
+    The values have a margin of `radius` px, and one more on the left. Both have `_ROWS` more rows, outside.
     """
     height, width = grey.shape
-    framed = np.full((height + 2 * radius, width + 2 * radius + 1), np.uint16(_OUTSIDE))
+    framed = np.full((height + 2 * radius + _ROWS, width + 2 * radius + 1), np.uint16(_OUTSIDE))
+    inside = np.zeros((height + _ROWS, width), np.bool_)
     for row in range(height):
         for column in range(width):
             if mask[row, column]:
                 framed[row + radius, column + radius + 1] = grey[row, column]
-    return framed.reshape(-1)
+                inside[row, column] = True
+    return framed.reshape(-1), inside
 
 
 @compiled
-def _count(histogram: np.ndarray, value: int, gain: np.ndarray) -> int:
-    """Add a value to a histogram; return the change of the sum of c log c."""
-    count = histogram[value]
-    histogram[value] = count + 1
-    return gain[np.uintp(count)]
+def _common_extent(inside: np.ndarray, row: int) -> tuple[int, int]:
+    """Return the first and the last column of a mask in `_ROWS` rows."""
+    first, last = inside.shape[1], -1
+    for j in range(_ROWS):
+        start, end = extent(inside[row + j])
+        if end >= 0:
+            first, last = min(first, start), max(last, end)
+    return (first, last) if last >= 0 else (0, -1)
 
 
 @compiled
-def _exchange(histogram: np.ndarray, added: int, removed: int, gain: np.ndarray) -> int:
-    """Replace a value by another in a histogram; return the change of the sum of c log c."""
-    count = histogram[removed] - 1
-    histogram[removed] = count
-    return _count(histogram, added, gain) - gain[np.uintp(count)]
+def _fill(
+    histograms: np.ndarray,
+    weighted: np.ndarray,
+    framed: np.ndarray,
+    start: int,
+    stride: int,
+    leaving: np.ndarray,
+    entering: np.ndarray,
+    gain: np.ndarray,
+) -> None:
+    """Set the histograms of the disks around the pixels before `start` and below it, and their sums of c log c."""
+    histograms[:] = 0
+    weighted[:] = 0
+    for j in range(_ROWS):
+        for k in range(len(leaving)):
+            for place in range(start + j * stride + leaving[k], start + j * stride + entering[k]):
+                value = j * _VALUES + np.int64(framed[place])
+                weighted[j] += gain[histograms[value]]
+                histograms[value] += 1
+
+
+@compiled
+def _slide(
+    histograms: np.ndarray,
+    weighted: np.ndarray,
+    framed: np.ndarray,
+    start: int,
+    stride: int,
+    leaving: np.ndarray,
+    entering: np.ndarray,
+    gain: np.ndarray,
+) -> None:
+    """Move the disks of `_ROWS` rows by one pixel, to `start` and below it."""
+    for k in range(len(leaving)):
+        for j in range(_ROWS):
+            row = start + j * stride
+            added = np.uintp(framed[np.uintp(row + entering[k])]) + np.uintp(j * _VALUES)
+            removed = np.uintp(framed[np.uintp(row + leaving[k])]) + np.uintp(j * _VALUES)
+            fewer = histograms[removed] - 1
+            histograms[removed] = fewer
+            count = histograms[added]
+            histograms[added] = count + 1
+            weighted[j] += gain[np.uintp(count)] - gain[np.uintp(fewer)]
 
 
 def _circle(radius: int, neighbours: int) -> np.ndarray:
