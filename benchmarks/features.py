@@ -392,9 +392,8 @@ def extract_in_process(folder: Path, manifest: Path, out: Path, jobs: int) -> tu
 
 def batches(images: list[Path], number: int) -> None:
     """Print the speed of batch extraction by number of processes, and its memory by number of images."""
-    print(
-        f"\n{f'batch extraction of {DEFAULT_SET}':40} {'seconds':>9} {'images/s':>9} {'parent, MB':>11} {'worker, MB':>11}"
-    )
+    what = f"batch extraction of {DEFAULT_SET}"
+    print(f"\n{what:40} {'seconds':>9} {'images/s':>9} {'parent, MB':>11} {'worker, MB':>11}")
     with tempfile.TemporaryDirectory(dir=images[0].parent) as name:  # hard links stay on one file system
         seconds = {}
         for count, jobs in ((1_000, 2), (number // 10, 1), (number // 10, 2), (number, 2)):
