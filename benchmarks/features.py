@@ -433,9 +433,9 @@ def main() -> None:
     time_each_step(paths, cells, package)
     share_of_the_floor(paths, cells, DEFAULT_SET)
     print_start_up(paths[0])
-    compare_with_other_tools(cells)
     if arguments.batch:
         batches(found, arguments.batch)
+    compare_with_other_tools(cells)
 
 
 if __name__ == "__main__":
