@@ -194,7 +194,7 @@ def row(what: str, own: float, other: float | None = None) -> None:
 def compare_with_plain(paths: list[Path]) -> None:
     """Print the times of the feature sets, reading included, and that of `plain.py`."""
     print(f"\n{'file -> features, reading included':72} {'ours':>9} {'plain':>12} {'ratio':>11}")
-    own = np.median(milliseconds(lambda path: compute(read_cell(path)), paths))
+    own = np.median(milliseconds(lambda path: compute(read_cell(path), "patel"), paths))
     row("patel (27 features)", own, np.median(milliseconds(plain_features, paths[:50])))
     for name in SETS:
         if name != "patel":
