@@ -11,6 +11,10 @@ cells on the same machine in the same run, cell by cell, after one cell that is 
 from a cell in memory, the other tool gets the crop and the mask that leukobench has found. Nyxus gets all cells in one
 call, which is its best case; its time is the mean. With `--before`, the only comparison is with another checkout of
 leukobench, whose steps are timed in turn with those of this one.
+
+The share of the floor of a step is the least time that its formulas need, divided by the time that it takes; `floor.py`
+defines what is counted, and measures in the same run how many bytes, operations and updates of histograms this machine
+does in a second. A fresh process has the compiled code in its cache.
 """
 
 from __future__ import annotations
@@ -35,6 +39,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
+from floor import Counts, Rates, counts_of
 from plain import plain_features
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -45,7 +50,7 @@ import leukobench.features.prepared
 from leukobench.cells.cell import Cell, read_cell
 from leukobench.cohort.manifest import COLUMNS, write_manifest
 from leukobench.features import color, geometry, statistics, texture
-from leukobench.features.catalog import SETS, compute, features_of
+from leukobench.features.catalog import DEFAULT_SET, SETS, compute, features_of, settings_of
 from leukobench.features.prepared import PreparedCell
 from leukobench.features.settings import MeasurementSettings
 
@@ -189,7 +194,7 @@ def row(what: str, own: float, other: float | None = None) -> None:
 def compare_with_plain(paths: list[Path]) -> None:
     """Print the times of the feature sets, reading included, and that of `plain.py`."""
     print(f"\n{'file -> features, reading included':72} {'ours':>9} {'plain':>12} {'ratio':>11}")
-    own = np.median(milliseconds(lambda path: compute(read_cell(path)), paths))
+    own = np.median(milliseconds(lambda path: compute(read_cell(path), "patel"), paths))
     row("patel (27 features)", own, np.median(milliseconds(plain_features, paths[:50])))
     for name in SETS:
         if name != "patel":
@@ -228,6 +233,45 @@ def time_each_step(paths: list[Path], cells: list[Cell], package: Package) -> No
         taken |= {step: np.median(milliseconds(work, items)) for step, work, items in steps(name, cells, package)}
         for step, own in taken.items():
             print(f"{step:72} {own:9.3f} {own / sum(taken.values()):12.0%}")
+
+
+def share_of_the_floor(paths: list[Path], cells: list[Cell], feature_set: str) -> None:
+    """Print for each measure of a set its time, its floor, and the share of it that it reaches."""
+    rates = Rates.measured()
+    print(f"\nthis machine: {rates.bytes / 1e9:.0f} GB/s, {rates.operations / 1e9:.1f} billion operations/s, ", end="")
+    print(f"{rates.updates / 1e9:.2f} billion updates/s")
+    print(f"{'step':72} {'ours':>9} {'floor':>12} {'share':>10}  bound by")
+
+    totals = np.zeros(2)
+
+    def line(what: str, taken: list[float], counts: list[Counts]) -> None:
+        own, (floor, bound) = np.median(taken), rates.floor(counts[int(np.argsort(taken)[len(taken) // 2])])
+        totals[:] += own, floor
+        print(f"{f'{feature_set}: {what}':72} {own:9.3f} {floor:12.3f} {floor / own:10.0%}  {bound}")
+
+    line("read an image and find its cell", milliseconds(read_cell, paths), [Counts(p.stat().st_size) for p in paths])
+    settings = settings_of(feature_set)
+    prepared = [PreparedCell(cell, settings) for cell in cells]
+    measures: dict[Any, dict[Any, None]] = {}
+    for feature in features_of(feature_set):
+        measures.setdefault(getattr(feature.measure, "func", feature.measure), {})[feature.measure] = None
+    for function, of_function in measures.items():
+
+        def work(cell: Cell, of_function: Iterable[Any] = tuple(of_function)) -> None:
+            fresh = PreparedCell(cell, settings)
+            for measure in of_function:
+                measure(fresh)
+
+        line(function.__name__, milliseconds(work, cells), [counts_of(function, cell) for cell in prepared])
+    print(f"{f'{feature_set}: all':72} {totals[0]:9.3f} {totals[1]:12.3f} {totals[1] / totals[0]:10.0%}")
+
+
+def print_start_up(image: Path) -> None:
+    """Print the CPU time of a fresh process until its first cell is measured."""
+    print(f"\n{'CPU time of a fresh process, milliseconds':72} {'imported':>9} {'first cell':>12}")
+    for name in ("patel", "full"):
+        imported, measured = start_up(Path(__file__).resolve().parent.parent, name, image)
+        print(f"{name:72} {imported:9.0f} {measured:12.0f}")
 
 
 def compare_with_before(paths: list[Path], folder: Path, now: Package) -> None:
@@ -348,7 +392,8 @@ def extract_in_process(folder: Path, manifest: Path, out: Path, jobs: int) -> tu
 
 def batches(images: list[Path], number: int) -> None:
     """Print the speed of batch extraction by number of processes, and its memory by number of images."""
-    print(f"\n{'batch extraction of patel':40} {'seconds':>9} {'images/s':>9} {'parent, MB':>11} {'worker, MB':>11}")
+    what = f"batch extraction of {DEFAULT_SET}"
+    print(f"\n{what:40} {'seconds':>9} {'images/s':>9} {'parent, MB':>11} {'worker, MB':>11}")
     with tempfile.TemporaryDirectory(dir=images[0].parent) as name:  # hard links stay on one file system
         seconds = {}
         for count, jobs in ((1_000, 2), (number // 10, 1), (number // 10, 2), (number, 2)):
@@ -386,9 +431,11 @@ def main() -> None:
         return
     compare_with_plain(paths)
     time_each_step(paths, cells, package)
-    compare_with_other_tools(cells)
+    share_of_the_floor(paths, cells, DEFAULT_SET)
+    print_start_up(paths[0])
     if arguments.batch:
         batches(found, arguments.batch)
+    compare_with_other_tools(cells)
 
 
 if __name__ == "__main__":

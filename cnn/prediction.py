@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ def predict_images(
         images: A folder, with all its subfolders, or image files.
         folder: Folder that the paths of image files are relative to; by default the current folder.
         fold: Of a cross-validation, the fold whose network alone predicts.
-        batch_size: Number of images in a batch; by default as in training.
+        batch_size: Number of images in a batch; by default as in training, or all images where they are fewer.
         jobs: Number of threads that read images.
         device: One of `leukobench.cnn.device.DEVICES`.
 
@@ -71,13 +72,16 @@ def predict_images(
     batch_size = batch_size or run.count("batch_size")
     side, frame, views, background = *map(run.count, ("input_side", "frame", "views")), run.info.background
     base, paths = _image_paths(images, folder)
+    devices = choose_devices(device)
+    # batches are filled up: a few images do not cost a whole one
+    batch_size = min(batch_size, math.ceil(len(paths) / len(devices)) * len(devices))
     folds: Sequence[int | None] = run.folds if fold is None and run.folds else [fold]
     files = [run.model_file(".keras", each) for each in folds]
     read = partial(try_square, background=background, frame=frame, side=side)
     scores: list[tuple[np.ndarray, np.ndarray | None]] = []
     failed: dict[str, str] = {}
     with (
-        computing_on(choose_devices(device), batch_size),
+        computing_on(devices, batch_size),
         Parallel(n_jobs=jobs, prefer="threads") as threads,
         ProgressBar(LOG, total=len(paths), desc="predicting", unit="image") as bar,
     ):

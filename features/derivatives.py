@@ -12,7 +12,7 @@ from leukobench.features.prepared import extent
 REACH = 3  # standard deviations at which the Gaussian is truncated
 
 
-def gradient_and_laplacian(intensity: np.ndarray, mask: np.ndarray, scale: float) -> tuple[Moments, Moments]:
+def gradient_and_laplacian(intensity: np.ndarray, mask: np.ndarray, scale: int) -> tuple[Moments, Moments]:
     """Compute the moments of the gradient magnitude and the Laplacian of an intensity smoothed by a Gaussian.
 
     With s the scale and S the smoothed intensity: s |grad S| and s^2 laplace S (Lindeberg's normalisation; factor 1 at
@@ -29,13 +29,13 @@ def gradient_and_laplacian(intensity: np.ndarray, mask: np.ndarray, scale: float
 
     Source: Lindeberg, T. (1998). Feature detection with automatic scale selection. Int. J. Comput. Vis. 30(2).
     """
-    reach = int(np.ceil(REACH * scale))
+    reach = REACH * scale
     block = np.ones((2 * reach + 3,) * 2, np.uint8)
     inside = cv2.erode(mask, block, borderType=cv2.BORDER_CONSTANT, borderValue=0)
     smooth = intensity.astype(np.float64)
     if reach:
         smooth = _smoothed(smooth, inside, cv2.getGaussianKernel(2 * reach + 1, scale).ravel()[reach:])
-    factor = scale or 1.0
+    factor = float(scale or 1)
     gradient, laplacian = _derivative_moments(smooth, inside)
     mean, second, third, fourth = gradient * factor ** np.arange(1, 5)
     curvature = laplacian * factor ** (2 * np.arange(1, 5))
@@ -46,14 +46,16 @@ def gradient_and_laplacian(intensity: np.ndarray, mask: np.ndarray, scale: float
 def _smoothed(values: np.ndarray, inside: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Smooth values along columns, then rows, where a pixel of a mask or a neighbour of it lies; 0 elsewhere.
 
+    Rows are ranges of flat arrays: a slice as an argument would cost more than the work on a row.
+
     Args:
         values: [shape=(height, width), float64]
         inside: 1 inside; 0 within `len(weights)` px of the border of the image. [shape=(height, width), uint8]
-        weights: Half of the symmetric filter, from its centre on. [shape=(reach + 1,)]
+        weights: Half of the symmetric filter, from its centre on. [shape=(reach + 1,); reach a multiple of 3]
     """
     height, width = values.shape
     reach = len(weights) - 1
-    smooth = np.zeros((height, width))
+    pixels, smooth = values.ravel(), np.zeros(height * width)
     along = np.empty(width)
     first, last = np.full(height, width), np.full(height, -1)
     for row in range(1, height - 1):
@@ -62,29 +64,42 @@ def _smoothed(values: np.ndarray, inside: np.ndarray, weights: np.ndarray) -> np
             first[near], last[near] = min(first[near], start - 1), max(last[near], end + 1)
     for row in range(height):
         if last[row] >= 0:
-            start, end = first[row], last[row] + 1
-            left, right = start - reach, end + reach
-            _scale(along[left:right], values[row, left:right], weights[0])
-            for k in range(1, reach + 1):
-                _add_pair(along[left:right], values[row - k, left:right], values[row + k, left:right], weights[k])
-            _scale(smooth[row, start:end], along[start:end], weights[0])
-            for k in range(1, reach + 1):
-                _add_pair(smooth[row, start:end], along[start - k : end - k], along[start + k : end + k], weights[k])
-    return smooth
+            number = last[row] + 1 - first[row]
+            left = first[row] - reach
+            _filter(along, left, pixels, row * width + left, width, weights, number + 2 * reach)
+            _filter(smooth, row * width + first[row], along, first[row], 1, weights, number)
+    return smooth.reshape(height, width)
 
 
 @compiled
-def _scale(out: np.ndarray, values: np.ndarray, weight: float) -> None:
-    """Set a row to another, times a weight."""
-    for i in range(len(out)):
-        out[i] = weight * values[i]
+def _filter(
+    out: np.ndarray, at: int, values: np.ndarray, start: int, step: int, weights: np.ndarray, number: int
+) -> None:
+    """Apply a symmetric filter to `number` values from `start` on; its taps are `step` apart."""
+    to, centre, weight = np.uintp(at), np.uintp(start), weights[0]
+    for i in range(np.uintp(number)):
+        out[to + i] = weight * values[centre + i]
+    for k in range(1, len(weights), 3):
+        _add_three_pairs(out, at, values, start, step, weights, k, number)
 
 
 @compiled
-def _add_pair(out: np.ndarray, before: np.ndarray, after: np.ndarray, weight: float) -> None:
-    """Add two rows to a row, times a weight."""
-    for i in range(len(out)):
-        out[i] += weight * (before[i] + after[i])
+def _add_three_pairs(
+    out: np.ndarray, at: int, values: np.ndarray, start: int, step: int, weights: np.ndarray, k: int, number: int
+) -> None:
+    """Add the weighted pairs of values k, k + 1 and k + 2 steps before and after.
+
+    Three at a time, so that the output is read and written less often.
+    """
+    to = np.uintp(at)
+    before_1, after_1 = np.uintp(start - k * step), np.uintp(start + k * step)
+    before_2, after_2 = np.uintp(start - (k + 1) * step), np.uintp(start + (k + 1) * step)
+    before_3, after_3 = np.uintp(start - (k + 2) * step), np.uintp(start + (k + 2) * step)
+    weight_1, weight_2, weight_3 = weights[k], weights[k + 1], weights[k + 2]
+    for i in range(np.uintp(number)):
+        total = out[to + i] + weight_1 * (values[before_1 + i] + values[after_1 + i])
+        total += weight_2 * (values[before_2 + i] + values[after_2 + i])
+        out[to + i] = total + weight_3 * (values[before_3 + i] + values[after_3 + i])
 
 
 @compiled
@@ -135,21 +150,11 @@ def _sums_of_powers(
         Number of pixels, four sums for the gradient magnitude, four for the Laplacian. [shape=(9,)]
     """
     sums = np.zeros(9)
+    width = smooth.shape[1]
+    values, counted = smooth.ravel(), inside.ravel()
     for row in range(1, smooth.shape[0] - 1, every):
         first, last = extent(inside[row])
-        if last < 0:
-            continue
-        end = last + 1
-        of_row = _sums_of_row(
-            smooth[row - 1, first:end],
-            smooth[row + 1, first:end],
-            smooth[row, first - 1 : end - 1],
-            smooth[row, first + 1 : end + 1],
-            smooth[row, first:end],
-            inside[row, first:end],
-            gradient,
-            laplacian,
-        )
+        of_row = _sums_of_row(values, counted, row * width + first, width, last + 1 - first, gradient, laplacian)
         for k in range(len(sums)):
             sums[k] += of_row[k]
     return sums
@@ -157,32 +162,28 @@ def _sums_of_powers(
 
 @compiled_sums
 def _sums_of_row(
-    up: np.ndarray,
-    down: np.ndarray,
-    left: np.ndarray,
-    right: np.ndarray,
-    centre: np.ndarray,
-    inside: np.ndarray,
-    gradient: float,
-    laplacian: float,
+    values: np.ndarray, inside: np.ndarray, start: int, width: int, number: int, gradient: float, laplacian: float
 ) -> tuple[float, float, float, float, float, float, float, float, float]:
-    """Return the sums of a row of pixels, see `_sums_of_powers`."""
-    number = first = second = third = fourth = 0.0
+    """Return the sums of `number` pixels of a row from `start` on, see `_sums_of_powers`."""
+    centre, up, down = np.uintp(start), np.uintp(start - width), np.uintp(start + width)
+    left, right = np.uintp(start - 1), np.uintp(start + 1)
+    pixels = first = second = third = fourth = 0.0
     first_l = second_l = third_l = fourth_l = 0.0
-    for i in range(len(centre)):
-        counts = np.float64(inside[i])
-        across, along = right[i] - left[i], down[i] - up[i]
+    for i in range(np.uintp(max(0, number))):
+        counts = np.float64(inside[centre + i])
+        across, along = values[right + i] - values[left + i], values[down + i] - values[up + i]
         deviation = counts * (0.5 * np.sqrt(across * across + along * along) - gradient)
         square = deviation * deviation
-        number += counts
+        pixels += counts
         first += deviation
         second += square
         third += square * deviation
         fourth += square * square
-        deviation = counts * (left[i] + right[i] + up[i] + down[i] - 4 * centre[i] - laplacian)
+        neighbours = values[left + i] + values[right + i] + values[up + i] + values[down + i]
+        deviation = counts * (neighbours - 4 * values[centre + i] - laplacian)
         square = deviation * deviation
         first_l += deviation
         second_l += square
         third_l += square * deviation
         fourth_l += square * square
-    return number, first, second, third, fourth, first_l, second_l, third_l, fourth_l
+    return pixels, first, second, third, fourth, first_l, second_l, third_l, fourth_l

@@ -11,8 +11,8 @@ from leukobench.features.distribution import entropy_of, moments_of
 from leukobench.features.prepared import PreparedCell, extent
 
 MEDIAN_WINDOW = 16  # px
-_BAND = 32  # values of the window's histogram that are kept up to date
-_BLOCK = 64  # values of a column's histogram that are changed at a time
+_BAND = 32
+_BLOCK = 32
 
 
 def intensity_distribution(cell: PreparedCell) -> dict[str, float]:
@@ -176,7 +176,7 @@ def _slide(window: np.ndarray, columns: np.ndarray, entering: int, leaving: int,
     for k in range(_BAND):
         count = np.uint16(window[k] + columns[enters + np.uintp(k)] - columns[leaves + np.uintp(k)])
         window[k] = count
-        below += np.uint16(1) if count <= most else np.uint16(0)
+        below = np.uint16(below + np.uint16(count <= most))  # in the type of the counts, so that 32 are added at a time
     return np.int64(below)
 
 

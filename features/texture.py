@@ -14,6 +14,8 @@ ENTROPY_RADIUS = 5  # px
 PATTERNS = {1: 8, 2: 16}  # radius of the circle of neighbours, px -> their number
 SCALES = (1, 2, 4)  # px
 _OUTSIDE = 256  # code of the pixels outside the cell, beside the 256 grey values
+_VALUES = 257
+_ROWS = 4  # whose histograms are kept side by side
 _NUMBER = len(MEASURES)
 _SECOND_MOMENT = list(MEASURES).index("angular_second_moment")
 
@@ -88,7 +90,7 @@ def local_binary_patterns(cell: PreparedCell) -> dict[str, float]:
     for radius, neighbours in PATTERNS.items():
         block = np.ones((2 * radius + 1,) * 2, np.uint8)
         inside = cv2.erode(cell.mask, block, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-        counts = _count_patterns(cell.intensity, inside, *_circle(radius, neighbours))
+        counts = _count_patterns(cell.intensity, inside, _circle(radius, neighbours))
         shares = counts / max(1, counts.sum())
         values |= {f"texture_lbp_r{radius}_{pattern}": share for pattern, share in enumerate(shares)}
     return values
@@ -163,7 +165,8 @@ def _mean_local_entropy(grey: np.ndarray, mask: np.ndarray, half_widths: np.ndar
     The disk slides along the row: with n pixels and S = sum c log2 c over the histogram's counts c, the entropy is
     log2 n - S / n, and a pixel that enters or leaves changes one count. S is an integer, in units of 2^-40 bits:
     integers are added faster than floating-point numbers, and without rounding errors. Pixels outside the mask have a
-    count of their own, which is subtracted at the end.
+    count of their own, which is subtracted at the end. The disks of `_ROWS` rows slide side by side, because a
+    change of a count has to wait for the one before in the same histogram.
     """
     height, width = grey.shape
     reach = len(half_widths)
@@ -173,157 +176,202 @@ def _mean_local_entropy(grey: np.ndarray, mask: np.ndarray, half_widths: np.ndar
     logarithm[0] = 0.0
     c_log_c = np.rint(2.0**40 * np.arange(area + 2) * logarithm).astype(np.int64)
     gain = np.diff(c_log_c)  # from c to c + 1
-    framed = _framed(grey, mask, radius)
+    framed, inside = _framed(grey, mask, radius)
     stride = width + 2 * radius + 1
     # of each row of the disk around the pixel 0: the last pixel on the left that is outside, and the last inside
     leaving = np.arange(reach) * stride + radius - half_widths
     entering = leaving + 2 * half_widths + 1
-    histogram = np.zeros(_OUTSIDE + 1, np.int64)
+    histograms = np.zeros(_ROWS * _VALUES, np.int64)
+    weighted = np.zeros(_ROWS, np.int64)
     total = 0.0
-    cells = 0
-    for row in range(height):
-        first, last = extent(mask[row])
-        histogram[:] = 0
-        weighted = 0
-        for k in range(reach):  # the disk around the pixel before the first
-            for place in range(row * stride + first + leaving[k], row * stride + first + entering[k]):
-                weighted += _count(histogram, framed[place], gain)
+    for row in range(0, height, _ROWS):
+        first, last = _common_extent(inside, row)
+        start = row * stride + first
+        _fill(histograms, weighted, framed, start, stride, leaving, entering, gain)
         for column in range(first, last + 1):
-            start = row * stride + column
-            for k in range(reach):
-                weighted += _exchange(
-                    histogram, framed[np.uintp(start + entering[k])], framed[np.uintp(start + leaving[k])], gain
-                )
-            if mask[row, column]:
-                outside = histogram[_OUTSIDE]
-                inside = area - outside
-                total += logarithm[inside] - (weighted - c_log_c[outside]) / 2.0**40 / inside
-                cells += 1
-    return total / cells
+            _slide(histograms, weighted, framed, start + column - first, stride, leaving, entering, gain)
+            for j in range(_ROWS):
+                if inside[row + j, column]:
+                    outside = histograms[j * _VALUES + _OUTSIDE]
+                    number = area - outside
+                    total += logarithm[number] - (weighted[j] - c_log_c[outside]) / 2.0**40 / number
+    return total / inside.sum()
 
 
 @compiled
-def _framed(grey: np.ndarray, mask: np.ndarray, radius: int) -> np.ndarray:
-    """Return the values of a mask with a margin, `_OUTSIDE` outside the mask, row after row. [uint16]
+def _framed(grey: np.ndarray, mask: np.ndarray, radius: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values of a mask row after row, `_OUTSIDE` outside the mask; and the mask. [uint16, bool]
 
-    The margin is `radius` px, and one more on the left.
+    The values have a margin of `radius` px, and one more on the left. Both have `_ROWS` more rows, outside.
     """
     height, width = grey.shape
-    framed = np.full((height + 2 * radius, width + 2 * radius + 1), np.uint16(_OUTSIDE))
+    framed = np.full((height + 2 * radius + _ROWS, width + 2 * radius + 1), np.uint16(_OUTSIDE))
+    inside = np.zeros((height + _ROWS, width), np.bool_)
     for row in range(height):
         for column in range(width):
             if mask[row, column]:
                 framed[row + radius, column + radius + 1] = grey[row, column]
-    return framed.reshape(-1)
+                inside[row, column] = True
+    return framed.reshape(-1), inside
 
 
 @compiled
-def _count(histogram: np.ndarray, value: int, gain: np.ndarray) -> int:
-    """Add a value to a histogram; return the change of the sum of c log c."""
-    count = histogram[value]
-    histogram[value] = count + 1
-    return gain[np.uintp(count)]
+def _common_extent(inside: np.ndarray, row: int) -> tuple[int, int]:
+    """Return the first and the last column of a mask in `_ROWS` rows."""
+    first, last = inside.shape[1], -1
+    for j in range(_ROWS):
+        start, end = extent(inside[row + j])
+        if end >= 0:
+            first, last = min(first, start), max(last, end)
+    return (first, last) if last >= 0 else (0, -1)
 
 
 @compiled
-def _exchange(histogram: np.ndarray, added: int, removed: int, gain: np.ndarray) -> int:
-    """Replace a value by another in a histogram; return the change of the sum of c log c."""
-    count = histogram[removed] - 1
-    histogram[removed] = count
-    return _count(histogram, added, gain) - gain[np.uintp(count)]
+def _fill(
+    histograms: np.ndarray,
+    weighted: np.ndarray,
+    framed: np.ndarray,
+    start: int,
+    stride: int,
+    leaving: np.ndarray,
+    entering: np.ndarray,
+    gain: np.ndarray,
+) -> None:
+    """Set the histograms of the disks around the pixels before `start` and below it, and their sums of c log c."""
+    histograms[:] = 0
+    weighted[:] = 0
+    for j in range(_ROWS):
+        for k in range(len(leaving)):
+            for place in range(start + j * stride + leaving[k], start + j * stride + entering[k]):
+                value = j * _VALUES + np.int64(framed[place])
+                weighted[j] += gain[histograms[value]]
+                histograms[value] += 1
 
 
-def _circle(radius: int, neighbours: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the neighbours on a circle: row and column of the pixel to the upper left, and four bilinear weights.
+@compiled
+def _slide(
+    histograms: np.ndarray,
+    weighted: np.ndarray,
+    framed: np.ndarray,
+    start: int,
+    stride: int,
+    leaving: np.ndarray,
+    entering: np.ndarray,
+    gain: np.ndarray,
+) -> None:
+    """Move the disks of `_ROWS` rows by one pixel, to `start` and below it."""
+    for k in range(len(leaving)):
+        for j in range(_ROWS):
+            row = start + j * stride
+            added = np.uintp(framed[np.uintp(row + entering[k])]) + np.uintp(j * _VALUES)
+            removed = np.uintp(framed[np.uintp(row + leaving[k])]) + np.uintp(j * _VALUES)
+            fewer = histograms[removed] - 1
+            histograms[removed] = fewer
+            count = histograms[added]
+            histograms[added] = count + 1
+            weighted[j] += gain[np.uintp(count)] - gain[np.uintp(fewer)]
 
-    [shapes=(neighbours, 2), (neighbours, 4)]
-    """
+
+def _circle(radius: int, neighbours: int) -> np.ndarray:
+    """Return the neighbours on a circle, down and to the right of its centre, px. [shape=(neighbours, 2)]"""
     angle = 2 * np.pi * np.arange(neighbours) / neighbours
-    place = np.round(radius * np.stack([-np.sin(angle), np.cos(angle)], axis=1), 5)
-    corner = np.floor(place)
-    down, right = (place - corner).T
-    weights = np.stack([(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right], axis=1)
-    return corner.astype(np.int64), weights
+    return np.round(radius * np.stack([-np.sin(angle), np.cos(angle)], axis=1), 5)
 
 
 @compiled
-def _count_patterns(grey: np.ndarray, inside: np.ndarray, corners: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Count the rotation-invariant uniform patterns of the pixels of a mask, row by row. [shape=(neighbours + 2,)]"""
-    neighbours = len(corners)
+def _count_patterns(grey: np.ndarray, inside: np.ndarray, circle: np.ndarray) -> np.ndarray:
+    """Count the rotation-invariant uniform patterns of the pixels of a mask, row by row. [shape=(neighbours + 2,)]
+
+    Rows are ranges of flat arrays: a slice as an argument would cost more than the work on a row. Two neighbours that
+    mirror each other lie between the same rows of pixels, which are interpolated once.
+    """
+    neighbours = len(circle)
+    corners = np.floor(circle)
+    shares, steps = circle - corners, corners.astype(np.int64)
     height, width = grey.shape
-    values = grey.astype(np.float64)
-    bright = np.zeros((neighbours, width), np.uint8)
-    patterns = np.empty(width, np.uint8)
-    changes = np.empty(width, np.uint8)
-    counts = np.zeros(
-        (4, neighbours + 3), np.int64
-    )  # in turn: equal patterns side by side need not wait for each other
+    pixels, values = grey.ravel(), grey.ravel().astype(np.float64)
+    between_rows = np.empty(width)
+    bright = np.zeros(neighbours * width, np.uint8)
+    patterns, changes = np.empty((2, width), np.uint8)
+    # in turn: equal patterns side by side need not wait for each other
+    counts = np.zeros((4, neighbours + 3), np.int64)
     for row in range(height):
         first, last = extent(inside[row])
-        if last < 0:
-            continue
-        end = last + 1
-        for k in range(neighbours):
-            y, x = row + corners[k, 0], corners[k, 1]
-            if weights[k, 0] == 1:  # on a pixel
-                _compare(grey[row, first:end], grey[y, first + x : end + x], bright[k])
-            else:
-                _compare_between(
-                    values[row, first:end],
-                    values[y, first + x : end + x],
-                    values[y, first + x + 1 : end + x + 1],
-                    values[y + 1, first + x : end + x],
-                    values[y + 1, first + x + 1 : end + x + 1],
-                    weights[k],
-                    bright[k],
-                )
-        _find_patterns(bright, inside[row, first:end], patterns, changes)
-        for column in range(end - first):
-            counts[column % 4, patterns[column]] += 1
+        number = last + 1 - first
+        for k in range(neighbours if last >= 0 else 0):
+            right, share = steps[k, 1], shares[k, 1]
+            centre = row * width + first
+            above = centre + steps[k, 0] * width
+            if share == 0 and shares[k, 0] == 0:
+                _compare(bright, k * width, pixels, centre, above + right, number)
+            elif right >= 0:
+                reach = right + 1
+                _interpolate(between_rows, values, above - reach, width, shares[k, 0], number + 2 * reach)
+                mirrored = (neighbours // 2 - k) % neighbours
+                _compare_between(bright, k * width, values, centre, between_rows, 2 * reach, -1, share, number)
+                _compare_between(bright, mirrored * width, values, centre, between_rows, 0, 1, share, number)
+        if last >= 0:
+            _find_patterns(patterns, changes, bright, neighbours, width, number)
+            for column in range(number):
+                pattern = patterns[column] if inside[row, first + column] else neighbours + 2
+                counts[column % 4, pattern] += 1
     return counts[:, :-1].sum(axis=0)
 
 
 @compiled
-def _compare(centre: np.ndarray, neighbour: np.ndarray, bright: np.ndarray) -> None:
+def _compare(bright: np.ndarray, at: int, pixels: np.ndarray, centre: int, neighbour: int, number: int) -> None:
     """Set for each pixel of a row whether its neighbour is at least as bright."""
-    for i in range(len(centre)):
-        bright[i] = neighbour[i] >= centre[i]
+    for i in range(np.uintp(number)):
+        bright[np.uintp(at) + i] = pixels[np.uintp(neighbour) + i] >= pixels[np.uintp(centre) + i]
+
+
+@compiled
+def _interpolate(out: np.ndarray, values: np.ndarray, start: int, width: int, share: float, number: int) -> None:
+    """Interpolate between a row of pixels and the row below."""
+    upper, lower = np.uintp(start), np.uintp(start + width)
+    for i in range(np.uintp(number)):
+        out[i] = (1 - share) * values[upper + i] + share * values[lower + i]
 
 
 @compiled
 def _compare_between(
-    centre: np.ndarray,
-    upper_left: np.ndarray,
-    upper_right: np.ndarray,
-    lower_left: np.ndarray,
-    lower_right: np.ndarray,
-    weight: np.ndarray,
     bright: np.ndarray,
+    at: int,
+    values: np.ndarray,
+    centre: int,
+    between_rows: np.ndarray,
+    nearer: int,
+    step: int,
+    share: float,
+    number: int,
 ) -> None:
-    """Set for each pixel of a row whether its neighbour, interpolated between four pixels, is at least as bright."""
-    a, b, c, d = weight[0], weight[1], weight[2], weight[3]
-    for i in range(len(centre)):
-        value = a * upper_left[i] + b * upper_right[i] + c * lower_left[i] + d * lower_right[i]
+    """Set for each pixel of a row whether its neighbour, interpolated between two columns, is at least as bright.
+
+    `share` is that of the column at `nearer`; the other is `step` away.
+    """
+    near, other = np.uintp(nearer), np.uintp(nearer + step)
+    for i in range(np.uintp(number)):
+        value = (1 - share) * between_rows[other + i] + share * between_rows[near + i]
         # neighbours that are equal stay equal despite rounding errors of the interpolation
-        bright[i] = value - centre[i] >= -1e-6
+        bright[np.uintp(at) + i] = value - values[np.uintp(centre) + i] >= -1e-6
 
 
 @compiled
-def _find_patterns(bright: np.ndarray, inside: np.ndarray, patterns: np.ndarray, changes: np.ndarray) -> None:
+def _find_patterns(
+    patterns: np.ndarray, changes: np.ndarray, bright: np.ndarray, neighbours: int, width: int, number: int
+) -> None:
     """Set the pattern of each pixel of a row: its number of bright neighbours, if they form one run.
 
-    Otherwise it is `neighbours + 1`, and outside the mask `neighbours + 2`. `changes` is set to the number of changes
-    between bright and dark around the circle.
+    Otherwise it is `neighbours + 1`. `changes` is set to the number of changes between bright and dark around the
+    circle.
     """
-    number = len(inside)
     patterns[:number] = 0
     changes[:number] = 0
-    for k in range(len(bright)):
-        now, before = bright[k], bright[k - 1]
-        for i in range(number):
-            patterns[i] += now[i]
-            changes[i] += now[i] ^ before[i]
-    other, outside = np.uint8(len(bright) + 1), np.uint8(len(bright) + 2)
-    for i in range(number):
-        pattern = patterns[i] if changes[i] <= 2 else other
-        patterns[i] = pattern if inside[i] else outside
+    for k in range(neighbours):
+        now, before = np.uintp(k * width), np.uintp((k - 1) % neighbours * width)
+        for i in range(np.uintp(number)):
+            patterns[i] += bright[now + i]
+            changes[i] += bright[now + i] ^ bright[before + i]
+    for i in range(np.uintp(number)):
+        if changes[i] > 2:
+            patterns[i] = neighbours + 1

@@ -18,8 +18,10 @@ from PIL import Image
 
 from leukobench.cells.decoding import read_image
 from leukobench.cli import main
+from leukobench.cnn import prediction
 from leukobench.cnn.architectures import ARCHITECTURES
 from leukobench.cnn.backend import keras
+from leukobench.cnn.fitting import outputs_of
 from leukobench.cnn.recipe_catalog import RECIPES
 from leukobench.cnn.recipes import Recipe
 from leukobench.cnn.training import train_network
@@ -111,6 +113,21 @@ def test_images_without_labels_get_the_scores_that_training_wrote_for_them(
     assert scored["score"].to_numpy() == pytest.approx(written["score"].to_numpy(), abs=1e-6)
     assert scored["predicted"].tolist() == written["predicted"].tolist()
     assert not (tmp_path / "scores.csv.failures.csv").exists()
+
+
+def test_a_few_images_do_not_cost_a_whole_batch(run: RunFolder, cohort: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    def recorded(model: keras.Model, inputs: np.ndarray, rows: np.ndarray, batch_size: int, **options: Any) -> Any:
+        sizes.append(batch_size)
+        return outputs_of(model, inputs, rows, batch_size, **options)
+
+    monkeypatch.setattr(prediction, "outputs_of", recorded)
+    images = sorted((cohort / "images").rglob("*.bmp"))[:3]
+    few, _ = prediction.predict_images(run, images, batch_size=1000)
+    assert set(sizes) == {3}
+    one_by_one, _ = prediction.predict_images(run, images, batch_size=1)
+    assert few["score"].to_numpy() == pytest.approx(one_by_one["score"].to_numpy(), abs=1e-6)
 
 
 def test_of_a_manifest_its_rows_are_scored_in_its_order(run: RunFolder, cohort: Path, tmp_path: Path) -> None:

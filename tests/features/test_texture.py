@@ -31,6 +31,46 @@ def test_local_entropy_equals_scikit_image(drawn: Cell) -> None:
         assert local_entropy(cell)["texture_local_entropy"] == pytest.approx(theirs, rel=1e-9)
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 40), (3, 7), (4, 4), (6, 30), (9, 2), (13, 17)])
+def test_local_entropy_equals_a_plain_loop(height: int, width: int) -> None:
+    """On any number of rows, although several are computed side by side, and on rows without a pixel of the cell."""
+    random = np.random.default_rng(height)
+    mask = random.random((height, width)) < 0.6
+    mask[0, 0] = mask[-1, -1] = True
+    mask[1 : height - 2] = False
+    cell = prepared(grey_cell(random.integers(0, 4, mask.shape), mask))
+    entropies = []
+    for y, x in np.argwhere(mask):
+        near = np.hypot(*(np.indices(mask.shape) - np.array([y, x])[:, None, None])) <= 5
+        _, counts = np.unique(cell.intensity[near & mask], return_counts=True)
+        entropies.append(-(counts / counts.sum() * np.log2(counts / counts.sum())).sum())
+    assert local_entropy(cell)["texture_local_entropy"] == pytest.approx(np.mean(entropies), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize(("radius", "neighbours"), [(1, 8), (2, 16)])
+def test_binary_patterns_equal_a_plain_loop(radius: int, neighbours: int) -> None:
+    """Each pixel by itself; the four pixels around a neighbour are weighted by their areas. The counts are the same."""
+    random = np.random.default_rng(radius)
+    cell = prepared(grey_cell(random.integers(0, 6, (19, 23)), random.random((19, 23)) < 0.97))
+    grey, mask, counts = cell.intensity.astype(float), cell.mask, np.zeros(neighbours + 2)
+    angles = 2 * np.pi * np.arange(neighbours) / neighbours
+    for y in range(radius, 19 - radius):
+        for x in range(radius, 23 - radius):
+            if mask[y - radius : y + radius + 1, x - radius : x + radius + 1].all():
+                bright = []
+                for down, right in np.round(radius * np.stack([-np.sin(angles), np.cos(angles)], axis=1), 5):
+                    top, left = int(np.floor(down)), int(np.floor(right))
+                    rows = np.array([1 - (down - top), down - top])
+                    columns = np.array([1 - (right - left), right - left])
+                    corner = np.pad(grey, 1)[y + top + 1 : y + top + 3, x + left + 1 : x + left + 3]
+                    bright.append(rows @ corner @ columns - grey[y, x] >= -1e-6)
+                one_run = (np.array(bright) != np.roll(bright, 1)).sum() <= 2
+                counts[sum(bright) if one_run else neighbours + 1] += 1
+    assert counts.sum() > 20
+    found = local_binary_patterns(cell)
+    assert [found[f"texture_lbp_r{radius}_{k}"] for k in range(neighbours + 2)] == list(counts / counts.sum())
+
+
 def test_local_entropy_of_halves_and_of_one_value() -> None:
     board = grey_cell(50 + 100 * (np.indices((60, 60)).sum(axis=0) % 2))
     assert local_entropy(prepared(board))["texture_local_entropy"] == pytest.approx(1, abs=0.01)
