@@ -14,6 +14,7 @@ import pandas as pd
 import leukobench
 from leukobench.comparison import tables
 from leukobench.comparison.agreement import agreement_table
+from leukobench.comparison.alt_texts import alt_texts
 from leukobench.comparison.checklist import LEFT_TO_AUTHORS, answers, limits
 from leukobench.comparison.importance import IMPORTANCE, importance_name
 from leukobench.comparison.intervals import LEVEL
@@ -68,10 +69,11 @@ def write_report(comparison: ComparedRuns, out: Path, *, images: Path | None = N
         for name, figure in figures.items():
             save_figure(figure, partial / name)
         pictures = {name: embedded((partial / f"{name}.png").read_bytes()) for name in figures}
+        alts = alt_texts(comparison, referral, settling)
         command = _command(comparison, out, images)
-        text = _html(comparison, pictures, wrong, referral, command)
+        text = _html(comparison, pictures, alts, wrong, referral, command)
         (partial / REPORT).write_text(text, encoding="utf-8")
-        (partial / SUMMARY).write_text(_summary(comparison, pictures, command), encoding="utf-8")
+        (partial / SUMMARY).write_text(_summary(comparison, pictures, alts, command), encoding="utf-8")
     LOG.info("%s: written in %.1f s", out / REPORT, time.monotonic() - begun)
     return out / REPORT
 
@@ -110,7 +112,7 @@ def _shell_command(words: Sequence[str]) -> str:
     return printable(shlex.join(words))
 
 
-def _summary(comparison: ComparedRuns, pictures: dict[str, str], command: str) -> str:
+def _summary(comparison: ComparedRuns, pictures: dict[str, str], alts: dict[str, str], command: str) -> str:
     """Return the page to print: verdict, main metrics of the best runs, two figures, and every caution."""
     best = sorted(comparison.runs, key=lambda name: -comparison.assessment(name).metrics["auroc"].value)[:MOST_COLUMNS]
     some = [name for name in comparison.runs if name in best]
@@ -126,6 +128,7 @@ def _summary(comparison: ComparedRuns, pictures: dict[str, str], command: str) -
             cautions=cautions(comparison),
             limits=limits(comparison),
             pictures=pictures,
+            alts=alts,
             command=command,
             interval=f"{LEVEL:.0%}",
             version=leukobench.__version__,
@@ -141,6 +144,7 @@ def _title(comparison: ComparedRuns) -> str:
 def _html(
     comparison: ComparedRuns,
     pictures: dict[str, str],
+    alts: dict[str, str],
     wrong: dict[str, list[WrongCell]],
     referral: pd.DataFrame,
     command: str,
@@ -181,6 +185,7 @@ def _html(
         referred=[(name, before[name], after[name]) for name in names[:MOST_COLUMNS]],
         novelty=NOVELTY in set(referral["order"]),
         pictures=pictures,
+        alts=alts,
         importances=importances,
         wrong=wrong,
         bands=len(comparison.runs) <= MOST_BANDS,

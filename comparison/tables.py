@@ -165,14 +165,13 @@ def main_table(comparison: ComparedRuns, names: Iterable[str]) -> list[tuple[str
         values = [round(each.value, 3) for each in of_run.values()]
         best = min(values) if key == "brier" else max(values)
         ranked = len(set(values)) > 1 and key not in ("sensitivity", "specificity")
-        cells = [
-            (_text(comparison, key, of_run[name]), ranked and round(of_run[name].value, 3) == best) for name in names
-        ]
+        texts = {name: metric_text(comparison, key, of_run[name]) for name in names}
+        cells = [(texts[name], ranked and round(of_run[name].value, 3) == best) for name in names]
         rows.append((shown, cells))
     return rows
 
 
-def _text(comparison: ComparedRuns, metric: str, estimate: Estimate) -> str:
+def metric_text(comparison: ComparedRuns, metric: str, estimate: Estimate) -> str:
     """Return a metric with its interval, or why it has none."""
     positive, negative = (count == 1 for count in comparison.groups_of_class.values())
     concerned = {
@@ -189,7 +188,7 @@ def level_table(comparison: ComparedRuns, level: str, names: Iterable[str]) -> l
     """Return the metrics of the named runs at a level as titled blocks of rows: a name, then one text a run."""
     found = [comparison.assessment(name, level) for name in names]
     rows = [
-        [shown, *(_text(comparison, key, each.metrics[key]) for each in found)]
+        [shown, *(metric_text(comparison, key, each.metrics[key]) for each in found)]
         for key, shown in SCORE_METRICS.items()
         if key in found[0].metrics
     ]
@@ -200,7 +199,7 @@ def level_table(comparison: ComparedRuns, level: str, names: Iterable[str]) -> l
             continue
         rows = [["threshold", *(each.shown if each else NOTHING for each in at)]] * (rule == CHOSEN)
         rows += [
-            [shown, *(_text(comparison, key, each.metrics[key]) if each else NOTHING for each in at)]
+            [shown, *(metric_text(comparison, key, each.metrics[key]) if each else NOTHING for each in at)]
             for key, shown in THRESHOLDED_METRICS.items()
             if key in found[0].thresholded[FIXED].metrics
         ]

@@ -257,3 +257,23 @@ def test_the_summary_prints_on_one_page_also_of_ten_runs(tmp_path: Path, number:
     summary = (tmp_path / "report" / "summary.html").as_uri()
     headless(browser, tmp_path, f"--print-to-pdf={pdf}", "--no-pdf-header-footer", summary)
     assert len(re.findall(rb"/Type /Page\b", pdf.read_bytes())) == 1
+
+
+def test_the_alternative_texts_of_the_figures_have_their_values(tmp_path: Path) -> None:
+    rows = make_rows(4, 5)
+    right = np.where(rows["label"] == "all", 0.8, 0.1)
+    wrong = right.copy()
+    wrong[rows["subject"] == "H0"] = 0.9
+    runs = [make_run(tmp_path / name, rows=rows, score=score) for name, score in (("a", right), ("b", wrong))]
+    compare([run.folder for run in runs]).report(tmp_path / "report")
+    page = Page((tmp_path / "report" / "report.html").read_text(encoding="utf-8"))
+    texts = [image["alt"] or "" for image in page.images]
+    assert all(image["title"] == image["alt"] for image in page.images)
+    for text in (
+        "on the right side of 0.5: a 2 of 2 all and 2 of 2 hem, b 2 of 2 all and 1 of 2 hem",
+        "medians: a 0.800 (all) and 0.100 (hem), b 0.800 (all) and 0.500 (hem)",
+        "with 0% and with 20% of the cells referred: a 0.000 and 0.000, b 0.250 and ",
+        "net benefit at the threshold 0.5: a 0.500, b 0.250",  # 10 of 20 cells; less 5 of 20
+        "ROC curves; area under the curve: a 1.000",
+    ):
+        assert any(text in each for each in texts), text
