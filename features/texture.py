@@ -138,18 +138,20 @@ def _count_pairs(levels: np.ndarray, number: int, distance: int) -> np.ndarray:
     A margin of background avoids tests for the image border; pairs with background are counted, and cut off at the end.
     """
     height, width = levels.shape
-    framed = np.full((height + distance, width + 2 * distance), np.uint16(number))
+    stride, side = width + 2 * distance, number + 1
+    framed = np.full((height + distance, stride), np.uint16(number))
     framed[:height, distance : distance + width] = levels
-    counts = np.zeros((4, number + 1, number + 1), np.int32)
-    for row in range(height):
-        for column in range(distance, distance + width):
-            level = framed[row, column]
-            if level != number:
-                counts[0, level, framed[row, column + distance]] += 1
-                counts[1, level, framed[row + distance, column + distance]] += 1
-                counts[2, level, framed[row + distance, column]] += 1
-                counts[3, level, framed[row + distance, column - distance]] += 1
-    return counts[:, :number, :number]
+    flat, counts = framed.ravel(), np.zeros(4 * side * side, np.int32)
+    right, below, matrix = np.uintp(distance), np.uintp(distance * stride), np.uintp(side * side)
+    for place in range(right, np.uintp(height * stride) - right):
+        level = flat[place]
+        if level != number:
+            row = np.uintp(level) * np.uintp(side)
+            counts[row + np.uintp(flat[place + right])] += 1
+            counts[matrix + row + np.uintp(flat[place + below + right])] += 1
+            counts[matrix + matrix + row + np.uintp(flat[place + below])] += 1
+            counts[matrix + matrix + matrix + row + np.uintp(flat[place + below - right])] += 1
+    return counts.reshape(4, side, side)[:, :number, :number]
 
 
 def _half_widths(radius: int) -> np.ndarray:
