@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import platform
+import re
 import signal
 import sys
 import threading
@@ -58,6 +59,7 @@ LIBRARIES = (
     "keras",
     "tensorflow",
 )
+_NO_EXCEPTION = re.compile("without (exception set|setting an exception)")  # by a library that got no memory
 
 
 class Commands(click.Group):
@@ -82,7 +84,9 @@ class Commands(click.Group):
             click.echo(f"Error: {name}{error.strerror or error}", err=True)
             _give_up_output()
             sys.exit(1)
-        except MemoryError:
+        except (MemoryError, SystemError) as error:
+            if isinstance(error, SystemError) and not _NO_EXCEPTION.search(str(error)):
+                raise
             click.echo(f"Error: {MEMORY} (--jobs, --batch-size, --size)", err=True)
             sys.exit(1)
 

@@ -105,7 +105,7 @@ def test_a_disk_without_inodes_or_a_read_only_one_ends_in_one_line_and_a_rerun_h
 def test_no_memory_for_a_table_is_not_a_fault_of_the_table(
     cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Arrow and pandas have errors of their own for it."""
+    """Arrow and pandas have errors of their own for it, and a library in C may have none."""
 
     def fail(*_: object, **__: object) -> None:
         raise pa.ArrowException("Unknown error: Failed to launch worker thread: Resource temporarily unavailable")
@@ -113,9 +113,16 @@ def test_no_memory_for_a_table_is_not_a_fault_of_the_table(
     def parse(*_: object, **__: object) -> None:
         raise pd.errors.ParserError("Error tokenizing data. C error: out of memory")
 
+    def fall_silent(*_: object, **__: object) -> None:
+        raise SystemError("error return without exception set")
+
     train = ["train-knn", cohort / "features.csv", "--split", cohort / "split.csv", "-o", tmp_path / "run"]
     split = ["split", cohort / "manifest.csv", "-o", tmp_path / "split.csv"]
-    for name, command, function in (("pyarrow.csv.read_csv", train, fail), ("pandas.read_csv", split, parse)):
+    for name, command, function in (
+        ("pyarrow.csv.read_csv", train, fail),
+        ("pandas.read_csv", split, parse),
+        ("pandas.read_csv", split, fall_silent),
+    ):
         with monkeypatch.context() as patch:
             patch.setattr(name, function)
             result = CliRunner().invoke(main, [str(word) for word in command])

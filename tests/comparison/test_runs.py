@@ -68,7 +68,7 @@ def test_figures_are_drawn_by_name_and_the_report_is_written(tmp_path: Path) -> 
     assert all(isinstance(figure, Figure) for figure in figures.values())
     written = comparison.report(str(tmp_path / "report"))
     assert written == tmp_path / "report" / "report.html"
-    assert {path.stem for path in written.parent.iterdir()} == names | {"report", "table", "methods"}
+    assert {path.stem for path in written.parent.iterdir()} == names | {"report", "summary", "table", "methods"}
     with pytest.raises(InputError, match="already exists"):
         comparison.report(tmp_path / "report")
 
