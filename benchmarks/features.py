@@ -435,7 +435,10 @@ def main() -> None:
     print_start_up(paths[0])
     if arguments.batch:
         batches(found, arguments.batch)
-    compare_with_other_tools(cells)
+    if all(map(importlib.util.find_spec, ("mahotas", "nyxus", "cp_measure"))):
+        compare_with_other_tools(cells)
+    else:
+        print("\nThe other tools are not installed: pip install '.[bench]'")
 
 
 if __name__ == "__main__":
