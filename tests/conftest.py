@@ -33,6 +33,8 @@ SLOWEST = (  # files that begin first, so that no process is left with one of th
     "tests/test_docs.py",
     "tests/classifiers/test_training.py",
     "tests/cnn/test_networks.py",
+    "tests/test_accessibility.py",
+    "tests/comparison/test_report.py",
     "tests/features/test_extractor_cluster.py",
     "tests/features/test_extractor_resume.py",
     "tests/classifiers/test_estimator.py",

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from leukobench.comparison.checklist import answers, limits
+from leukobench.comparison.checklist import LEFT_TO_AUTHORS, answers, limits
 from leukobench.comparison.runs import compare
 from tests.comparison.cohorts import make_rows, make_run
 
@@ -26,6 +27,33 @@ def test_each_item_is_answered_by_the_run_folders(tmp_path: Path) -> None:
     assert "chosen on validation" in said["Measures of performance"]
     assert said["Failures"] == "the most confidently misclassified cells, above"
     assert said["Explanation"] == "none in this report"
+    assert said["Ensembles"] == "none"
+
+
+def test_item_numbers_are_those_of_the_guidelines_and_none_is_answered_and_left_to_the_authors(tmp_path: Path) -> None:
+    found = answers(compare([make_run(tmp_path / "a")]), [])
+    sizes = {"claim": 44, "tripod": 27}
+    for guideline, items in sizes.items():
+        numbers = [int(each) for answer in found for each in re.findall(r"\d+", getattr(answer, guideline))]
+        assert min(numbers) >= 1 and max(numbers) <= items
+    assert {answer.item: answer.claim for answer in found if answer.claim in ("9", "20", "22", "23", "27", "40")} == {
+        "Preprocessing": "9",  # headings of the 2024 update: data preprocessing, level at which partitions are disjoint,
+        "Level at which parts are disjoint": "20",  # description of the model, software, ensembling, limitations
+        "Model": "22",
+        "Software": "23",
+        "Ensembles": "27",
+        "Limits of the data": "40",
+    }
+    modules = {1: "c", 2: "e", 3: "g", 4: "c", 5: "f", 6: "c", 7: "c", 8: "b"}  # last letter of each: 32 items
+    reforms = {f"{module}{chr(letter)}" for module, last in modules.items() for letter in range(97, ord(last) + 1)}
+    assert len(reforms) == 32
+    answered = {each for answer in found for each in re.findall(r"\d[a-g]", answer.reforms)}
+    ranges = re.findall(
+        r"(\d)([a-g])(?:-\d([a-g]))?", " ".join(text.partition("REFORMS")[2] for text in LEFT_TO_AUTHORS)
+    )
+    left = {f"{module}{chr(letter)}" for module, a, b in ranges for letter in range(ord(a), ord(b or a) + 1)}
+    assert not answered & left
+    assert answered | left == reforms
 
 
 def test_limits_count_people_and_name_those_tied_by_identical_images(tmp_path: Path) -> None:
