@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from leukobench.classifiers.attribution import contributions
 from leukobench.classifiers.cells import LabelledCells
 from leukobench.classifiers.model import Model
-from leukobench.cohort.class_names import CNMC, PREDICTED_CLASS, ClassNames
+from leukobench.cohort.class_names import CNMC, ClassNames
 from leukobench.cohort.manifest import NEGATIVE, POSITIVE
 from leukobench.core.text import printable
 from leukobench.results.calibration import DECIMALS
@@ -137,7 +137,7 @@ def explanations_table(explanations: Sequence[ClassifierExplanation]) -> pd.Data
         }
         for found in explanations
     )
-    return explanations[0].classes.add_to(table, "predicted", PREDICTED_CLASS)
+    return explanations[0].classes.add_beside(table, "predicted")
 
 
 def _mean_and_error(contribution: np.ndarray) -> dict[str, np.ndarray]:

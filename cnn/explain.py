@@ -19,7 +19,6 @@ from leukobench.cnn.network import HEAD, NETWORK, load_network
 from leukobench.cnn.plots import diagram, grad_cam_figure, tile_grid
 from leukobench.cnn.pooling import POOL
 from leukobench.cnn.prediction import refuse_other_models
-from leukobench.cohort.class_names import PREDICTED_CLASS
 from leukobench.core.errors import InputError
 from leukobench.core.files import only_writer, refuse_existing, whole_folder, write_csv
 from leukobench.core.plotting import save_figure
@@ -133,7 +132,7 @@ def _table(explanations: Sequence[NetworkExplanation]) -> pd.DataFrame:
         }
         for found in explanations
     )
-    return explanations[0].classes.add_to(table, "predicted", PREDICTED_CLASS)
+    return explanations[0].classes.add_beside(table, "predicted")
 
 
 def _draw_maps(model: keras.Model, pixels: np.ndarray, folder: Path) -> None:

@@ -8,14 +8,13 @@ predictions show them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import pandas as pd
 
 from leukobench.cohort.manifest import CLASS_NAME, LABELS, NEGATIVE, POSITIVE
 
-PREDICTED_CLASS = "predicted_class"  # column of predictions beside `predicted`, only with names of the user's
+_NAMES_OF = {"label": CLASS_NAME, "predicted": "predicted_class"}  # columns, only with names of the user's
 
 
 @dataclass(frozen=True)
@@ -54,17 +53,25 @@ class ClassNames:
         """Return the name of each label; an unknown label, "", has none."""
         return [self[label] if label else "" for label in labels]
 
-    def add_to(self, table: pd.DataFrame, after: str = "label", column: str = CLASS_NAME) -> pd.DataFrame:
-        """Return a table with a column of the names after its column of labels; as it is for those of C-NMC 2019."""
+    def label_of(self, folder: str) -> str:
+        """Return the label of a class folder, whose name may be in upper or lower case; "" for another folder."""
+        return {self[label].lower(): label for label in LABELS}.get(folder.lower(), "")
+
+    def counts(self, labels: pd.Series) -> list[str]:
+        """Return how many there are of each class: `2,807 leukemia`, `1,107 normal`."""
+        return [f"{(labels == label).sum():,} {self[label]}" for label in LABELS]
+
+    def add_to(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return a table with the names of its labels at its end; as it is for the names of C-NMC 2019."""
+        return table.assign(**{CLASS_NAME: self.of(table["label"])}) if self.own else table
+
+    def add_beside(self, table: pd.DataFrame, column: str) -> pd.DataFrame:
+        """Return a table with the names after its column `label` or `predicted`; as it is for those of C-NMC 2019."""
         if not self.own:
             return table
         table = table.copy()
-        table.insert(list(table.columns).index(after) + 1, column, self.of(table[after]))
+        table.insert(table.columns.get_loc(column) + 1, _NAMES_OF[column], self.of(table[column]))
         return table
-
-    def as_json(self) -> Mapping[str, str]:
-        """Return the names by `positive` and `negative`."""
-        return asdict(self)
 
 
 CNMC = ClassNames()

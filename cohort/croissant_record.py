@@ -276,8 +276,7 @@ def _enumeration(identifier: str, values: Mapping[str, str], second: str, *more_
 
 
 def _description(cohort: pd.DataFrame, split: Split | None) -> str:
-    classes = ClassNames.of_table(cohort)
-    counts = ", ".join(f"{(cohort['label'] == label).sum():,} {classes[label]}" for label in LABELS)
+    counts = ", ".join(ClassNames.of_table(cohort).counts(cohort["label"]))
     unlabelled = (cohort["label"] == "").sum()
     known = cohort[cohort["subject"] != ""]
     text = (
@@ -305,10 +304,9 @@ def _biases(cohort: pd.DataFrame) -> list[str]:
     if copies:
         texts.append(f"Files that are copies of another file, byte by byte: {copies:,}.")
     if len(usable):
-        sizes, labels = usable["subject_group"].value_counts(), usable["label"].value_counts()
-        classes = ClassNames.of_table(cohort)
-        counts = ", ".join(f"{labels.get(label, 0):,} {classes[label]}" for label in LABELS)
-        texts.append(f"Labelled images: {counts}. The largest subject group has {sizes.max():,} of them.")
+        counts = ", ".join(ClassNames.of_table(cohort).counts(usable["label"]))
+        largest = usable["subject_group"].value_counts().max()
+        texts.append(f"Labelled images: {counts}. The largest subject group has {largest:,} of them.")
     return texts
 
 

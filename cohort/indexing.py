@@ -24,9 +24,7 @@ from leukobench.cohort.class_names import ClassNames
 from leukobench.cohort.identity import subject_groups
 from leukobench.cohort.layout import image_files, phase_and_fold
 from leukobench.cohort.manifest import (
-    CLASS_NAME,
     COLUMNS,
-    LABELS,
     NEGATIVE,
     POSITIVE,
     path_faults,
@@ -203,9 +201,7 @@ def _index(
     refuse_ties_between_labels(ties, dict(zip(manifest["path"], manifest["label"], strict=True)), str(images))
     groups = subject_groups(manifest["subject"], accepted(ties))
     manifest["subject_group"] = groups.astype(manifest["subject"].dtype)
-    manifest = manifest[list(COLUMNS)]
-    if sources.classes.own:
-        manifest = manifest.assign(**{CLASS_NAME: sources.classes.of(manifest["label"])})
+    manifest = sources.classes.add_to(manifest[list(COLUMNS)])
     problems = {path: file.fingerprint.problem for path, file in read.items() if file.fingerprint is not None}
     manifest.attrs["failures"] = {path: problem for path, problem in problems.items() if problem}
     manifest.attrs["unreadable"] = unreadable
@@ -388,8 +384,7 @@ def _describe(path: str, above: str, prelim_names: Mapping[str, str], sources: S
     elif official:
         label, subject = official["label"].lower(), official["subject"]
     else:
-        label_of = {sources.classes[label].lower(): label for label in LABELS}
-        label = next((label_of[folder.lower()] for folder in folders if folder.lower() in label_of), "")
+        label = next(filter(None, map(sources.classes.label_of, folders)), "")
         subject = _own_subject(path, name, sources)
     return {
         "path": path,

@@ -82,8 +82,7 @@ class Partition:
 
     def as_table(self) -> pd.DataFrame:
         """Return the partition in the columns of its file."""
-        table = self.rows.assign(method=self.method, manifest=self.manifest)[list(COLUMNS)]
-        return table.assign(**{CLASS_NAME: self.classes.of(table["label"])}) if self.classes.own else table
+        return self.classes.add_to(self.rows.assign(method=self.method, manifest=self.manifest)[list(COLUMNS)])
 
 
 @dataclass(frozen=True)

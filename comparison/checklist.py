@@ -55,9 +55,7 @@ def answers(comparison: ComparedRuns, shown: Sequence[str]) -> list[Answer]:
     runs = comparison.runs
     chosen = any(CHOSEN in each.thresholded for each in comparison.assessments)
     unreadable = {name: len(run.info.excluded) for name, run in runs.items() if run.info.excluded}
-    classes = " and ".join(
-        f"{(comparison.rows['label'] == label).sum():,} {comparison.classes[label]}" for label in LABELS
-    )
+    classes = " and ".join(comparison.classes.counts(comparison.rows["label"]))
     return [
         Answer(
             "9",

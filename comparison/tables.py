@@ -114,7 +114,7 @@ def subjects_table(comparison: ComparedRuns) -> pd.DataFrame:
             table[f"predicted_at_{at}"] = predicted_class(comparison.subjects[name] - of_subject, 0)
         found.append(table.reset_index().assign(run=name))
     columns = [column for column in found[0].columns if column != "run"]
-    return comparison.classes.add_to(pd.concat(found)[["run", *columns]])
+    return comparison.classes.add_beside(pd.concat(found)[["run", *columns]], "label")
 
 
 def _columns(name: str, prefix: str, estimate: Estimate) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -138,6 +139,13 @@ def ray(_ray_token: None) -> Iterator[str]:
     )
     yield head.stdout.readline().strip()
     head.communicate()
+
+
+@pytest.fixture(scope="session")
+def browser() -> str:
+    """The program of a browser."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    return found or pytest.skip("no Chromium or Chrome is installed to open the pages")
 
 
 @pytest.fixture(scope="session")

@@ -28,14 +28,12 @@ PAGES = ("report", "summary", "audit", "contact-sheet", "segmentation", "study")
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[playwright.Browser]:
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        pytest.skip("no Chromium or Chrome is installed to open the pages")
+def opened(browser: str) -> Iterator[playwright.Browser]:
+    """The browser, running."""
     with playwright.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-dev-shm-usage"])
-        yield opened
-        opened.close()
+        started = running.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        yield started
+        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -84,12 +82,10 @@ def pages(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_axe_finds_no_violation(pages: dict[str, Path], browser: playwright.Browser, name: str) -> None:
+def test_axe_finds_no_violation(pages: dict[str, Path], opened: playwright.Browser, name: str) -> None:
     for width in (390, 1280):
         for scheme in ("light", "dark"):
-            context = browser.new_context(
-                viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True
-            )
+            context = opened.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
             page = context.new_page()
             page.goto(pages[name].as_uri())
             page.eval_on_selector_all("details", "all => all.forEach(each => each.open = true)")
@@ -103,9 +99,9 @@ def test_axe_finds_no_violation(pages: dict[str, Path], browser: playwright.Brow
 
 @pytest.mark.parametrize("name", PAGES)
 def test_the_keyboard_reaches_everything_that_scrolls_or_acts(
-    pages: dict[str, Path], browser: playwright.Browser, name: str
+    pages: dict[str, Path], opened: playwright.Browser, name: str
 ) -> None:
-    context = browser.new_context(viewport={"width": 390, "height": 900})
+    context = opened.new_context(viewport={"width": 390, "height": 900})
     page = context.new_page()
     page.goto(pages[name].as_uri())
     acting = "a[href], button, summary, input"

@@ -150,8 +150,8 @@ def benchmark(study: Study, say: Callable[[str], None] = lambda text: None) -> P
         _do(study, first, done, "1", say)
         _refuse_other_study(study, steps(study))
         for number in range(1, len(steps(study))):
-            step = steps(study)[number]  # anew: the comparison names the runs that there are by now
-            of = f"{number + 1}/{len(steps(study))}"
+            planned = steps(study)  # anew: the comparison names the runs that there are by now
+            step, of = planned[number], f"{number + 1}/{len(planned)}"
             late = study.hours is not None and time.monotonic() - begun >= study.hours * 3600
             if step.optional and late and not step.output.exists():
                 say(f"{of} {step.name}: not begun, the time is over; the same command does it later")

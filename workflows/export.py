@@ -108,7 +108,7 @@ def _facts(run: RunFolder, fold: int | None, suffix: str) -> dict[str, Any]:
         "family": info.family,
         "recipe": info.recipe,
         "fold": fold_name(fold),
-        "classes": info.classes.as_json(),
+        "classes": vars(info.classes),
         "threshold": THRESHOLD,
         "calibration": vars(calibration) if calibration else None,
         "trained_precision": info.precision,

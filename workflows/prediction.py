@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 
 import pandas as pd
 
-from leukobench.cohort.class_names import CNMC, PREDICTED_CLASS, ClassNames
+from leukobench.cohort.class_names import CNMC, ClassNames
 from leukobench.cohort.indexing import read_subjects
 from leukobench.cohort.manifest import read_manifest
 from leukobench.core.errors import InputError
@@ -126,8 +126,8 @@ def predict(
 
 
 def _with_class_names(done: Predictions, classes: ClassNames) -> Predictions:
-    scored = classes.add_to(done.scored, "predicted", PREDICTED_CLASS)
-    subjects = None if done.subjects is None else classes.add_to(done.subjects, "predicted", PREDICTED_CLASS)
+    scored = classes.add_beside(done.scored, "predicted")
+    subjects = None if done.subjects is None else classes.add_beside(done.subjects, "predicted")
     return replace(done, scored=scored, subjects=subjects, classes=classes)
 
 

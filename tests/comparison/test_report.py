@@ -195,13 +195,6 @@ def test_the_cells_shown_are_the_most_confidently_wrong(tmp_path: Path) -> None:
     assert [cell.path for cell in most_wrong(comparison, tmp_path / "images")["a"]] == ["H0_0.bmp", "1_7.bmp"]
 
 
-@pytest.fixture
-def browser() -> str:
-    """The program of a browser."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    return found or pytest.skip("no Chromium or Chrome is installed to render the report")
-
-
 def headless(browser: str, profile: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     quiet = ("gpu", "quic", "background-networking", "component-update", "sync", "dev-shm-usage")
     always = ("--headless", "--no-sandbox", "--no-first-run", *(f"--disable-{what}" for what in quiet))
