@@ -95,7 +95,9 @@ def read_fingerprint(
         image = decode_on(file, background)
     except InputError as error:
         return Fingerprint("", problem=str(error))
-    pixels = hashlib.sha256(repr(image.rgb.shape).encode() + contiguous(image.rgb).tobytes()).hexdigest()
+    checksum = hashlib.sha256(repr(image.rgb.shape).encode())
+    checksum.update(contiguous(image.rgb).data)
+    pixels = checksum.hexdigest()
     if not near:
         return Fingerprint(pixels)
     try:
@@ -134,7 +136,8 @@ def texture(cell: Cell) -> np.ndarray | None:
     within = weight > 0.5
     if not within.any():
         return None
-    grey = np.where(within, drawn(cell.rgb.mean(axis=2, dtype=np.float32) * inside) / np.maximum(weight, 0.5), 0)
+    mean = cell.rgb.astype(np.float32) @ np.ones(3, np.float32) / 3  # much faster than NumPy's mean of a short axis
+    grey = np.where(within, drawn(mean * inside) / np.maximum(weight, 0.5), 0)
     smooth = [cv2.GaussianBlur(values.astype(np.float32), (0, 0), _SMOOTHING) for values in (grey, within)]
     contrast = grey - smooth[0] / np.maximum(smooth[1], 1e-3)
     contrast -= contrast[within].mean()
