@@ -23,7 +23,7 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from leukobench.cells.fingerprints import OUTSIDE
-from leukobench.core.compiled import compiled
+from leukobench.core.compiled import compiled, compiled_sums
 
 _STEPS = 20  # at most
 _FIRST_STEPS = 5  # on every second row and column; a pair that then correlates less than _HOPELESS is given up
@@ -98,9 +98,10 @@ def _register(first: np.ndarray, second: np.ndarray, angle: float) -> tuple[floa
     change = np.array([0.0, angle, 0.0, 0.0, 1.0, 0.0])  # log_scale, angle, right, down, gain, offset
     best = (-1.0, 0.0, angle, 0.0, 0.0)
     squares, products = np.empty((6, 6)), np.empty(6)
+    rows = np.empty((7, first.size))
     for step in range(_STEPS):
         stride = 2 if step < _FIRST_STEPS else 1
-        number, similarity = _linearize(first, second, change, stride, squares, products)
+        number, similarity = _linearize(first, second, change, stride, rows, squares, products)
         if number * stride**2 < fewest or (step == _FIRST_STEPS and similarity < _HOPELESS):
             break
         improvement = similarity - best[0]
@@ -121,7 +122,13 @@ def _register(first: np.ndarray, second: np.ndarray, angle: float) -> tuple[floa
 
 @compiled
 def _linearize(
-    first: np.ndarray, second: np.ndarray, change: np.ndarray, stride: int, squares: np.ndarray, products: np.ndarray
+    first: np.ndarray,
+    second: np.ndarray,
+    change: np.ndarray,
+    stride: int,
+    rows: np.ndarray,
+    squares: np.ndarray,
+    products: np.ndarray,
 ) -> tuple[int, float]:
     """Fill in the normal equations of a Gauss-Newton step; return the number of compared pixels and their correlation.
 
@@ -130,16 +137,14 @@ def _linearize(
         second: The second texture.
         change: log_scale, angle, right, down, gain, offset.
         stride: Distance of the compared rows and columns.
+        rows: Filled with the columns of J and the first texture, one value for each compared pixel. [shape=(7, n)]
         squares: Filled with J'J of the Jacobian matrix J of the model. [shape=(6, 6)]
         products: Filled with J'r of the residuals r. [shape=(6,)]
     """
     log_scale, angle, right, down, gain, offset = change
     along, across = np.exp(log_scale) * np.cos(angle), np.exp(log_scale) * np.sin(angle)
     side, middle = first.shape[0], (first.shape[0] - 1) / 2
-    slope = np.empty(6)
-    squares[:] = 0
-    products[:] = 0
-    number, sum_a, sum_b, sum_aa, sum_bb, sum_ab = 0, 0.0, 0.0, 0.0, 0.0, 0.0
+    number = 0
     for row in range(0, side, stride):
         for column in range(0, side, stride):
             if first[row, column] == OUTSIDE:
@@ -157,21 +162,29 @@ def _linearize(
             upper, lower = b00 + (b01 - b00) * beside, b10 + (b11 - b10) * beside
             a, b = float(first[row, column]), upper + (lower - upper) * below
             slope_x, slope_y = (b01 - b00) * (1 - below) + (b11 - b10) * below, lower - upper
-            slope[0] = gain * (slope_x * turned_u + slope_y * turned_v)
-            slope[1] = gain * (slope_y * turned_u - slope_x * turned_v)
-            slope[2], slope[3], slope[4], slope[5] = gain * slope_x, gain * slope_y, b, 1.0
-            residual = a - gain * b - offset
-            for p in range(6):
-                products[p] += slope[p] * residual
-                for q in range(p + 1):
-                    squares[p, q] += slope[p] * slope[q]
+            rows[0, number] = gain * (slope_x * turned_u + slope_y * turned_v)
+            rows[1, number] = gain * (slope_y * turned_u - slope_x * turned_v)
+            rows[2, number], rows[3, number] = gain * slope_x, gain * slope_y
+            rows[4, number], rows[5, number], rows[6, number] = b, 1.0, a
             number += 1
-            sum_a, sum_b = sum_a + a, sum_b + b
-            sum_aa, sum_bb, sum_ab = sum_aa + a * a, sum_bb + b * b, sum_ab + a * b
-    for p in range(6):
-        for q in range(p):
-            squares[q, p] = squares[p, q]
     if number == 0:
         return 0, -1.0
-    variances = (sum_aa - sum_a * sum_a / number) * (sum_bb - sum_b * sum_b / number)
-    return number, (sum_ab - sum_a * sum_b / number) / np.sqrt(max(variances, 1e-9))
+    sums = _scalar_products(rows, number)
+    squares[:] = sums[:6, :6]
+    products[:] = sums[6, :6] - gain * sums[4, :6] - offset * sums[5, :6]  # J'r; r = a - gain b - offset
+    sum_a, sum_b = sums[6, 5], sums[4, 5]
+    variances = (sums[6, 6] - sum_a * sum_a / number) * (sums[4, 4] - sum_b * sum_b / number)
+    return number, (sums[6, 4] - sum_a * sum_b / number) / np.sqrt(max(variances, 1e-9))
+
+
+@compiled_sums
+def _scalar_products(rows: np.ndarray, number: int) -> np.ndarray:
+    """Return the scalar product of every two rows, over their first values."""
+    products = np.empty((len(rows), len(rows)))
+    for p in range(len(rows)):
+        for q in range(p + 1):
+            total = 0.0
+            for i in range(number):
+                total += rows[p, i] * rows[q, i]
+            products[p, q] = products[q, p] = total
+    return products

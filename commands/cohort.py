@@ -43,7 +43,7 @@ SPLIT_OPTIONS = {"(folds=": "(--folds ", "(validation_size=0)": "(--validation-s
     "--near/--no-near",
     default=True,
     show_default=True,
-    help="Decode the images and search for near-duplicates, too: about 75 s for 12,500 images on 2 CPU cores.",
+    help="Decode the images and search for near-duplicates, too: about 50 s for 12,500 images on 2 CPU cores.",
 )
 @background_option
 @click.option(
@@ -179,7 +179,7 @@ def verify(images: Path, manifest: Path | None, phases: tuple[str, ...], out: Pa
 @click.option(
     "--near",
     is_flag=True,
-    help="Search for near-duplicates again, as `manifest` has done; needs --images. About 75 s for 12,500 images on 2 "
+    help="Search for near-duplicates again, as `manifest` has done; needs --images. About 50 s for 12,500 images on 2 "
     "CPU cores.",
 )
 @background_option
