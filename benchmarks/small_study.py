@@ -120,15 +120,15 @@ def load(networks: bool) -> None:
 def _small_classifiers() -> None:
     from leukobench.classifiers import importance
     from leukobench.classifiers.recipes import RECIPES
-    from leukobench.workflows import benchmark
+    from leukobench.workflows import study_plan
 
     for name, recipe in RECIPES.items():
         grid = {setting: values[:1] for setting, values in recipe.grid.items()}
         grid |= {"n_neighbors": (1,)} if recipe.family == "knn" else {}
         RECIPES[name] = replace(recipe, grid=MappingProxyType(grid), calibration=recipe.calibration[:1])
-    benchmark.FOLDS = 2  # type: ignore[misc]
+    study_plan.FOLDS = 2  # type: ignore[misc]
     importance.REPEATS = 1  # type: ignore[misc]
-    benchmark.extract = partial(benchmark.extract, feature_set="patel")  # type: ignore[assignment]
+    study_plan.extract = partial(study_plan.extract, feature_set="patel")  # type: ignore[assignment]
 
 
 def _empty_figures() -> None:

@@ -19,6 +19,7 @@ from leukobench.core.errors import InputError
 BACKGROUNDS = ("black", "white", "smear-cell", "smear-nucleus", "smear")
 # grey levels; cells of C-NMC 2019 saved as JPEG or WebP of quality 50 to 95 then have an IoU of 0.98 or more
 LOSSY_TOLERANCE = 24
+OTHER_BACKGROUND = "choose another background (smear-cell for a photograph of a smear)"
 
 
 @dataclass(frozen=True)
@@ -102,10 +103,7 @@ def cell_of(image: DecodedImage, name: str, background: str) -> Cell:
     tolerance = LOSSY_TOLERANCE if image.lossy else 0
     cell = find_cell(image.rgb, name, background=background, tolerance=tolerance)
     if cell.mask.shape == cell.image_shape and cell.mask[[0, 0, -1, -1], [0, -1, 0, -1]].all():
-        raise InputError(
-            f"{name}: is not cut out on {background}, the cell covers its corners; choose another background "
-            "(smear-cell for a photograph of a smear)"
-        )
+        raise InputError(f"{name}: is not cut out on {background}, the cell covers its corners; {OTHER_BACKGROUND}")
     return cell
 
 

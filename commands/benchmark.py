@@ -59,7 +59,8 @@ def benchmark(images: Path, out: Path, **options: Any) -> None:
 
     The steps are the commands manifest, verify (of files of C-NMC 2019), audit, split (cross-validation over subject
     groups), extract, train-svm, train-knn, train-cnn, combine, compare and leakage. Each command is printed before it
-    is run; all are kept in commands.sh. Open index.html: it has the findings and a link to the result of every step.
+    is run, with about how much time is left; all are kept in commands.sh. Open index.html: it has the findings and a
+    link to the result of every step.
 
     After an interruption, run the same command again: complete steps are not repeated.
 
@@ -69,9 +70,10 @@ def benchmark(images: Path, out: Path, **options: Any) -> None:
                   --subject-regex 'patient(\\d+)'
     """
     from leukobench.workflows import benchmark as workflow
+    from leukobench.workflows.study_plan import Study
 
     given = {name: options.pop(name) for name in SOURCES}
     sources = {name: value for name, value in given.items() if value not in (None, ())}
     with options_named(MANIFEST_OPTIONS | SPLIT_OPTIONS):
-        page = workflow.benchmark(workflow.Study(images, out, sources, **options), say=say)
+        page = workflow.benchmark(Study(images, out, sources, **options), say=say)
     click.echo(f"\nOpen {page}")

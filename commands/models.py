@@ -11,6 +11,11 @@ from leukobench.commands.options import FILE, FOLDER, NewPath, jobs_option, opti
 from leukobench.commands.printing import end_with_failures, json_option, show
 from leukobench.core.text import counted
 
+OPTIONS_FOR_RUN = {
+    "`leukobench segment` does it": "`leukobench segment --all` does it",
+    "train on images like this one": "train on images like this one (--background of `extract` and `train-cnn`)",
+}
+
 
 @click.command()
 @click.argument("run", type=FOLDER)
@@ -90,7 +95,8 @@ def predict(run: Path, images: tuple[Path, ...], out: Path, **options: Any) -> N
     """
     from leukobench.workflows import prediction
 
-    done = prediction.predict(run, images, out, **options)
+    with options_named(OPTIONS_FOR_RUN):
+        done = prediction.predict(run, images, out, **options)
     predicted = done.scored["predicted"].value_counts().to_dict()
     marked = {name: int(done.scored[name].sum()) for name in ("out_of_distribution", "refer") if name in done.scored}
     lines = []
@@ -146,7 +152,7 @@ def explain(run: Path, images: tuple[Path, ...], out: Path, **options: Any) -> N
     """
     from leukobench.workflows import explanation
 
-    with options_named({"(maps)": "(--maps)"}):
+    with options_named(OPTIONS_FOR_RUN | {"(maps)": "(--maps)"}):
         done = explanation.explain(run, images, out, **options)
     for line in done.lines:
         click.echo(line)

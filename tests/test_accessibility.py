@@ -16,9 +16,10 @@ from leukobench.cohort.audit import audit
 from leukobench.cohort.audit_page import write_audit
 from leukobench.cohort.manifest import read_manifest
 from leukobench.comparison.runs import compare
-from leukobench.workflows import benchmark as study
+from leukobench.workflows.benchmark import _write_page
 from leukobench.workflows.prediction import predict
 from leukobench.workflows.segmentation import segment_images
+from leukobench.workflows.study_plan import Study, cohort_facts, steps
 from tests.comparison.cohorts import make_run
 
 axe_playwright = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is missing")
@@ -69,8 +70,8 @@ def pages(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
     shutil.copytree(cohort, page.parent, ignore=shutil.ignore_patterns("images"))
     shutil.copytree(folder / "report", page.parent / "report")
     done = {"comparison": {"seconds": 3.2, "found": ["A verdict."]}, "svm": {"seconds": None, "found": ["left out: x"]}}
-    of_cohort = study.Study(images, page.parent)
-    study._write_page(of_cohort, study.steps(of_cohort), done)
+    of_cohort = Study(images, page.parent)
+    _write_page(of_cohort, steps(of_cohort, cohort_facts(of_cohort)), done)
     return {
         "report": folder / "report" / "report.html",
         "summary": folder / "report" / "summary.html",

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from leukobench.commands.options import background_option
 from leukobench.results.run_info import background_options, command_line
-from leukobench.workflows.benchmark import Study, _background
+from leukobench.workflows.study_plan import Study, _background
 
 
 @click.command()

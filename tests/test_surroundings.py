@@ -25,7 +25,8 @@ from leukobench.core.errors import InputError
 from leukobench.core.files import only_writer, whole_folder, write_json
 from leukobench.results.feature_table import read_feature_table
 from leukobench.workflows import benchmark as workflow
-from leukobench.workflows.benchmark import Study, benchmark
+from leukobench.workflows.benchmark import benchmark
+from leukobench.workflows.study_plan import Step, Study
 from tests.conftest import REPOSITORY
 
 # mounts a small disk that only this process sees, and runs each command on it while it has few inodes or is read-only
@@ -184,7 +185,7 @@ def test_a_study_removes_the_lock_of_a_step_that_was_complete_when_the_process_w
     study.path("audit").mkdir(parents=True)
     study.path(".audit.lock").touch()
     said: list[str] = []
-    workflow._do(study, workflow.Step("audit", ("audit",), study.path("audit"), list), {}, "2/8", said.append)
+    workflow._do(study, Step("audit", ("audit",), study.path("audit"), list), {}, "2/8", said.append)
     assert said == ["2/8 audit: complete"]
     assert [path.name for path in study.folder.iterdir()] == ["audit"]
 

@@ -37,7 +37,7 @@ from leukobench.features.catalog import features_of
 from leukobench.results.run import RunFolder, read_run_folder
 from leukobench.results.run_info import COMBINED, read_run_info
 from leukobench.workflows.combination import members_of
-from leukobench.workflows.image_sources import image_sources
+from leukobench.workflows.image_sources import errors_for_run, image_sources
 
 LOG = logging.getLogger(__name__)
 
@@ -76,7 +76,21 @@ def explain(
     """
     run_folder, out = Path(run_folder), Path(out)
     refuse_existing(out)
-    family = read_run_info(run_folder).family
+    info = read_run_info(run_folder)
+    with errors_for_run(info.background):
+        return _explain_by_family(run_folder, info.family, images, out, fold=fold, brief=brief, maps=maps)
+
+
+def _explain_by_family(
+    run_folder: Path,
+    family: str,
+    images: Sequence[str | os.PathLike[str]],
+    out: Path,
+    *,
+    fold: int | None,
+    brief: bool,
+    maps: bool,
+) -> Explained:
     if maps and family not in ("cnn", COMBINED):
         raise InputError(f"{run_folder}: is no network, so it has no feature maps (maps)")
     files = [Path(file) for file in image_sources(images).files]

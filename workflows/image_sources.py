@@ -1,12 +1,14 @@
-"""Which images are to be predicted: a folder, image files, lists of files, or a manifest."""
+"""Which images are to be predicted (a folder, image files, lists of files, or a manifest), and what they must show."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from leukobench.cells.cell import OTHER_BACKGROUND
 from leukobench.cohort.layout import image_files
 from leukobench.cohort.manifest import read_manifest
 from leukobench.core.errors import InputError
@@ -56,6 +58,27 @@ def image_sources(given: Sequence[StrPath], manifest: StrPath | None = None) -> 
     if not found:
         raise InputError("images: there is none to predict; name folders, image files, or lists of images")
     return ImageSources(found, found)
+
+
+def for_run(message: str, background: str) -> str:
+    """Return a message on an image in the words that suit a run, whose background cannot be chosen.
+
+    Args:
+        message: The message, which may advise to choose another background.
+        background: What surrounds the training cells of the run.
+    """
+    segment = " (`leukobench segment` does it for photographs of smears)" if background == "black" else ""
+    like_training = f"cut out the cells like the training cells{segment}, or train on images like this one"
+    return message.replace(OTHER_BACKGROUND, like_training)
+
+
+@contextmanager
+def errors_for_run(background: str) -> Iterator[None]:
+    """Raise errors on images in the words that suit a run; see `for_run`."""
+    try:
+        yield
+    except InputError as error:
+        raise type(error)(for_run(str(error), background)) from None
 
 
 def _images_of(path: Path) -> list[str]:

@@ -21,7 +21,7 @@ from leukobench.results.run_info import COMBINED
 from leukobench.results.subject_scores import subject_scores
 from leukobench.workflows.combination import combined_scores, members_of
 from leukobench.workflows.contact_sheet import MOST, write_contact_sheet
-from leukobench.workflows.image_sources import ImageSources, image_sources
+from leukobench.workflows.image_sources import ImageSources, errors_for_run, for_run, image_sources
 
 StrPath = str | os.PathLike[str]
 TABLE_SUFFIXES = (".csv", ".parquet")
@@ -160,6 +160,20 @@ def predict_images(
             fold.
     """
     _refuse_network_options(run, batch_size, device)
+    background = run.info.background
+    with errors_for_run(background):
+        done = _predict_by_family(run, images, fold, batch_size, device, jobs)
+    return replace(done, failed={path: for_run(reason, background) for path, reason in done.failed.items()})
+
+
+def _predict_by_family(
+    run: RunFolder,
+    images: StrPath | Sequence[StrPath],
+    fold: int | None,
+    batch_size: int | None,
+    device: str | None,
+    jobs: int,
+) -> Predictions:
     if run.info.family == COMBINED:
         return _predict_by_members(run, images, fold, batch_size, device, jobs)
     if run.info.family == "cnn":

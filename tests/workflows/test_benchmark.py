@@ -17,11 +17,18 @@ from leukobench import cli
 from leukobench.cnn.training import train_network
 from leukobench.cohort.manifest import read_manifest
 from leukobench.core.errors import InputError
+from leukobench.core.files import unfinished_path
 from leukobench.workflows import benchmark as workflow
-from leukobench.workflows.benchmark import Study, benchmark, steps
+from leukobench.workflows import study_plan
+from leukobench.workflows.benchmark import benchmark
+from leukobench.workflows.study_plan import Step, Study, cohort_facts
 from tests.conftest import REPOSITORY
 
 NAMES = ["manifest", "audit", "folds", "features", "svm", "knn", "comparison", "leakage"]
+
+
+def steps(study: Study) -> list[Step]:
+    return study_plan.steps(study, cohort_facts(study))
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +38,9 @@ def study(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
     code = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from leukobench.workflows import benchmark\n"
-        "benchmark.train_classifier = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "benchmark.benchmark(benchmark.Study(Path(sys.argv[1]), Path(sys.argv[2]), quick=True))\n"
+        "from leukobench.workflows import benchmark, study_plan\n"
+        "study_plan.train_classifier = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "benchmark.benchmark(study_plan.Study(Path(sys.argv[1]), Path(sys.argv[2]), quick=True))\n"
     )
     arguments = [sys.executable, "-c", code, str(study.images), str(study.folder)]
     killed = subprocess.run(arguments, cwd=REPOSITORY, stderr=subprocess.DEVNULL)
@@ -111,8 +118,8 @@ def test_a_study_with_other_settings_is_refused(study: Study) -> None:
 def test_a_network_is_left_out_without_time_or_weights_and_joins_the_report_later(
     cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_network: str
 ) -> None:
-    monkeypatch.setattr(workflow, "NETWORK", quick_network)
-    monkeypatch.setattr(workflow, "leakage_step", workflow.split_step)  # a quick step in its place
+    monkeypatch.setattr(study_plan, "NETWORK", quick_network)
+    monkeypatch.setattr(study_plan, "leakage_step", study_plan.split_step)  # a quick step in its place
     study, said = Study(cohort / "images", tmp_path / "study", weights=str(tmp_path / "missing.h5")), []
     page = benchmark(replace(study, hours=1e-9), said.append)
     assert "7/10 network: not begun, the time is over; the same command does it later" in said
@@ -120,14 +127,14 @@ def test_a_network_is_left_out_without_time_or_weights_and_joins_the_report_late
     benchmark(study, said.append)
     assert any("network: left out: " in line and "missing.h5" in line for line in said)
     assert "Highest AUROC of 2 runs" in page.read_text(encoding="utf-8")
-    step = workflow.network_step(study, study.path("runs") / "network")
+    step = study_plan.network_step(study, study.path("runs") / "network")
 
     def train() -> list[str]:
         how = {"recipe": quick_network, "weights": "none", "epochs": 1}
         train_network(study.images, study.path("manifest.csv"), study.path("folds"), step.output, **how)
         return []
 
-    monkeypatch.setattr(workflow, "network_step", lambda *_: replace(step, run=train))
+    monkeypatch.setattr(study_plan, "network_step", lambda *_: replace(step, run=train))
     benchmark(study, said.append)
     assert "Highest AUROC of 4 runs" in page.read_text(encoding="utf-8")
 
@@ -148,7 +155,7 @@ def as_if_official(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     changed.write_bytes(changed.read_bytes()[:-1] + b"x")
     missing.unlink()
     official = read_manifest(study.path("manifest.csv"))
-    monkeypatch.setattr(workflow, "_official", lambda: official)
+    monkeypatch.setattr(study_plan, "_official", lambda: official)
     other = Study(images, tmp_path / "study", quick=True)
     other.folder.mkdir()
     shutil.copy(study.path("manifest.csv"), other.path("manifest.csv"))
@@ -156,7 +163,7 @@ def as_if_official(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_files_of_cnmc_are_verified_and_the_study_goes_on(as_if_official: Study) -> None:
-    (step,) = workflow.verify_steps(as_if_official)
+    (step,) = study_plan.verify_steps(as_if_official, cohort_facts(as_if_official).phases)
     assert step.command == ("verify", str(as_if_official.images), "--phase", "train", "-o", str(step.output))
     assert step.run() == [
         "C-NMC 2019, train: 38 of 40 files as in the manifest; 1 missing, 1 changed",
@@ -171,4 +178,55 @@ def test_files_of_cnmc_are_verified_and_the_study_goes_on(as_if_official: Study)
 
 def test_other_images_are_not_verified(study: Study) -> None:
     benchmark(study)
-    assert workflow.verify_steps(study) == []
+    assert cohort_facts(study).phases == ()
+    assert study_plan.verify_steps(study, ()) == []
+
+
+def test_the_manifest_is_read_once_for_all_plans(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    benchmark(study)
+    read: list[object] = []
+    monkeypatch.setattr(study_plan, "read_manifest", lambda *path: (read.append(path), read_manifest(*path))[1])
+    study_plan._official()
+    read.clear()
+    benchmark(study)
+    assert read == [(study.path("manifest.csv"),)]
+
+
+def test_each_step_begins_with_the_time_that_is_left(cohort: Path, tmp_path: Path, steps_of_no_work: None) -> None:
+    said: list[str] = []
+    study = Study(cohort / "images", tmp_path / "study", quick=True)
+    benchmark(study, said.append)
+    begun = [line for line in said if ": leukobench " in line]
+    assert begun[0].startswith("1 manifest: ")  # nothing to estimate from
+    assert all(re.match(r"\d/8 \w+ \((about|less than) .* left\): leukobench ", line) for line in begun[1:]), begun
+    shutil.rmtree(study.path("leakage"))
+    said.clear()
+    benchmark(study, said.append)
+    (leakage,) = (line for line in said if ": leukobench " in line)
+    assert leakage.startswith("8/8 leakage: ")  # all others are reused
+
+
+@pytest.fixture
+def steps_of_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps after the manifest that make an empty folder."""
+    planned = study_plan.steps
+
+    def quick(study: Study, facts: study_plan.CohortFacts) -> list[Step]:
+        return [
+            replace(step, run=lambda step=step: step.output.mkdir() or []) if step.name != "manifest" else step
+            for step in planned(study, facts)
+        ]
+
+    monkeypatch.setattr(workflow, "steps", quick)
+
+
+def test_a_step_that_goes_on_from_a_journal_is_no_basis_of_an_estimate(tmp_path: Path) -> None:
+    study = Study(tmp_path / "images", tmp_path / "study")
+    out = study.path("runs") / "svm"
+    step = Step("svm", ("train-svm",), out, run=lambda: out.mkdir() or [])
+    unfinished_path(out).mkdir(parents=True)
+    assert workflow._do(study, step, {}, "1/2", print) is None
+    shutil.rmtree(out)
+    unfinished_path(out).rmdir()
+    assert workflow._do(study, step, {}, "1/2", print) is not None
+    assert workflow._do(study, step, {}, "1/2", print) is None  # complete: not zero seconds

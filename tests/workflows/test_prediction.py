@@ -11,15 +11,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
+from leukobench.cells.cell import OTHER_BACKGROUND
+from leukobench.cells.decoding import read_image
 from leukobench.classifiers.training import train_classifier
 from leukobench.cli import main
+from leukobench.cohort.synthetic import draw_smear
 from leukobench.results.novelty import read_novelty
 from leukobench.results.referral import refer_share
 from leukobench.results.run import RunFolder
+from leukobench.workflows.image_sources import for_run
 from tests.cnn.test_prediction import trained as trained_network
 from tests.formats import assert_described
 
@@ -90,6 +96,38 @@ def test_a_list_without_paths_is_refused_in_one_line(run: RunFolder, tmp_path: P
     result = leukobench("predict", run.folder, tmp_path / "list.txt", "-o", tmp_path / "scores.csv")
     assert result.exit_code == 1 and isinstance(result.exception, SystemExit)
     assert "list.txt" in result.output and "one path a line" in result.output
+
+
+@pytest.mark.parametrize("command", ["predict", "explain"])
+def test_photographs_are_refused_with_what_helps_for_a_run_of_cells_on_black(
+    run: RunFolder, cohort: Path, tmp_path: Path, command: str
+) -> None:
+    cell = read_image(next((cohort / "images").rglob("*.bmp"))).rgb
+    photograph, _ = draw_smear(cell, np.random.default_rng(0))
+    (tmp_path / "photographs").mkdir()
+    cv2.imwrite(str(tmp_path / "photographs" / "a.png"), photograph[..., ::-1])
+    given = (run.folder, tmp_path / "photographs", "-o", tmp_path / "refused")
+    result = leukobench(command, *given, *(["--fold", "0"] if run.folds else []))
+    assert result.exit_code == 1
+    assert "is not cut out on black" in result.output
+    assert "choose another background" not in result.output  # no option of this command
+    assert "`leukobench segment --all` does it for photographs of smears" in result.output
+    assert "(--background of `extract` and `train-cnn`)" in result.output
+    assert leukobench("segment", tmp_path / "photographs", "--all", "-o", tmp_path / "cells").exit_code == 0
+    predicted = leukobench("predict", run.folder, tmp_path / "cells" / "cut_out", "-o", tmp_path / "scores.csv")
+    assert predicted.exit_code == 0, predicted.output
+    assert len(pd.read_csv(tmp_path / "scores.csv")) >= 1
+
+
+def test_the_list_of_failures_advises_the_same(run: RunFolder, cohort: Path, tmp_path: Path) -> None:
+    cell = next((cohort / "images").rglob("*.bmp"))
+    cv2.imwrite(str(tmp_path / "grey.png"), np.full((300, 300, 3), 200, np.uint8))
+    leukobench("predict", run.folder, cell, tmp_path / "grey.png", "-o", tmp_path / "scores.csv")
+    (reason,) = pd.read_csv(tmp_path / "scores.csv.failures.csv")["reason"]
+    assert reason.endswith("or train on images like this one")
+    assert for_run(f"a.png: {OTHER_BACKGROUND}", "white") == (
+        "a.png: cut out the cells like the training cells, or train on images like this one"
+    )
 
 
 def test_the_referred_cells_are_marked_and_counted(run: RunFolder, cohort: Path, tmp_path: Path) -> None:
