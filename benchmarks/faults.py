@@ -40,6 +40,7 @@ from benchmarks.small_study import COMMANDS, Study, load, prepare
 
 PATIENCE = 2  # s that a worker may live after its parent
 LIBRARY_GAVE_UP = (-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGALRM)  # the alarm ends what waits for memory
+OPENBLAS_GAVE_UP = "OpenBLAS error: Memory allocation still failed"  # then it ends the process, with exit code 1
 PARALLEL = ("manifest", "extract", "train-svm")  # commands that start worker processes
 GOALS = {
     "kills": 500,
@@ -113,7 +114,7 @@ def killed_parents(study: Study, number: int) -> Iterator[str | None]:
 def little_memory(study: Study, number: int) -> Iterator[str | None]:
     """Run commands with little memory; yield the finding of each, or None.
 
-    A library that gets no memory for a thread may end the process, which then counts as killed.
+    A library that gets no memory for a thread or a buffer may end the process, which then counts as killed.
     """
     rng = np.random.default_rng(12)
     names = [name for name in study.commands if name != "train-cnn"]  # TensorFlow ends the process itself
@@ -122,7 +123,7 @@ def little_memory(study: Study, number: int) -> Iterator[str | None]:
         name = names[trial % len(names)]
         limit = int(2 ** rng.uniform(24, 29))
         fault = study.run(name, at=limit, how="memory")
-        if fault.code in LIBRARY_GAVE_UP:
+        if fault.code in LIBRARY_GAVE_UP or OPENBLAS_GAVE_UP in fault.output:
             fault = replace(fault, code=-signal.SIGKILL)
         finding = _finding(study, name, fault)
         yield finding and f"{name} with {limit >> 20} MB more, trial {trial}: {finding}"
