@@ -193,4 +193,4 @@ def _html(
         interval=f"{LEVEL:.0%}",
         version=leukobench.__version__,
     )
-    return guarded(page)
+    return guarded(page, script=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import os
 import secrets
 import shutil
@@ -55,6 +57,11 @@ context = ray.init("local", num_cpus=2, include_dashboard=False, object_store_me
 print(context.address_info["gcs_address"], flush=True)
 sys.stdin.read()  # until the tests are over
 """
+
+
+def script_checksum(script: str) -> str:
+    """A script in a Content-Security-Policy."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
 @contextlib.contextmanager

@@ -105,6 +105,7 @@ def test_the_keyboard_reaches_everything_that_scrolls_or_acts(
     context = opened.new_context(viewport={"width": 390, "height": 900})
     page = context.new_page()
     page.goto(pages[name].as_uri())
+    page.eval_on_selector_all("details", "all => all.forEach(each => each.open = true)")
     acting = "a[href], button, summary, input"
     reached: set[int] = set()
     expected = page.locator(acting).count()
@@ -115,3 +116,26 @@ def test_the_keyboard_reaches_everything_that_scrolls_or_acts(
     radios = page.locator("input[type=radio]:not(:checked)").count()  # arrow keys reach these from the checked one
     assert len(reached - {-1}) >= expected - radios
     context.close()
+
+
+def test_a_table_is_sorted_by_the_column_whose_header_is_pressed(
+    pages: dict[str, Path], opened: playwright.Browser
+) -> None:
+    page = opened.new_page()
+    page.goto(pages["report"].as_uri())
+    table = page.locator("table", has=page.locator("caption", has_text="Confusion matrices"))
+    table.locator("xpath=ancestor::details").evaluate_all("all => all.forEach(each => each.open = true)")
+    before = table.locator("tbody tr").all_inner_texts()
+    assert len(before) > 2
+    for column in (0, 3):  # names, and counts such as 1,024
+        header = table.locator("thead th").nth(column)
+        for order, last_first in (("ascending", False), ("descending", True)):
+            header.locator("button").focus()
+            page.keyboard.press("Enter")
+            assert header.get_attribute("aria-sort") == order
+            shown = [text.split("\t")[column].strip() for text in table.locator("tbody tr").all_inner_texts()]
+            values = [int(text.replace(",", "")) for text in shown] if column else shown
+            assert values == sorted(values, reverse=last_first)
+            assert len(set(values)) > 1
+    assert sorted(table.locator("tbody tr").all_inner_texts()) == sorted(before)  # rows stay whole
+    page.close()

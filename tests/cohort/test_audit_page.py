@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ from leukobench.cohort.manifest import read_manifest
 from leukobench.cohort.synthetic import generate_cohort
 from leukobench.cohort.ties import read_ties
 from leukobench.core.errors import InputError
+from tests.conftest import script_checksum
 
 COPY, TURNED = "UID_2_90_1_all.bmp", "UID_3_91_1_all.bmp"
 
@@ -52,15 +52,12 @@ def pictures(html: str) -> list[np.ndarray]:
     return [picture.astype(float) for picture in decoded]
 
 
-def checksum(script: str) -> str:
-    """A script in a Content-Security-Policy."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
-
-
 def test_only_the_script_of_the_page_itself_may_run(page: Path) -> None:
     html = (page / "audit.html").read_text(encoding="utf-8")
     (script,) = re.findall("<script>(.*?)</script>", html, re.DOTALL)
-    assert f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {checksum(script)};" in html
+    assert (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {script_checksum(script)};" in html
+    )
 
 
 def test_every_tie_is_shown_with_both_cells_in_one_position(page: Path) -> None:
@@ -116,7 +113,7 @@ def test_a_rejected_pair_parts_the_group_on_the_page(page: Path, tmp_path: Path,
     html = (page / "audit.html").read_text(encoding="utf-8")
     click = "document.querySelector('input[name=tie1][value=no]').click()"
     html = html.replace("</body>", f"<script>{click}</script></body>")
-    html = html.replace("script-src ", f"script-src {checksum(click)} ")  # the page itself allows its own script only
+    html = html.replace("script-src ", f"script-src {script_checksum(click)} ")  # the page allows its own script only
     (tmp_path / "page.html").write_text(html, encoding="utf-8")
     arguments = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
     shown = subprocess.run(
