@@ -101,7 +101,7 @@ def test_the_probabilities_are_calibrated_on_the_validation_part(run: RunFolder)
     assert "on validation" not in run.info.note
     score, raw_score = run.predictions["score"], run.predictions["raw_score"]
     assert score.to_numpy() == pytest.approx(calibrated(raw_score, found), abs=1e-9)
-    assert (score - raw_score).abs().max() > 0.01
+    assert (score - raw_score).abs().max() > 0.001  # 0.0098 or more, by processor; calibration left out would give 0
 
 
 def test_without_a_validation_part_the_note_says_that_there_was_no_calibration(cohort: Path, tmp_path: Path) -> None:
