@@ -50,7 +50,7 @@ def pages(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
     rows = rows[["path", "subject", "label", "subject_group", "part"]].reset_index(drop=True)
     published = {"source": "Someone 2020", "reported": "accuracy 99% in test (split by image)"}
     made = [
-        make_run(folder / "svm", rows=rows, parameters=published, validation=True),
+        make_run(folder / "2-svm", rows=rows, parameters=published, validation=True),
         make_run(folder / "network", rows=rows, seed=3, family="cnn", history=history, model_parameters=1_248_060),
     ]
     compare([each.folder for each in made]).report(folder / "report", images=images)
